@@ -20,17 +20,13 @@ struct buf {
 };
 
 /* An empty buffer that never holds more than max_bytes; allocates nothing yet. */
-void
-buf_init(struct buf *b, size_t max_bytes);
+void buf_init(struct buf *b, size_t max_bytes);
 /* Frees the bytes; the struct may be initialised again. */
-void
-buf_fini(struct buf *b);
+void buf_fini(struct buf *b);
 /* Empties it and clears the overflow; keeps the allocation. */
-void
-buf_reset(struct buf *b);
+void buf_reset(struct buf *b);
 /* Frees the allocation when the buffer is empty (for idle connections). */
-void
-buf_release_if_empty(struct buf *b);
+void buf_release_if_empty(struct buf *b);
 
 static inline struct slice
 buf_slice(const struct buf *b)
@@ -44,38 +40,26 @@ buf_ok(const struct buf *b)
 	return !b->overflowed;
 }
 
-void
-buf_append(struct buf *b, struct slice s);
-void
-buf_append_byte(struct buf *b, char c);
-void
-buf_append_cstr(struct buf *b, const char *text);
-void
-buf_append_u64(struct buf *b, uint64_t value); /* decimal */
-void
-buf_append_format(struct buf *b, const char *format, ...)
+void buf_append(struct buf *b, struct slice s);
+void buf_append_byte(struct buf *b, char c);
+void buf_append_cstr(struct buf *b, const char *text);
+void buf_append_u64(struct buf *b, uint64_t value); /* decimal */
+void buf_append_format(struct buf *b, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* Big-endian, for keys and records. */
-void
-buf_append_be16(struct buf *b, uint16_t value);
-void
-buf_append_be32(struct buf *b, uint32_t value);
-void
-buf_append_be64(struct buf *b, uint64_t value);
+void buf_append_be16(struct buf *b, uint16_t value);
+void buf_append_be32(struct buf *b, uint32_t value);
+void buf_append_be64(struct buf *b, uint64_t value);
 
 /* Room for `want` more bytes: the place to write to, or null (overflow, sticky).  Say
  * afterwards how many were written with buf_commit(). */
-char *
-buf_reserve(struct buf *b, size_t want);
-void
-buf_commit(struct buf *b, size_t written);
+char *buf_reserve(struct buf *b, size_t want);
+void buf_commit(struct buf *b, size_t written);
 
 /* Drops the first `count` bytes (moves the rest down). */
-void
-buf_consume(struct buf *b, size_t count);
+void buf_consume(struct buf *b, size_t count);
 /* Cuts it to `len` bytes. */
-void
-buf_truncate(struct buf *b, size_t len);
+void buf_truncate(struct buf *b, size_t len);
 
 static inline uint16_t
 be16_get(const void *p)
@@ -97,12 +81,9 @@ be64_get(const void *p)
 	return (uint64_t)be32_get(p) << 32 | be32_get((const char *)p + 4);
 }
 
-void
-be16_put(void *p, uint16_t value);
-void
-be32_put(void *p, uint32_t value);
-void
-be64_put(void *p, uint64_t value);
+void be16_put(void *p, uint16_t value);
+void be32_put(void *p, uint32_t value);
+void be64_put(void *p, uint64_t value);
 
 #define AUTO_BUF __attribute__((cleanup(buf_fini)))
 

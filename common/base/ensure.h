@@ -8,8 +8,11 @@
 
 #include <stdlib.h>
 
-_Noreturn void
-ensure_failed(const char *file, int line, const char *text);
+/* Names what this thread works on ("imap 5f3a..."), for the line that ensure_failed
+ * writes.  Borrows `text` until the next call; null for nothing. */
+void ensure_context_set(const char *text);
+
+_Noreturn void ensure_failed(const char *file, int line, const char *text);
 
 #define ENSURE(x)                                                                        \
 	do {                                                                             \
@@ -24,17 +27,12 @@ ensure_failed(const char *file, int line, const char *text);
 #define OBJ_CAST(type, ptr, want)                                                        \
 	((struct type *)obj_check((ptr), (want), __FILE__, __LINE__))
 
-void *
-obj_check(void *ptr, unsigned want, const char *file, int line);
+void *obj_check(void *ptr, unsigned want, const char *file, int line);
 
 /* Small allocations abort when memory is out; sizes from clients are bounded first. */
-void *
-xmalloc(size_t size) __attribute__((malloc, returns_nonnull));
-void *
-xcalloc(size_t count, size_t size) __attribute__((malloc, returns_nonnull));
-void *
-xrealloc(void *ptr, size_t size) __attribute__((returns_nonnull));
-char *
-xstrdup(const char *text) __attribute__((malloc, returns_nonnull));
+void *xmalloc(size_t size) __attribute__((malloc, returns_nonnull));
+void *xcalloc(size_t count, size_t size) __attribute__((malloc, returns_nonnull));
+void *xrealloc(void *ptr, size_t size) __attribute__((returns_nonnull));
+char *xstrdup(const char *text) __attribute__((malloc, returns_nonnull));
 
 #endif

@@ -12,20 +12,15 @@ enum {
 };
 
 /* Fills with bytes from the kernel's random source; failure aborts. */
-void
-random_bytes(void *out, size_t size);
-uint64_t
-random_u64(void);
+void random_bytes(void *out, size_t size);
+uint64_t random_u64(void);
 
 /* A new id: 80 random bits in Crockford's base32, NUL-terminated. */
-void
-id_make(char out[ID_TEXT_SIZE]);
+void id_make(char out[ID_TEXT_SIZE]);
 /* True for 16 characters of that alphabet (any case). */
-bool
-id_is_valid(struct slice s);
+bool id_is_valid(struct slice s);
 
 /* Test hook: ids and random bytes become a fixed sequence from this seed; 0 ends it. */
-void
-random_fake(uint64_t seed);
+void random_fake(uint64_t seed);
 
 #endif

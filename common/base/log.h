@@ -12,6 +12,11 @@
 
 #include "base/slice.h"
 
+enum {
+	LOG_LINE_MAX = 4095, /* bytes of a line; with its newline one atomic pipe write */
+	LOG_VALUE_MAX = 1024, /* bytes of one value that are shown; "..." marks the cut */
+};
+
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 
@@ -23,17 +28,15 @@ struct log_field {
 };
 
 #define LF(key, slice_value) ((struct log_field){(key), (slice_value), 0, false})
-#define LF_STR(key, cstr) ((struct log_field){(key), slice_from_cstr(cstr), 0, false})
-#define LF_U64(key, value) ((struct log_field){(key), SLICE_NULL, (uint64_t)(value), true})
+#define LF_STR(key, cstr)    ((struct log_field){(key), slice_from_cstr(cstr), 0, false})
+#define LF_U64(key, value)                                                               \
+	((struct log_field){(key), SLICE_NULL, (uint64_t)(value), true})
 
 /* Where lines go and how they look.  `daemon` is borrowed for ever (a literal).  `fd` is
  * -1 for none.  Call once before threads start, and again at reload. */
-void
-log_setup(const char *daemon, enum log_level level, enum log_format format, int fd);
-bool
-log_enabled(enum log_level level);
-void
-log_event(enum log_level level, const char *event, const struct log_field *fields,
+void log_setup(const char *daemon, enum log_level level, enum log_format format, int fd);
+bool log_enabled(enum log_level level);
+void log_event(enum log_level level, const char *event, const struct log_field *fields,
     size_t count);
 
 #define LOG_AT(level, event, ...)                                                        \
@@ -46,14 +49,13 @@ log_event(enum log_level level, const char *event, const struct log_field *field
 	} while (0)
 
 #define LOG_ERROR(event, ...) LOG_AT(LOG_LEVEL_ERROR, event, __VA_ARGS__)
-#define LOG_WARN(event, ...) LOG_AT(LOG_LEVEL_WARN, event, __VA_ARGS__)
-#define LOG_INFO(event, ...) LOG_AT(LOG_LEVEL_INFO, event, __VA_ARGS__)
+#define LOG_WARN(event, ...)  LOG_AT(LOG_LEVEL_WARN, event, __VA_ARGS__)
+#define LOG_INFO(event, ...)  LOG_AT(LOG_LEVEL_INFO, event, __VA_ARGS__)
 #define LOG_DEBUG(event, ...) LOG_AT(LOG_LEVEL_DEBUG, event, __VA_ARGS__)
 
 /* One formatted line without the newline into `out` (used by the trace file too).
  * Returns its length, at most size - 1. */
-size_t
-log_line(char *out, size_t size, int64_t wall_ms, const char *daemon,
+size_t log_line(char *out, size_t size, int64_t wall_ms, const char *daemon,
     enum log_level level, enum log_format format, const char *event,
     const struct log_field *fields, size_t count);
 

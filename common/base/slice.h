@@ -17,7 +17,7 @@ struct slice {
 };
 
 #define SLICE(literal) ((struct slice){"" literal "", sizeof(literal) - 1})
-#define SLICE_NULL ((struct slice){NULL, 0})
+#define SLICE_NULL     ((struct slice){NULL, 0})
 /* For printf's "%.*s". */
 #define SLICE_ARG(s) (int)(s).len, (s).ptr
 
@@ -72,7 +72,8 @@ slice_has_prefix(struct slice s, struct slice prefix)
 static inline bool
 slice_has_suffix(struct slice s, struct slice suffix)
 {
-	return s.len >= suffix.len && slice_equal(slice_from(s, s.len - suffix.len), suffix);
+	return s.len >= suffix.len &&
+	       slice_equal(slice_from(s, s.len - suffix.len), suffix);
 }
 
 static inline char
@@ -100,46 +101,34 @@ ascii_is_alpha(char c)
 }
 
 /* Equal but for ASCII case. */
-bool
-slice_equal_nocase(struct slice a, struct slice b);
-bool
-slice_has_prefix_nocase(struct slice s, struct slice prefix);
+bool slice_equal_nocase(struct slice a, struct slice b);
+bool slice_has_prefix_nocase(struct slice s, struct slice prefix);
 
 /* <0, 0, >0: bytewise, a shorter prefix first. */
-int
-slice_compare(struct slice a, struct slice b);
+int slice_compare(struct slice a, struct slice b);
 
 /* Position of the byte, or SIZE_MAX. */
-size_t
-slice_index(struct slice s, char c);
-size_t
-slice_rindex(struct slice s, char c);
+size_t slice_index(struct slice s, char c);
+size_t slice_rindex(struct slice s, char c);
 /* Position of the needle, or SIZE_MAX; an empty needle is found at 0. */
-size_t
-slice_find(struct slice s, struct slice needle);
+size_t slice_find(struct slice s, struct slice needle);
 
 /* Without the spaces and tabs (and CR, LF) at both ends. */
-struct slice
-slice_trim(struct slice s);
+struct slice slice_trim(struct slice s);
 
 /* Cuts *rest at the first `sep`: the part before is returned, *rest becomes the part
  * after it (the null slice when there was no separator). */
-struct slice
-slice_split(struct slice *rest, char sep);
+struct slice slice_split(struct slice *rest, char sep);
 
 /* Digits only, no sign, no space, no overflow past `max`; writes *out on success. */
-bool
-slice_to_u64(struct slice s, uint64_t max, uint64_t *out);
-bool
-slice_to_u32(struct slice s, uint32_t *out);
+bool slice_to_u64(struct slice s, uint64_t max, uint64_t *out);
+bool slice_to_u32(struct slice s, uint32_t *out);
 
 /* A NUL-terminated copy, for libc's door.  The caller frees it. */
-char *
-slice_to_cstr(struct slice s);
+char *slice_to_cstr(struct slice s);
 
 /* Copies into `out` (size bytes, NUL-terminated); false when it does not fit or when the
  * slice holds a NUL. */
-bool
-slice_copy_cstr(struct slice s, char *out, size_t size);
+bool slice_copy_cstr(struct slice s, char *out, size_t size);
 
 #endif

@@ -20,13 +20,11 @@ struct stats_counter {
 
 /* Maps `path` (created, 0640) as the place of this process's counters; without a call,
  * or with null, they live in private memory. */
-enum status
-stats_open(const char *path) MUST_USE;
+enum status stats_open(const char *path) MUST_USE;
 
 /* The counter of that name, made on first use.  Call at start-up and keep the pointer;
  * past STATS_COUNT_MAX all further names share one "overflow" counter. */
-struct stats_counter *
-stats_get(const char *name);
+struct stats_counter *stats_get(const char *name);
 
 static inline void
 stats_add(struct stats_counter *c, uint64_t delta)
@@ -41,8 +39,7 @@ stats_sub(struct stats_counter *c, uint64_t delta)
 }
 
 /* Reads another process's file: calls fn for every counter. */
-enum status
-stats_read(const char *path, void (*fn)(const char *name, uint64_t value, void *arg),
-    void *arg) MUST_USE;
+enum status stats_read(const char *path,
+    void (*fn)(const char *name, uint64_t value, void *arg), void *arg) MUST_USE;
 
 #endif

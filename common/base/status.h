@@ -33,19 +33,17 @@ enum status {
 #define STATUS_ENUM(name, text) STATUS_##name,
 	STATUS_TABLE(STATUS_ENUM)
 #undef STATUS_ENUM
-	STATUS_COUNT_
+	    STATUS_COUNT_
 };
 
 /* Every function that returns a status wants it looked at. */
 #define MUST_USE __attribute__((warn_unused_result))
 
 /* The status's text, lower case, without a full stop.  Never null. */
-const char *
-status_text(enum status status);
+const char *status_text(enum status status);
 
 /* The status that an errno value stands for: ENOSPC and EDQUOT are FULL, EROFS READ_ONLY,
  * ENOENT NOT_FOUND, EAGAIN BUSY, EMFILE/ENFILE/ENOMEM LIMIT, all else IO; 0 is OK. */
-enum status
-status_from_errno(int err);
+enum status status_from_errno(int err);
 
 #endif
