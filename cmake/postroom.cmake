@@ -46,13 +46,15 @@ function(postroom_unit_tests folder)
 			${ARGN} postroom_testlib PkgConfig::CMOCKA postroom_flags)
 		target_include_directories(${target} PRIVATE
 			${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/tests)
-		# Tests poke at impossible values and repeat table shapes on purpose.
-		target_compile_options(${target} PRIVATE -Wno-missing-prototypes)
 		target_compile_definitions(${target} PRIVATE
 			POSTROOM_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
 			POSTROOM_BUILD_DIR="${CMAKE_BINARY_DIR}")
 		set_target_properties(${target} PROPERTIES
 			RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+		add_dependencies(unit_all ${target})
+		if(folder MATCHES "^(base|net|store)$")
+			add_dependencies(unit_threads ${target})
+		endif()
 		add_test(NAME unit.${folder}.${stem} COMMAND ${target})
 		set_tests_properties(unit.${folder}.${stem} PROPERTIES
 			TIMEOUT 120 LABELS unit)
