@@ -43,7 +43,7 @@ function(postroom_unit_tests folder)
 		set(target ${folder}_${stem})
 		add_executable(${target} ${source})
 		target_link_libraries(${target} PRIVATE
-			${ARGN} postroom_testlib PkgConfig::CMOCKA postroom_flags)
+			postroom_testlib ${ARGN} PkgConfig::CMOCKA postroom_flags)
 		target_include_directories(${target} PRIVATE
 			${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/tests)
 		target_compile_definitions(${target} PRIVATE
