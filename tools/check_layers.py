@@ -17,7 +17,8 @@ import re
 import sys
 
 BASE = {"base"}
-DAEMON = {"base", "text", "conf", "net", "auth", "store"}
+SERVICE = {"base", "text", "conf", "net", "auth", "store"}
+DAEMON = SERVICE | {"service"}
 ALLOWED = {  # folder: what it may include besides itself
     "base": set(),
     "text": BASE,
@@ -25,6 +26,7 @@ ALLOWED = {  # folder: what it may include besides itself
     "net": BASE,
     "auth": BASE | {"text"},
     "store": BASE | {"text"},
+    "service": SERVICE,  # what the daemons share at start and stop
     "smtpd": DAEMON,
     "pop3d": DAEMON,
     "imapd": DAEMON,

@@ -1,0 +1,588 @@
+/*
+ * The daemons' shared frame; see service.h.
+ *
+ * Start order: arguments → configuration (all errors, then exit 78) → log → limits →
+ * store → TLS → authentication → listeners → workers → sandbox → ready.  Nothing listens
+ * before everything that it needs is there.
+ *
+ * Stop: no more accepting, the workers' sessions are told to end, and when the last one
+ * is gone (or after DAEMON_STOP_MS) the process leaves by _exit.  Crash-only on purpose:
+ * what was acknowledged is on the disk already, so a careful tear-down could only be
+ * wrong, never safer.
+ */
+#include "service/service.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/ensure.h"
+#include "base/hashmap.h"
+#include "base/log.h"
+#include "base/stats.h"
+
+enum {
+	EXIT_USAGE_CODE = 64,
+	EXIT_TEMPORARY = 75,
+	EXIT_CONFIG = 78,
+	AUTH_READERS_MAX = 16, /* kept for the pool threads */
+	LISTEN_BACKLOG = 1024,
+	STOP_POLL_MS = 20,
+};
+
+struct service_worker {
+	struct service *service;
+	struct store_reader *reader;
+	struct loop_hook turn_end;
+	void *user;
+};
+
+struct service {
+	const struct service_options *options;
+	struct daemon_arguments arguments;
+	_Atomic(struct conf *) conf;
+	pthread_mutex_t lock; /* guards tls, auth_readers and sessions */
+	struct tls_context *tls;
+	struct store_reader *auth_readers[AUTH_READERS_MAX];
+	unsigned auth_reader_count;
+	struct hashmap *sessions; /* account id → count */
+	struct store *store;
+	struct auth *auth;
+	struct worker_set *workers;
+	struct loop *main_loop;
+	struct listener listeners[DAEMON_LISTENERS_MAX];
+	size_t listener_count;
+	struct loop_timer stop_timer;
+	unsigned stop_waited_ms;
+};
+
+/* ---- configuration ---- */
+
+static void
+errors_print(const struct conf_errors *errors)
+{
+	for (size_t i = 0; i < errors->count; i++) {
+		const struct conf_error *e = &errors->items[i];
+		fprintf(stderr, "%s:%d: %s%s\n", e->file ? e->file : "?", e->line,
+		    e->warning ? "warning: " : "", e->text);
+	}
+}
+
+static struct conf *
+conf_load(struct service *s)
+{
+	struct conf_errors errors = {0};
+	struct conf *conf =
+	    conf_read(s->arguments.config_path, s->arguments.root, &errors);
+	errors_print(&errors);
+	conf_errors_free(&errors);
+	return conf;
+}
+
+static enum log_level
+log_level_of(const char *word)
+{
+	if (strcmp(word, "error") == 0)
+		return LOG_LEVEL_ERROR;
+	if (strcmp(word, "warn") == 0)
+		return LOG_LEVEL_WARN;
+	if (strcmp(word, "debug") == 0)
+		return LOG_LEVEL_DEBUG;
+	return LOG_LEVEL_INFO;
+}
+
+/* A log file that cannot be opened is a warning: the log then goes to standard error. */
+static void
+log_open(const struct service *s, const struct conf *conf)
+{
+	int fd = STDERR_FILENO;
+	if (strcmp(conf->log.to, "stderr") != 0) {
+		fd = open(conf->log.to, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+		if (fd < 0) {
+			fprintf(stderr, "could not open log file %s: %s\n", conf->log.to,
+			    strerror(errno));
+			fd = STDERR_FILENO;
+		}
+	}
+	log_setup(s->options->daemon, log_level_of(conf->log.level),
+	    strcmp(conf->log.format, "json") == 0 ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT,
+	    fd);
+}
+
+static bool
+tls_load(struct service *s, const struct conf *conf)
+{
+	if (conf->tls.certificate[0] == '\0')
+		return true;
+	struct tls_context *tls = NULL;
+	char *error = NULL;
+	enum status status = tls_context_server(conf->tls.certificate,
+	    conf->tls.private_key, conf->tls.min_version, &tls, &error);
+	if (status != STATUS_OK) {
+		LOG_ERROR("tls.fail",
+		    LF_STR("reason", error ? error : status_text(status)));
+		fprintf(stderr, "%s\n", error ? error : status_text(status));
+		free(error);
+		return false;
+	}
+	pthread_mutex_lock(&s->lock);
+	struct tls_context *old = s->tls;
+	s->tls = tls;
+	pthread_mutex_unlock(&s->lock);
+	tls_context_unref(&old);
+	return true;
+}
+
+static void
+reload(void *arg)
+{
+	struct service *s = arg;
+	struct conf *conf = conf_load(s);
+	if (!conf || !tls_load(s, conf)) {
+		LOG_ERROR("server.reload",
+		    LF_STR("status", "configuration kept as it was: see postroom check"));
+		conf_free(&conf);
+		return;
+	}
+	log_open(s, conf);
+	/* The old one is kept: sessions may hold pointers into it, and reloads are rare. */
+	atomic_store(&s->conf, conf);
+	if (s->options->reloaded)
+		s->options->reloaded(s);
+	LOG_INFO("server.reload", LF_STR("status", "ok"));
+}
+
+/* ---- authentication over the directory ---- */
+
+static struct store_reader *
+auth_reader_take(struct service *s)
+{
+	struct store_reader *reader = NULL;
+	pthread_mutex_lock(&s->lock);
+	if (s->auth_reader_count > 0)
+		reader = s->auth_readers[--s->auth_reader_count];
+	pthread_mutex_unlock(&s->lock);
+	return reader ? reader : store_reader_new(s->store, NULL, NULL);
+}
+
+static void
+auth_reader_give(struct service *s, struct store_reader *reader)
+{
+	store_reader_end(reader);
+	pthread_mutex_lock(&s->lock);
+	if (s->auth_reader_count < AUTH_READERS_MAX) {
+		s->auth_readers[s->auth_reader_count++] = reader;
+		reader = NULL;
+	}
+	pthread_mutex_unlock(&s->lock);
+	if (reader)
+		store_reader_free(&reader);
+}
+
+/* auth_lookup_fn: on a pool thread. */
+static enum status
+auth_lookup(void *arg, struct slice login, struct arena *arena, struct auth_record *out)
+{
+	struct service *s = arg;
+	struct store_reader *reader = auth_reader_take(s);
+	struct directory_account account;
+	enum status status = directory_account_find(reader, login, &account);
+	*out = (struct auth_record){0};
+	if (status == STATUS_OK) {
+		out->found = true;
+		out->disabled = account.disabled;
+		out->login = arena_copy(arena, account.login);
+		out->credential = arena_copy(arena, account.credential);
+	} else if (status == STATUS_NOT_FOUND || status == STATUS_INVALID) {
+		status = STATUS_OK;
+	}
+	auth_reader_give(s, reader);
+	return status;
+}
+
+static void
+auth_work(void *loop, void (*work)(void *), void (*done)(void *), void *arg)
+{
+	loop_work(loop, work, done, arg);
+}
+
+struct delayed {
+	struct loop_timer timer;
+	void (*fn)(void *);
+	void *arg;
+};
+
+static void
+delayed_run(void *arg)
+{
+	struct delayed *d = arg;
+	d->fn(d->arg);
+	free(d);
+}
+
+static void
+auth_delay(void *loop, uint64_t ms, void (*fn)(void *), void *arg)
+{
+	struct delayed *d = xcalloc(1, sizeof(*d));
+	d->fn = fn;
+	d->arg = arg;
+	loop_timer_start(loop, &d->timer, ms, delayed_run, d);
+}
+
+static bool
+auth_start(struct service *s, const struct conf *conf)
+{
+	struct auth_options options = {
+	    .service = s->options->sasl_service,
+	    .hostname = conf->hostname,
+	    .mechanisms = (const char *const *)conf->auth.mechanisms.items,
+	    .mechanism_count = conf->auth.mechanisms.count,
+	    .allow_plaintext = conf->auth.allow_plaintext,
+	    .fail_delay_ms = conf->auth.fail_delay_ms,
+	    .block_after = conf->auth.block_after,
+	    .block_for_ms = conf->auth.block_for_s * 1000,
+	    .iterations = conf->auth.iterations,
+	    .lookup = auth_lookup,
+	    .lookup_arg = s,
+	    .work = auth_work,
+	    .delay = auth_delay,
+	};
+	return auth_new(&options, &s->auth) == STATUS_OK;
+}
+
+/* ---- listeners ---- */
+
+static const char *
+protocol_word(enum conf_protocol protocol)
+{
+	static const char *const words[] = {"smtp", "submission", "imap", "pop3"};
+	return words[protocol];
+}
+
+static bool
+protocol_is_ours(const struct service *s, const char *word)
+{
+	for (unsigned i = 0; i < s->options->protocol_count; i++) {
+		if (strcmp(word, protocol_word(s->options->protocols[i])) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void
+listener_settings(struct service *s, const struct conf *conf, struct listener *l)
+{
+	l->refuse_text = s->options->refuse_text;
+	for (size_t i = 0; i < conf->listener_count; i++) {
+		const struct conf_listener *c = &conf->listeners[i];
+		if (strcmp(c->name, l->name) != 0)
+			continue;
+		l->max_connections = c->max_connections;
+		l->max_per_ip = c->max_per_ip;
+	}
+}
+
+/* Without a supervisor: bind what the configuration says. */
+static bool
+listeners_bind(struct service *s, const struct conf *conf)
+{
+	for (size_t i = 0; i < conf->listener_count; i++) {
+		const struct conf_listener *c = &conf->listeners[i];
+		if (!c->enabled || !protocol_is_ours(s, protocol_word(c->protocol)))
+			continue;
+		for (size_t a = 0; a < c->addresses.count; a++) {
+			if (s->listener_count == DAEMON_LISTENERS_MAX)
+				return false;
+			struct listener *l = &s->listeners[s->listener_count];
+			*l = (struct listener){.name = c->name,
+			    .protocol = protocol_word(c->protocol),
+			    .tls = (enum listener_tls)c->tls};
+			const char *address = c->addresses.items[a];
+			enum status status =
+			    daemon_bind(address, c->port, LISTEN_BACKLOG, &l->fd);
+			if (status != STATUS_OK) {
+				fprintf(stderr,
+				    "could not listen on %s port %u (listener \"%s\"): "
+				    "%s; is another server running there?\n",
+				    address, c->port, c->name, status_text(status));
+				return false;
+			}
+			s->listener_count++;
+		}
+	}
+	return true;
+}
+
+static bool
+listeners_open(struct service *s, const struct conf *conf)
+{
+	enum status status = daemon_listeners_inherited(
+	    s->listeners, DAEMON_LISTENERS_MAX, &s->listener_count);
+	if (status == STATUS_NOT_FOUND && !listeners_bind(s, conf))
+		return false;
+	if (status == STATUS_INVALID) {
+		fprintf(stderr, "POSTROOM_LISTENERS is malformed\n");
+		return false;
+	}
+	for (size_t i = 0; i < s->listener_count; i++)
+		listener_settings(s, conf, &s->listeners[i]);
+	return true;
+}
+
+/* ---- workers ---- */
+
+static void
+turn_end(void *arg)
+{
+	struct service_worker *w = arg;
+	store_reader_end(w->reader);
+}
+
+static void
+post(void *loop, void (*fn)(void *), void *arg)
+{
+	loop_post(loop, fn, arg);
+}
+
+static void
+worker_start(struct worker *worker)
+{
+	struct service *s = worker_arg(worker);
+	struct service_worker *w = xcalloc(1, sizeof(*w));
+	w->service = s;
+	w->reader = store_reader_new(s->store, post, worker_loop(worker));
+	loop_hook_add(worker_loop(worker), &w->turn_end, turn_end, w);
+	worker_set_user(worker, w);
+	if (s->options->worker_start)
+		s->options->worker_start(s, worker);
+}
+
+static void
+worker_accept(struct worker *worker, int fd, const struct listener *listener,
+    struct worker_conn *token)
+{
+	struct service *s = worker_arg(worker);
+	s->options->accept(s, worker, fd, listener, token);
+}
+
+static void
+worker_end_sessions(void *arg)
+{
+	struct worker *worker = arg;
+	struct service *s = worker_arg(worker);
+	if (s->options->worker_stop)
+		s->options->worker_stop(s, worker);
+}
+
+static void
+stop_poll(void *arg)
+{
+	struct service *s = arg;
+	s->stop_waited_ms += STOP_POLL_MS;
+	if (worker_set_connections(s->workers) > 0 && s->stop_waited_ms < DAEMON_STOP_MS) {
+		loop_timer_start(s->main_loop, &s->stop_timer, STOP_POLL_MS, stop_poll, s);
+		return;
+	}
+	LOG_INFO("server.stop",
+	    LF_U64("connections", worker_set_connections(s->workers)));
+	_exit(0);
+}
+
+static void
+stop(void *arg)
+{
+	struct service *s = arg;
+	worker_set_stop_accepting(s->workers);
+	if (s->options->stopping)
+		s->options->stopping(s);
+	for (size_t i = 0; i < worker_set_count(s->workers); i++) {
+		struct worker *worker = worker_set_at(s->workers, i);
+		loop_post(worker_loop(worker), worker_end_sessions, worker);
+	}
+	loop_timer_start(s->main_loop, &s->stop_timer, STOP_POLL_MS, stop_poll, s);
+}
+
+/* ---- the run ---- */
+
+static int
+store_start(struct service *s, const struct conf *conf)
+{
+	struct store_options options = {
+	    .path = conf->store.path,
+	    .map_size = conf->store.map_size,
+	    .shards = conf->store.shards,
+	    .sync = conf->store.sync,
+	    .min_free_percent = conf->store.min_free_percent,
+	    .undelete_days = conf->store.undelete_days,
+	};
+	char *error = NULL;
+	enum status status = store_open(&options, &s->store, &error);
+	if (status == STATUS_OK)
+		return 0;
+	fprintf(stderr, "could not open the store %s: %s\n", conf->store.path,
+	    error ? error : status_text(status));
+	free(error);
+	return status == STATUS_CORRUPT ? EXIT_CONFIG : EXIT_TEMPORARY;
+}
+
+static void
+stats_start(const struct service *s, const struct conf *conf)
+{
+	char path[4096];
+	snprintf(path, sizeof(path), "%s/%s.stats", conf->run_dir, s->options->daemon);
+	if (stats_open(path) != STATUS_OK)
+		LOG_WARN("server.start", LF_STR("reason", "counters are private"),
+		    LF_STR("path", path));
+}
+
+int
+service_main(int argc, char **argv, const struct service_options *options)
+{
+	static struct service service = {.lock = PTHREAD_MUTEX_INITIALIZER};
+	struct service *s = &service;
+	s->options = options;
+	s->sessions = hashmap_new();
+	daemon_arguments_read(argc, argv, &s->arguments);
+	struct conf *conf = conf_load(s);
+	if (!conf)
+		return EXIT_CONFIG;
+	atomic_store(&s->conf, conf);
+	log_open(s, conf);
+	daemon_limits();
+	stats_start(s, conf);
+	int code = store_start(s, conf);
+	if (code != 0)
+		return code;
+	if (!tls_load(s, conf) || !auth_start(s, conf) || !listeners_open(s, conf))
+		return EXIT_CONFIG;
+	s->main_loop = loop_new();
+	struct worker_set_options workers = {
+	    .threads = conf->threads,
+	    .listeners = s->listeners,
+	    .listener_count = s->listener_count,
+	    .accept = worker_accept,
+	    .start = worker_start,
+	    .arg = s,
+	};
+	if (worker_set_start(&workers, &s->workers) != STATUS_OK) {
+		fprintf(stderr, "could not start the worker threads\n");
+		return EXIT_TEMPORARY;
+	}
+	if (options->started)
+		options->started(s, s->main_loop);
+	if (daemon_sandbox() != STATUS_OK)
+		LOG_WARN("server.start", LF_STR("reason", "no sandbox: kernel refused"));
+	daemon_ready();
+	LOG_INFO("server.start", LF_U64("listeners", s->listener_count),
+	    LF_U64("threads", worker_set_count(s->workers)));
+	daemon_run(s->main_loop, reload, stop, s);
+	_exit(0);
+}
+
+/* ---- accessors ---- */
+
+const struct conf *
+service_conf(const struct service *service)
+{
+	return atomic_load(&service->conf);
+}
+
+struct tls_context *
+service_tls(struct service *service)
+{
+	pthread_mutex_lock(&service->lock);
+	struct tls_context *tls = service->tls ? tls_context_ref(service->tls) : NULL;
+	pthread_mutex_unlock(&service->lock);
+	return tls;
+}
+
+struct store *
+service_store(struct service *service)
+{
+	return service->store;
+}
+
+struct auth *
+service_auth(struct service *service)
+{
+	return service->auth;
+}
+
+struct loop *
+service_main_loop(struct service *service)
+{
+	return service->main_loop;
+}
+
+struct worker_set *
+service_workers(struct service *service)
+{
+	return service->workers;
+}
+
+const char *
+service_root(const struct service *service)
+{
+	return service->arguments.root;
+}
+
+struct store_reader *
+service_reader(struct worker *worker)
+{
+	const struct service_worker *w = worker_user(worker);
+	return w->reader;
+}
+
+void
+service_worker_set_user(struct worker *worker, void *user)
+{
+	struct service_worker *w = worker_user(worker);
+	w->user = user;
+}
+
+void *
+service_worker_user(struct worker *worker)
+{
+	const struct service_worker *w = worker_user(worker);
+	return w->user;
+}
+
+static struct slice
+account_key(const struct account_id *account)
+{
+	return slice_make((const char *)account->v, sizeof(account->v));
+}
+
+bool
+service_session_begin(struct service *service, struct account_id account, unsigned max)
+{
+	pthread_mutex_lock(&service->lock);
+	uintptr_t count =
+	    (uintptr_t)hashmap_get(service->sessions, account_key(&account));
+	bool allowed = max == 0 || count < max;
+	if (allowed)
+		hashmap_put(
+		    service->sessions, account_key(&account), (void *)(count + 1));
+	pthread_mutex_unlock(&service->lock);
+	return allowed;
+}
+
+void
+service_session_end(struct service *service, struct account_id account)
+{
+	pthread_mutex_lock(&service->lock);
+	uintptr_t count =
+	    (uintptr_t)hashmap_get(service->sessions, account_key(&account));
+	ENSURE(count > 0);
+	if (count == 1)
+		hashmap_remove(service->sessions, account_key(&account));
+	else
+		hashmap_put(
+		    service->sessions, account_key(&account), (void *)(count - 1));
+	pthread_mutex_unlock(&service->lock);
+}
