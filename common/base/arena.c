@@ -1,11 +1,11 @@
 /*
  * Bump memory in chunks.
  *
- * Chunks double from ARENA_CHUNK_MIN to ARENA_CHUNK_MAX.  A request that is large beside
- * the chunk size gets a chunk of its own behind the current one, so that less than a
- * quarter of any chunk is ever wasted.  `used` counts what callers took with its
- * alignment, and is what the limit bounds.  Memory is cleared when it is handed out,
- * because a chunk is used again after arena_reset().
+ * Chunks double from ARENA_CHUNK_MIN to ARENA_CHUNK_MAX, and grow until a request is at
+ * most a quarter of one; what is larger than a quarter of the largest gets a chunk of its
+ * own behind the current one.  So little of any chunk is ever wasted.  `used` counts what
+ * callers took with its alignment, and is what the limit bounds.  Memory is cleared when
+ * it is handed out, because a chunk is used again after arena_reset().
  *
  * Under the address sanitizer every request is a chunk of its own: reading past the end
  * of an arena object, or after a reset, is then found like any other.
@@ -137,12 +137,14 @@ take(struct arena *arena, size_t size, size_t align)
 	size_t left = arena->max - arena->used;
 	if (size > left)
 		return NULL;
-	if (ARENA_EXACT || size > arena->chunk_size / 4)
+	if (ARENA_EXACT || size > ARENA_CHUNK_MAX / 4)
 		return take_alone(arena, size);
 
 	struct chunk *c = arena->current;
 	size_t skip = c ? (align - c->used % align) % align : 0;
 	if (!c || c->size - c->used < skip || c->size - c->used - skip < size) {
+		while (size > arena->chunk_size / 4)
+			arena->chunk_size *= 2;
 		c = chunk_new(arena->chunk_size);
 		c->next = arena->current;
 		arena->current = c;

@@ -75,7 +75,10 @@ line_name(struct line *l, const char *name)
 	for (; *name; name++) {
 		bool plain = ascii_is_alpha(*name) || ascii_is_digit(*name) ||
 		             *name == '.' || *name == '_' || *name == '-';
-		line_byte(l, plain ? *name : '_');
+		if (plain)
+			line_byte(l, *name);
+		else
+			line_byte(l, '_');
 	}
 }
 
