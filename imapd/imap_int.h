@@ -1,0 +1,281 @@
+/*
+ * What the files of imapd share: the server, its workers, and struct imap_session with
+ * the calls that run functions use.  Private to imapd and its tests.
+ *
+ * A session lives on one worker's loop and takes no locks.  One command runs at a time;
+ * what is pipelined behind it stays in the connection's input.  An idle session holds no
+ * arena, no frame and no output: all of it is dropped when a command ends and no input
+ * is left.
+ *
+ * How a command runs (imap_session.c drives it):
+ *  1. The frame is parsed into s->cmd (in s->arena, the command arena).
+ *  2. row->run(s, cmd) is called.  It writes to imap_out(s) and says what comes next
+ *     (enum cmd_result).  Before CMD_WAIT, CMD_AGAIN or CMD_LINE it sets s->resume, which
+ *     is called with the same arguments and answers in the same way.
+ *  3. CMD_DONE: the tagged line has been written by imap_cmd_finish().  s->cleanup, if
+ *     set, is called, and the arena is reset.
+ * When the connection ends while an op is under way, the session stays (without conn)
+ * until the op is done; resume is not called any more, cleanup is.
+ */
+#ifndef IMAPD_IMAP_INT_H
+#define IMAPD_IMAP_INT_H
+
+#include "auth/sasl.h"
+#include "base/ids.h"
+#include "base/list.h"
+#include "base/stats.h"
+#include "conf/conf.h"
+#include "imapd/imap_cmd.h"
+#include "imapd/imap_resp.h"
+#include "net/conn.h"
+#include "net/framer.h"
+#include "net/worker.h"
+#include "store/directory.h"
+#include "store/message.h"
+
+enum {
+	IMAP_LINE_MAX = 64 * 1024,        /* octets of command text, literals not counted;
+	                                     RFC 7162 section 4 asks for 8192 */
+	IMAP_FRAME_MAX = 256 * 1024,      /* octets of text and buffered literals */
+	IMAP_LITERAL_MAX = 64 * 1024,     /* octets of one literal outside of APPEND */
+	IMAP_PREAUTH_LINE_MAX = 8 * 1024, /* octets, before login */
+	IMAP_ARENA_MAX = 64 * 1024 * 1024, /* bytes of one command's arena */
+	IMAP_ERRORS_MAX = 20,             /* BAD replies in a row, then BYE */
+	IMAP_PREAUTH_MS = 60 * 1000,      /* from the connection to the login */
+	IMAP_AUTH_TRIES_MAX = 5,          /* failed logins of one connection, then BYE */
+	IMAP_TURN_BYTES = 256 * 1024,     /* output of one session in one turn */
+	IMAP_TURN_RECORDS = 4096,         /* message records looked at in one turn */
+	IMAP_TURN_COMMANDS = 64,          /* commands of one session in one turn */
+	IMAP_SYNC_BATCH = 4096,           /* changes told in one go */
+	IMAP_RECENT_RANGES_MAX = 16,      /* separate ranges of \Recent uids kept */
+	IMAP_OUT_MAX = 64 * 1024 * 1024,  /* bytes of a worker's scratch output */
+	IMAP_APPEND_MESSAGES_MAX = 1000,  /* messages of one MULTIAPPEND */
+};
+
+enum imap_state {
+	IMAP_STATE_HANDSHAKE, /* implicit TLS, nothing sent yet */
+	IMAP_STATE_NOT_AUTH,
+	IMAP_STATE_AUTH,
+	IMAP_STATE_SELECTED,
+	IMAP_STATE_LOGOUT, /* BYE is written */
+};
+
+/* What the session does with its input right now. */
+enum imap_phase {
+	IMAP_PHASE_COMMAND, /* reads a frame */
+	IMAP_PHASE_SKIP,    /* throws away the rest of an over-long line */
+	IMAP_PHASE_DISCARD, /* throws away a literal that was refused */
+	IMAP_PHASE_APPEND,  /* a message literal goes into a draft */
+	IMAP_PHASE_RUN,     /* s->resume is called in a later turn */
+	IMAP_PHASE_WAIT,    /* something is under way; input waits */
+	IMAP_PHASE_LINE,    /* s->resume gets the next line */
+	IMAP_PHASE_TLS,     /* STARTTLS handshake */
+	IMAP_PHASE_END,     /* nothing is read any more */
+};
+
+enum imap_enabled {
+	IMAP_ENABLED_CONDSTORE = 1 << 0,
+	IMAP_ENABLED_QRESYNC = 1 << 1,
+	IMAP_ENABLED_UTF8 = 1 << 2, /* UTF8=ACCEPT */
+	IMAP_ENABLED_REV2 = 1 << 3, /* IMAP4rev2 */
+};
+
+struct imap_server {
+	const struct conf *conf;
+	struct store *store;
+	struct auth *auth;
+	struct tls_context *tls; /* swapped at reload under tls_mutex */
+	void *tls_lock;          /* pthread_mutex_t */
+	void *users;             /* sessions a user, imap_users.c */
+	struct imap_readers *readers; /* for pool threads */
+	struct {
+		struct stats_counter *connections, *sessions, *commands, *idle, *logins,
+		    *login_failures, *fetch_bytes, *appended;
+	} stats;
+};
+
+/* One a loop thread. */
+struct imap_worker {
+	struct imap_server *server;
+	struct loop *loop;
+	struct store_reader *reader;
+	struct loop_hook end_reads;
+	struct list sessions;
+	size_t session_count;
+	size_t ops_pending; /* background ops without a session */
+	struct buf out;     /* scratch: empty between calls into sessions */
+	bool stopping;
+};
+
+struct imap_append; /* imap_cmd_append.c */
+struct imap_session;
+
+struct imap_session {
+	unsigned magic;
+	enum imap_state state;
+	enum imap_phase phase;
+	uint8_t enabled; /* enum imap_enabled bits */
+	bool secure;
+	bool read_only;  /* EXAMINE */
+	bool changed;    /* a change hint came since the last look */
+	bool idling;
+	bool in_dispatch;
+	bool resume_now; /* the op was done before CMD_WAIT was returned */
+	bool closing;    /* conn_close when the stack is unwound */
+	bool starttls_offered;
+	uint8_t errors;  /* BAD replies in a row */
+	uint8_t auth_failures;
+	uint8_t keyword_count; /* keywords that the client has been told of */
+	unsigned ops_pending;
+	struct imap_worker *worker;
+	struct conn *conn; /* null: gone, the session waits for its op */
+	struct worker_conn *token;
+	struct list node; /* in worker->sessions */
+	struct framer_imap framer;
+
+	/* The command that runs; all null when there is none. */
+	struct arena *arena;
+	struct imap_command *cmd;
+	imap_run_fn resume;
+	void *cmd_data; /* the command's own state, in the arena */
+	void (*cleanup)(struct imap_session *s); /* once, whatever way the command ends */
+	struct slice line;      /* during resume after CMD_LINE: without CRLF */
+	uint64_t told_modseq;   /* sync leaves out messages with this modseq: the command
+	                           told of them itself, or was .SILENT */
+	struct imap_append *append;
+	struct auth_exchange *exchange;
+
+	/* Who. */
+	struct account_id account;
+	char *login; /* owned; null before login */
+	struct store_watch *watch;
+
+	/* The selected mailbox. */
+	struct mailbox_view *view; /* null when none is selected */
+	uint32_t mailbox;          /* its number */
+	uint64_t discard_left;     /* bytes, IMAP_PHASE_DISCARD */
+	struct uid_range *recent;  /* owned, ascending; at most IMAP_RECENT_RANGES_MAX */
+	uint32_t recent_count;
+	uint32_t saved_count;
+	struct uid_range *saved; /* SEARCHRES "$", owned, ascending; null: empty */
+
+	/* For the log. */
+	uint64_t started_ms;
+	uint64_t command_count;
+	uint64_t bytes_out;
+	char id[ID_TEXT_SIZE];
+};
+
+#define IMAP_SESSION_MAGIC 0x1a9b5e55u
+
+/* ---- short ways ---- */
+static inline struct store_reader *
+imap_reader(struct imap_session *s)
+{
+	return s->worker->reader;
+}
+
+/* Mailbox names and quoted strings go out in UTF-8. */
+static inline bool
+imap_is_utf8(const struct imap_session *s)
+{
+	return s->enabled & (IMAP_ENABLED_UTF8 | IMAP_ENABLED_REV2);
+}
+
+static inline bool
+imap_is_rev2(const struct imap_session *s)
+{
+	return s->enabled & IMAP_ENABLED_REV2;
+}
+
+/* QRESYNC implies CONDSTORE; both bits are set by ENABLE. */
+static inline bool
+imap_is_condstore(const struct imap_session *s)
+{
+	return s->enabled & IMAP_ENABLED_CONDSTORE;
+}
+
+/* ---- output (imap_session.c) ---- */
+/* Where commands write.  Taken to the connection whenever the session returns to its
+ * driver, in one write.  Never keep the pointer's contents across a return. */
+static inline struct buf *
+imap_out(struct imap_session *s)
+{
+	return &s->worker->out;
+}
+/* Gives what is in imap_out to the connection now (before imap_out_range, or when a
+ * generator has made much). */
+void
+imap_out_flush(struct imap_session *s);
+/* Bytes that are not yet sent are so many that a generator should stop (CMD_AGAIN). */
+bool
+imap_out_full(struct imap_session *s);
+/* Sends a part of a body from its file, behind what is in imap_out.  Takes the handle over
+ * (closed when sent); `offset` and `len` are inside the message. */
+void
+imap_out_range(struct imap_session *s, struct body_handle *handle, uint64_t offset,
+    uint64_t len);
+
+/* ---- the end of a command ---- */
+/* Untagged news first, as far as the row's bits allow now, then
+ * "tag OK [code] text".  `code` without brackets, or null.  Returns CMD_DONE. */
+enum cmd_result
+imap_cmd_finish(struct imap_session *s, struct imap_command *cmd, enum imap_reply reply,
+    const char *code, const char *text);
+/* The same for a failed store call (imap_resp_status). */
+enum cmd_result
+imap_cmd_fail(struct imap_session *s, struct imap_command *cmd, enum status status);
+/* The same with the code made by the caller (a slice in the arena, e.g. "COPYUID ..."). */
+enum cmd_result
+imap_cmd_finish_code(struct imap_session *s, struct imap_command *cmd,
+    enum imap_reply reply, struct slice code, const char *text);
+
+/* ---- store ops ---- */
+/* Sets done, user and arena of an op that lies in the command arena and counts it.  Then
+ * submit it, set s->resume and return CMD_WAIT; resume finds op->status and outputs. */
+void
+imap_op_begin(struct imap_session *s, struct store_op *op);
+/* Continues a command that returned CMD_WAIT (from auth's done function and the like). */
+void
+imap_resume(struct imap_session *s);
+
+/* ---- names ---- */
+/* A mailbox name as the client sent it to the store's form: modified UTF-7 or UTF-8 as
+ * the session speaks, NFC, INBOX.  False: *out_text says why (reply NO [CANNOT]). */
+bool
+imap_mailbox_decode(struct imap_session *s, struct slice raw, struct slice *out,
+    const char **out_text);
+
+/* ---- the selected mailbox (imap_sync.c, imap_cmd_select.c) ---- */
+/* Tells the client what has changed: EXPUNGE or VANISHED (only if `expunge`), EXISTS,
+ * RECENT, FETCH.  Without `expunge` nothing is told while there are expunged messages.
+ * False when the mailbox is gone: BYE is written, end the session. */
+bool
+imap_sync(struct imap_session *s, bool expunge);
+/* Leaves the selected mailbox without a word. */
+void
+imap_deselect(struct imap_session *s);
+/* True when the message came while this session was the first to look (RFC 3501 section
+ * 2.3.2); always false for IMAP4rev2. */
+bool
+imap_is_recent(const struct imap_session *s, uint32_t uid);
+/* Keyword names by bit.  Call between responses, never inside one: keywords that the
+ * client has not heard of are announced by FLAGS and PERMANENTFLAGS.  Valid until the
+ * reader's end. */
+size_t
+imap_keywords(struct imap_session *s, struct slice out[MAILBOX_KEYWORDS_MAX]);
+/* "* n FETCH (UID u FLAGS (...) MODSEQ (m))": UID when `with_uid` (or always under
+ * QRESYNC and IMAP4rev2), MODSEQ under CONDSTORE.  Names are imap_keywords'. */
+void
+imap_write_flags(struct imap_session *s, uint32_t msn, uint32_t uid, uint8_t flags,
+    uint64_t keywords, uint64_t modseq, bool with_uid, const struct slice *names,
+    size_t name_count);
+/* A command that asks for mod-sequences turns CONDSTORE on (RFC 7162 section 3.1); tells
+ * HIGHESTMODSEQ when a mailbox is selected.  Call between responses. */
+void
+imap_condstore_on(struct imap_session *s);
+/* Replaces "$" (copies); count 0 empties it. */
+void
+imap_saved_set(struct imap_session *s, const struct uid_range *ranges, size_t count);
+
+#endif
