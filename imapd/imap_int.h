@@ -24,13 +24,12 @@
 #include "base/ids.h"
 #include "base/list.h"
 #include "base/stats.h"
-#include "conf/conf.h"
 #include "imapd/imap_cmd.h"
 #include "imapd/imap_resp.h"
+#include "imapd/imap_seqset.h"
 #include "net/conn.h"
 #include "net/framer.h"
-#include "net/worker.h"
-#include "store/directory.h"
+#include "service/service.h"
 #include "store/message.h"
 
 enum {
@@ -80,30 +79,21 @@ enum imap_enabled {
 	IMAP_ENABLED_REV2 = 1 << 3, /* IMAP4rev2 */
 };
 
-struct imap_server {
-	const struct conf *conf;
-	struct store *store;
-	struct auth *auth;
-	struct tls_context *tls; /* swapped at reload under tls_mutex */
-	void *tls_lock;          /* pthread_mutex_t */
-	void *users;             /* sessions a user, imap_users.c */
-	struct imap_readers *readers; /* for pool threads */
-	struct {
-		struct stats_counter *connections, *sessions, *commands, *idle, *logins,
-		    *login_failures, *fetch_bytes, *appended;
-	} stats;
+struct imap_stats {
+	struct stats_counter *sessions, *commands, *idle, *logins, *login_failures,
+	    *fetch_bytes, *appended;
 };
 
 /* One a loop thread. */
 struct imap_worker {
-	struct imap_server *server;
+	struct service *service; /* null in unit tests */
+	struct worker *worker;
 	struct loop *loop;
 	struct store_reader *reader;
-	struct loop_hook end_reads;
+	const struct imap_stats *stats;
 	struct list sessions;
 	size_t session_count;
-	size_t ops_pending; /* background ops without a session */
-	struct buf out;     /* scratch: empty between calls into sessions */
+	struct buf out; /* scratch: empty between calls into sessions */
 	bool stopping;
 };
 
@@ -156,8 +146,7 @@ struct imap_session {
 	uint64_t discard_left;     /* bytes, IMAP_PHASE_DISCARD */
 	struct uid_range *recent;  /* owned, ascending; at most IMAP_RECENT_RANGES_MAX */
 	uint32_t recent_count;
-	uint32_t saved_count;
-	struct uid_range *saved; /* SEARCHRES "$", owned, ascending; null: empty */
+	struct imap_uid_ranges saved; /* SEARCHRES "$"; owned (imap_saved_set) */
 
 	/* For the log. */
 	uint64_t started_ms;
@@ -274,8 +263,8 @@ imap_write_flags(struct imap_session *s, uint32_t msn, uint32_t uid, uint8_t fla
  * HIGHESTMODSEQ when a mailbox is selected.  Call between responses. */
 void
 imap_condstore_on(struct imap_session *s);
-/* Replaces "$" (copies); count 0 empties it. */
+/* Replaces "$" (copies); null or no ranges empties it. */
 void
-imap_saved_set(struct imap_session *s, const struct uid_range *ranges, size_t count);
+imap_saved_set(struct imap_session *s, const struct imap_uid_ranges *ranges);
 
 #endif

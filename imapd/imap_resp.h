@@ -46,9 +46,6 @@ imap_resp_mailbox(struct buf *out, struct slice name, bool utf8);
 void
 imap_resp_flags(struct buf *out, uint8_t flags, uint64_t keywords,
     const struct slice *names, size_t keyword_count, bool recent);
-/* The bit of a system flag's name ("\Seen", any case), or 0. */
-uint8_t
-imap_resp_flag_bit(struct slice name);
 
 /* Ids of RFC 8474 for what the store numbers: "M123", "F1-7". */
 void
