@@ -68,7 +68,8 @@ imap_cmd_find(struct slice name);
 #define IMAP_RUN(name)                                                                   \
 	enum cmd_result imap_run_##name(struct imap_session *s, struct imap_command *cmd)
 #define IMAP_PARSE(name)                                                                 \
-	bool imap_parse_##name(struct imap_lex *lex, struct imap_command *cmd)
+	enum parse_result imap_parse_##name(struct imap_lex *lex, struct arena *arena,   \
+	    struct imap_command *cmd, struct parse_fault *fault)
 
 /* imap_cmd.c */
 IMAP_RUN(noop);
@@ -106,18 +107,26 @@ IMAP_RUN(getquotaroot);
 IMAP_RUN(setquota);
 /* imap_sync.c */
 IMAP_RUN(idle);
-/* imap_cmd_fetch.c */
+/* imap_cmd_fetch.c, imap_fetch_parse.c */
 IMAP_RUN(fetch);
+IMAP_PARSE(fetch);
 /* imap_cmd_store.c */
 IMAP_RUN(store);
+IMAP_PARSE(store);
 /* imap_cmd_copy.c */
 IMAP_RUN(copy);
 IMAP_RUN(move);
 IMAP_RUN(expunge); /* with and without UID */
-/* imap_cmd_search.c */
+IMAP_PARSE(copy);  /* COPY and MOVE */
+IMAP_PARSE(expunge);
+/* imap_cmd_search.c, imap_search_parse.c */
 IMAP_RUN(search);
+IMAP_RUN(sort);
+IMAP_RUN(thread);
+IMAP_PARSE(search);
+IMAP_PARSE(sort);
+IMAP_PARSE(thread);
 /* imap_parse.c */
-IMAP_PARSE(none); /* no arguments */
 IMAP_PARSE(id);
 IMAP_PARSE(enable);
 IMAP_PARSE(login);
@@ -132,10 +141,5 @@ IMAP_PARSE(lsub);
 IMAP_PARSE(status);
 IMAP_PARSE(append);
 IMAP_PARSE(setquota);
-IMAP_PARSE(fetch); /* these hand over to imap_fetch_parse.h and so on */
-IMAP_PARSE(store);
-IMAP_PARSE(copy);
-IMAP_PARSE(expunge);
-IMAP_PARSE(search);
 
 #endif

@@ -7,21 +7,33 @@
 #ifndef IMAPD_IMAP_PARSE_H
 #define IMAPD_IMAP_PARSE_H
 
-#include "imapd/imap_lex.h"
+#include "base/arena.h"
 #include "store/message.h"
 
 enum {
+	IMAP_TAG_MAX = 64,           /* octets of a tag */
 	IMAP_ID_PAIRS_MAX = 30,      /* RFC 2971 section 3.3 */
 	IMAP_ENABLE_MAX = 32,        /* names in one ENABLE */
 	IMAP_PATTERNS_MAX = 32,      /* patterns of one LIST */
 };
 
+struct imap_lex; /* imap_lex.h */
 struct imap_cmd_row;
-struct imap_fetch;   /* imap_fetch_parse.h */
-struct imap_search;  /* imap_search_parse.h; SORT and THREAD too */
-struct imap_store;   /* imap_store_parse.h */
-struct imap_copy;    /* imap_store_parse.h; COPY and MOVE */
-struct imap_expunge; /* imap_store_parse.h */
+struct imap_fetch_args;  /* imap_fetch_parse.h */
+struct imap_search_args; /* imap_search_parse.h */
+struct imap_store_args;  /* imap_cmd_store.h */
+struct imap_copy_args;   /* imap_cmd_copy.h; COPY and MOVE, and UID EXPUNGE's set */
+
+enum parse_result {
+	PARSE_DONE,
+	PARSE_BAD,   /* the syntax is wrong: fault says why */
+	PARSE_LIMIT, /* a named limit was passed: fault says which */
+};
+
+/* What to tell the client; the text is a literal. */
+struct parse_fault {
+	const char *text;
+};
 
 /* STATUS items and LIST's RETURN (STATUS (...)), as bits. */
 enum imap_status_item {
@@ -116,25 +128,28 @@ struct imap_command {
 			struct slice mailbox;
 			unsigned items;
 		} status;
-		struct imap_fetch *fetch;
-		struct imap_store *store;
-		struct imap_copy *copy;
-		struct imap_expunge *expunge;
-		struct imap_search *search;
+		struct imap_fetch_args *fetch;
+		struct imap_store_args *store;
+		struct imap_copy_args *copy;
+		struct imap_search_args *search;
 	} u;
 };
 
-/* The arguments of one command: the lexer stands behind its name, at the space or at the
- * end.  False with the lexer's fault set.  The caller checks that nothing is left over
- * (imap_lex_end).  What does not lie in *cmd is allocated in lex->arena. */
-typedef bool (*imap_parse_fn)(struct imap_lex *lex, struct imap_command *cmd);
+/* The arguments of one command, from behind its name (the lexer stands at the space or
+ * at the end).  The caller checks that nothing is left over. */
+typedef enum parse_result (*imap_parse_fn)(struct imap_lex *lex, struct arena *arena,
+    struct imap_command *cmd, struct parse_fault *fault);
 
-/* A whole frame without its last CRLF.  out->tag is set whenever a tag could be read (also
- * with a fault), else it is null; out->row is null when the name is unknown (BAD). */
-enum imap_parse_result
+/* A whole frame without its last CRLF.  cmd->tag is set whenever a tag could be read (also
+ * with BAD), else it is null; cmd->row is null with BAD when the name is unknown. */
+enum parse_result
 imap_command_parse(struct slice frame, struct arena *arena, struct imap_command *out,
-    struct imap_fault *fault);
+    struct parse_fault *fault);
 
+/* Parse functions of the rows in imap_parse.c. */
+enum parse_result
+imap_parse_none(struct imap_lex *lex, struct arena *arena, struct imap_command *cmd,
+    struct parse_fault *fault);
 /* "(MESSAGES UNSEEN)", for STATUS and for LIST's RETURN. */
 bool
 imap_parse_status_items(struct imap_lex *lex, unsigned *out_items);
@@ -153,7 +168,9 @@ struct imap_append_head {
 };
 
 struct imap_append_item {
-	struct imap_flags flags;
+	uint8_t flags;
+	struct slice *keywords;
+	size_t keyword_count;
 	bool has_date;
 	int64_t date_s;
 	int zone_min;
@@ -168,6 +185,6 @@ struct imap_append_item {
 enum imap_append_step
 imap_append_parse(struct slice frame, size_t from, bool at_literal, bool utf8_open,
     struct arena *arena, struct imap_append_head *head, struct imap_append_item *out,
-    struct imap_fault *fault);
+    struct parse_fault *fault);
 
 #endif
