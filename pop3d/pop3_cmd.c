@@ -1,0 +1,127 @@
+/*
+ * The POP3 command table, its dispatcher, and the commands that need no file of their
+ * own: CAPA (RFC 2449), NOOP.
+ */
+#include "pop3d/pop3_cmd.h"
+
+#include <stdio.h>
+
+#include "pop3d/pop3_resp.h"
+
+/* RFC 2449 section 6.7: before login the policy may still vary by user. */
+static void
+capa_expire(struct pop3_session *s)
+{
+	const struct conf *conf = service_conf(s->service);
+	bool known = s->state == POP3_TRANSACTION;
+	bool deletes = known ? s->delete_on_retrieval : conf->pop3.delete_on_retrieval;
+	const char *user = known ? "" : " USER";
+	if (deletes)
+		conn_write_format(s->conn, "EXPIRE 0%s\r\n", user);
+	else if (conf->pop3.expire_days > 0)
+		conn_write_format(
+		    s->conn, "EXPIRE %u%s\r\n", conf->pop3.expire_days, user);
+	else
+		conn_write_format(s->conn, "EXPIRE NEVER%s\r\n", user);
+}
+
+static void
+cmd_capa(struct pop3_session *s, const struct pop3_line *line)
+{
+	(void)line;
+	struct auth *auth = service_auth(s->service);
+	bool secure = conn_is_secure(s->conn);
+	pop3_resp_ok(s, "capabilities follow");
+	conn_write(s->conn, SLICE("TOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\n"
+	                          "PIPELINING\r\n"));
+	capa_expire(s);
+	if (s->has_tls_settings && !secure)
+		conn_write(s->conn, SLICE("STLS\r\n"));
+	if (auth_mechanism_allowed(auth, SLICE("PLAIN"), secure))
+		conn_write(s->conn, SLICE("USER\r\n"));
+	struct slice mechanisms = auth_mechanisms(auth, secure);
+	if (!slice_is_empty(mechanisms))
+		conn_write_format(s->conn, "SASL %.*s\r\n", SLICE_ARG(mechanisms));
+	/* Who we are is told to those who have logged in (RFC 2449 section 6.9). */
+	if (s->state == POP3_TRANSACTION)
+		conn_write(
+		    s->conn, SLICE("IMPLEMENTATION Postroom-" POSTROOM_VERSION "\r\n"));
+	conn_write(s->conn, SLICE(".\r\n"));
+}
+
+static void
+cmd_noop(struct pop3_session *s, const struct pop3_line *line)
+{
+	(void)line;
+	pop3_resp_ok(s, "nothing done");
+}
+
+#define BOTH (POP3_CMD_AUTHORIZATION | POP3_CMD_TRANSACTION)
+
+/* clang-format off */
+static const struct pop3_command commands[] = {
+	{SLICE("AUTH"), POP3_CMD_AUTHORIZATION, 0, 2, pop3_cmd_auth, "AUTH mechanism [response]", "RFC 5034 section 4"},
+	{SLICE("CAPA"), BOTH,                   0, 0, cmd_capa,      "CAPA",           "RFC 2449 section 5"},
+	{SLICE("DELE"), POP3_CMD_TRANSACTION,   1, 1, pop3_cmd_dele, "DELE message",   "RFC 1939 section 5"},
+	{SLICE("LIST"), POP3_CMD_TRANSACTION,   0, 1, pop3_cmd_list, "LIST [message]", "RFC 1939 section 5"},
+	{SLICE("NOOP"), POP3_CMD_TRANSACTION,   0, 0, cmd_noop,      "NOOP",           "RFC 1939 section 5"},
+	{SLICE("PASS"), POP3_CMD_AUTHORIZATION, 1, 9, pop3_cmd_pass, "PASS password",  "RFC 1939 section 7"},
+	{SLICE("QUIT"), BOTH,                   0, 0, pop3_cmd_quit, "QUIT",           "RFC 1939 section 6"},
+	{SLICE("RETR"), POP3_CMD_TRANSACTION,   1, 1, pop3_cmd_retr, "RETR message",   "RFC 1939 section 5"},
+	{SLICE("RSET"), POP3_CMD_TRANSACTION,   0, 0, pop3_cmd_rset, "RSET",           "RFC 1939 section 5"},
+	{SLICE("STAT"), POP3_CMD_TRANSACTION,   0, 0, pop3_cmd_stat, "STAT",           "RFC 1939 section 5"},
+	{SLICE("STLS"), POP3_CMD_AUTHORIZATION | POP3_CMD_CLEAR_ONLY,
+	                                        0, 0, pop3_cmd_stls, "STLS",           "RFC 2595 section 4"},
+	{SLICE("TOP"),  POP3_CMD_TRANSACTION,   2, 2, pop3_cmd_top,  "TOP message lines", "RFC 1939 section 7"},
+	{SLICE("UIDL"), POP3_CMD_TRANSACTION,   0, 1, pop3_cmd_uidl, "UIDL [message]", "RFC 1939 section 7"},
+	{SLICE("USER"), POP3_CMD_AUTHORIZATION, 1, 1, pop3_cmd_user, "USER name",      "RFC 1939 section 7"},
+};
+/* clang-format on */
+
+const struct pop3_command *
+pop3_cmd_table(size_t *out_count)
+{
+	*out_count = sizeof(commands) / sizeof(commands[0]);
+	return commands;
+}
+
+static const struct pop3_command *
+command_find(struct slice name)
+{
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		if (slice_equal_nocase(commands[i].name, name))
+			return &commands[i];
+	}
+	return NULL;
+}
+
+void
+pop3_cmd_dispatch(struct pop3_session *s, struct slice text)
+{
+	struct pop3_line line;
+	if (!pop3_line_parse(text, &line)) {
+		pop3_resp_err(s, NULL, "this is no command line");
+		return;
+	}
+	const struct pop3_command *command = command_find(line.keyword);
+	if (!command) {
+		pop3_resp_err(s, NULL, "unknown command; CAPA lists what is known");
+		return;
+	}
+	unsigned state_bit = s->state == POP3_TRANSACTION ? POP3_CMD_TRANSACTION
+	                                                  : POP3_CMD_AUTHORIZATION;
+	if (!(command->bits & state_bit)) {
+		pop3_resp_err(s, NULL,
+		    s->state == POP3_TRANSACTION ? "you are logged in already"
+		                                 : "log in first");
+		return;
+	}
+	if (line.argument_count < command->arguments_min ||
+	    line.argument_count > command->arguments_max) {
+		char reply[128];
+		snprintf(reply, sizeof(reply), "wrong arguments; use %s", command->usage);
+		pop3_resp_err(s, NULL, reply);
+		return;
+	}
+	command->run(s, &line);
+}

@@ -1,0 +1,310 @@
+/*
+ * The TRANSACTION and UPDATE states: the commands that look at the maildrop, deliver
+ * messages, mark them, and remove them at the end (RFC 1939 sections 5 to 7).
+ */
+#include <stdio.h>
+
+#include "base/log.h"
+#include "pop3d/pop3_cmd.h"
+#include "pop3d/pop3_resp.h"
+#include "text/header.h"
+
+void
+pop3_cmd_stat(struct pop3_session *s, const struct pop3_line *line)
+{
+	(void)line;
+	pop3_resp_ok_format(s, "%u %llu", s->drop.count - s->drop.deleted_count,
+	    (unsigned long long)s->drop.bytes);
+}
+
+/* The message that an argument names, or null with -ERR written. */
+static struct pop3_message *
+argument_message(struct pop3_session *s, struct slice text, uint32_t *out_number)
+{
+	uint32_t number;
+	if (!pop3_number_parse(text, &number)) {
+		pop3_resp_err(s, NULL, "this is not a message number");
+		return NULL;
+	}
+	struct pop3_message *message = pop3_drop_message(&s->drop, number);
+	if (!message) {
+		pop3_resp_err(s, NULL, "no such message");
+		return NULL;
+	}
+	*out_number = number;
+	return message;
+}
+
+static void
+listing_begin(struct pop3_session *s, enum pop3_output output)
+{
+	s->output = output;
+	s->out_next = 1;
+	s->waiting = POP3_WAITS_FOR_OUTPUT;
+}
+
+void
+pop3_cmd_list(struct pop3_session *s, const struct pop3_line *line)
+{
+	if (line->argument_count == 0) {
+		pop3_resp_ok_format(s, "%u messages (%llu octets)",
+		    s->drop.count - s->drop.deleted_count,
+		    (unsigned long long)s->drop.bytes);
+		listing_begin(s, POP3_OUT_LIST);
+		return;
+	}
+	uint32_t number;
+	struct pop3_message *message =
+	    argument_message(s, line->arguments[0], &number);
+	if (message)
+		pop3_resp_ok_format(
+		    s, "%u %llu", number, (unsigned long long)message->size);
+}
+
+void
+pop3_cmd_uidl(struct pop3_session *s, const struct pop3_line *line)
+{
+	if (line->argument_count == 0) {
+		pop3_resp_ok(s, "unique ids follow");
+		listing_begin(s, POP3_OUT_UIDL);
+		return;
+	}
+	uint32_t number;
+	struct pop3_message *message =
+	    argument_message(s, line->arguments[0], &number);
+	if (!message)
+		return;
+	char uidl[POP3_UIDL_MAX + 1];
+	pop3_drop_uidl(&s->drop, message, uidl);
+	pop3_resp_ok_format(s, "%u %s", number, uidl);
+}
+
+/* Octets of the header block and of `lines` lines behind it (RFC 1939, TOP). */
+static uint64_t
+top_length(struct slice bytes, uint32_t lines)
+{
+	size_t end = header_block_length(bytes);
+	while (lines > 0 && end < bytes.len) {
+		const char *lf = memchr(bytes.ptr + end, '\n', bytes.len - end);
+		end = lf ? (size_t)(lf - bytes.ptr) + 1 : bytes.len;
+		lines--;
+	}
+	return end;
+}
+
+static void
+message_begin(struct pop3_session *s, uint32_t number,
+    const struct pop3_message *message, bool whole, uint32_t lines)
+{
+	struct store_reader *reader = service_reader(s->worker);
+	struct message_record record;
+	enum status status = message_get(
+	    reader, s->account, s->drop.mailbox, message->uid, &record);
+	if (status == STATUS_NOT_FOUND) {
+		pop3_resp_err(s, "SYS/PERM",
+		    "another client has removed this message in the meantime");
+		return;
+	}
+	if (status == STATUS_OK)
+		status = message_body_open(reader, s->account, &record, &s->body);
+	if (status != STATUS_OK) {
+		pop3_resp_status(s, status);
+		return;
+	}
+	s->output = POP3_OUT_MESSAGE;
+	s->out_number = number;
+	s->out_whole = whole;
+	s->out_offset = 0;
+	s->out_end =
+	    whole ? s->body.size : top_length(body_handle_bytes(&s->body), lines);
+	s->waiting = POP3_WAITS_FOR_OUTPUT;
+	framer_stuff_init(&s->stuff);
+	pop3_resp_ok_format(s, "%llu octets", (unsigned long long)s->body.size);
+}
+
+void
+pop3_cmd_retr(struct pop3_session *s, const struct pop3_line *line)
+{
+	uint32_t number;
+	struct pop3_message *message =
+	    argument_message(s, line->arguments[0], &number);
+	if (message)
+		message_begin(s, number, message, true, 0);
+}
+
+void
+pop3_cmd_top(struct pop3_session *s, const struct pop3_line *line)
+{
+	uint32_t number, lines;
+	struct pop3_message *message =
+	    argument_message(s, line->arguments[0], &number);
+	if (!message)
+		return;
+	if (!slice_to_u32(line->arguments[1], &lines)) {
+		pop3_resp_err(s, NULL, "this is not a number of lines");
+		return;
+	}
+	message_begin(s, number, message, false, lines);
+}
+
+void
+pop3_cmd_dele(struct pop3_session *s, const struct pop3_line *line)
+{
+	uint32_t number;
+	struct pop3_message *message =
+	    argument_message(s, line->arguments[0], &number);
+	if (!message)
+		return;
+	pop3_drop_delete(&s->drop, message);
+	pop3_resp_ok_format(s, "message %u marked for removal at QUIT", number);
+}
+
+void
+pop3_cmd_rset(struct pop3_session *s, const struct pop3_line *line)
+{
+	(void)line;
+	pop3_drop_reset(&s->drop);
+	pop3_resp_ok(s, "no message is marked");
+}
+
+/* ---- multi-line replies, in slices ---- */
+
+/* One slice of LIST or UIDL; true at the end. */
+static bool
+listing_continue(struct pop3_session *s)
+{
+	char line[POP3_UIDL_MAX + 32];
+	char uidl[POP3_UIDL_MAX + 1];
+	for (unsigned i = 0; i < POP3_LINES_PER_SLICE; i++) {
+		if (s->out_next > s->drop.count) {
+			conn_write(s->conn, SLICE(".\r\n"));
+			return true;
+		}
+		uint32_t number = s->out_next++;
+		struct pop3_message *message = pop3_drop_message(&s->drop, number);
+		if (!message)
+			continue;
+		int len;
+		if (s->output == POP3_OUT_UIDL) {
+			pop3_drop_uidl(&s->drop, message, uidl);
+			len = snprintf(line, sizeof(line), "%u %s\r\n", number, uidl);
+		} else {
+			len = snprintf(line, sizeof(line), "%u %llu\r\n", number,
+			    (unsigned long long)message->size);
+		}
+		conn_write(s->conn, slice_make(line, (size_t)len));
+	}
+	return false;
+}
+
+/* One slice of a message; true at the end. */
+static bool
+message_continue(struct pop3_session *s)
+{
+	struct buf out AUTO_BUF;
+	buf_init(&out, 2 * (size_t)POP3_BYTES_PER_SLICE + 16);
+	struct slice bytes = slice_sub(body_handle_bytes(&s->body),
+	    (size_t)s->out_offset, POP3_BYTES_PER_SLICE);
+	if (bytes.len > s->out_end - s->out_offset)
+		bytes.len = (size_t)(s->out_end - s->out_offset);
+	framer_stuff_feed(&s->stuff, bytes, false, &out);
+	s->out_offset += bytes.len;
+	bool ended = s->out_offset == s->out_end;
+	if (ended)
+		framer_stuff_end(&s->stuff, &out);
+	ENSURE(buf_ok(&out));
+	conn_write(s->conn, buf_slice(&out));
+	if (!ended)
+		return false;
+	body_handle_close(&s->body);
+	struct pop3_message *message = pop3_drop_message(&s->drop, s->out_number);
+	if (message && s->out_whole)
+		message->retrieved = true;
+	return true;
+}
+
+bool
+pop3_output_continue(struct pop3_session *s)
+{
+	while (conn_output_pending(s->conn) < CONN_OUTPUT_HIGH) {
+		bool ended = s->output == POP3_OUT_MESSAGE ? message_continue(s)
+		                                           : listing_continue(s);
+		if (ended) {
+			s->output = POP3_OUT_NONE;
+			s->waiting = POP3_WAITS_FOR_NOTHING;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* ---- QUIT and UPDATE ---- */
+
+static void
+goodbye(struct pop3_session *s)
+{
+	if (s->state == POP3_UPDATE)
+		pop3_resp_ok_format(s, "goodbye, %llu messages removed",
+		    (unsigned long long)s->removed);
+	else
+		pop3_resp_ok(s, "goodbye");
+	pop3_session_close(s, "quit");
+}
+
+/* store_done_fn: the removal is durable, or nothing was removed. */
+static void
+update_done(struct store_op *op)
+{
+	struct pop3_session *s = OBJ_CAST(pop3_session, op->user, POP3_SESSION_MAGIC);
+	s->waiting = POP3_WAITS_FOR_NOTHING;
+	if (s->gone) {
+		pop3_session_close(s, "connection lost in UPDATE");
+		return;
+	}
+	if (op->status != STATUS_OK && op->status != STATUS_NOT_FOUND) {
+		pop3_resp_status(s, op->status);
+		pop3_session_close(s, status_text(op->status));
+		return;
+	}
+	s->removed = op->status == STATUS_OK ? s->expunge.out_count : 0;
+	goodbye(s);
+}
+
+void
+pop3_cmd_quit(struct pop3_session *s, const struct pop3_line *line)
+{
+	(void)line;
+	if (s->state != POP3_TRANSACTION) {
+		goodbye(s);
+		return;
+	}
+	/* A message counts as delivered whole only when its last byte has left: with
+	 * PIPELINING a QUIT may be read before that (RFC 2449 section 6.6). */
+	s->waiting = POP3_WAITS_FOR_FLUSH;
+	conn_flush(s->conn);
+	if (conn_output_pending(s->conn) == 0)
+		pop3_update_begin(s);
+}
+
+void
+pop3_update_begin(struct pop3_session *s)
+{
+	pop3_set_state(s, POP3_UPDATE);
+	s->arena = arena_new((size_t)s->drop.count * 16 + 64 * 1024);
+	struct uid_range *ranges;
+	size_t count = pop3_drop_removals(
+	    &s->drop, s->delete_on_retrieval, s->arena, &ranges);
+	if (count == 0) {
+		goodbye(s);
+		return;
+	}
+	s->expunge = (struct expunge_op){
+	    .op = {.done = update_done, .user = s, .arena = s->arena},
+	    .account = s->account,
+	    .mailbox = s->drop.mailbox,
+	    .ranges = ranges,
+	    .range_count = count,
+	};
+	s->waiting = POP3_WAITS_FOR_STORE;
+	expunge_op_submit(service_reader(s->worker), &s->expunge);
+}

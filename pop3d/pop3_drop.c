@@ -1,0 +1,123 @@
+/*
+ * The maildrop; see pop3_drop.h.
+ */
+#include "pop3d/pop3_drop.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/ensure.h"
+
+enum status
+pop3_drop_open(struct store_reader *reader, struct account_id account,
+    int64_t expire_before_s, struct pop3_drop *out)
+{
+	struct mailbox_info info;
+	enum status status = mailbox_find(reader, account, SLICE("INBOX"), &info);
+	if (status != STATUS_OK)
+		return status;
+	struct pop3_drop drop = {.account = account, .mailbox = info.number,
+	    .uidvalidity = info.uidvalidity};
+	uint32_t capacity = info.exists < POP3_MESSAGES_MAX ? info.exists
+	                                                    : POP3_MESSAGES_MAX;
+	drop.messages = xcalloc((size_t)capacity + 1, sizeof(*drop.messages));
+	struct message_cursor *cursor =
+	    message_cursor_open(reader, account, info.number, 1, UINT32_MAX);
+	struct message_record record;
+	while (drop.count < capacity &&
+	       (status = message_cursor_next(cursor, &record)) == STATUS_OK) {
+		drop.messages[drop.count++] = (struct pop3_message){
+		    .uid = record.uid,
+		    .size = record.size,
+		    .expired = record.internaldate_s < expire_before_s,
+		};
+		drop.bytes += record.size;
+	}
+	message_cursor_close(&cursor);
+	if (status != STATUS_OK && status != STATUS_NOT_FOUND) {
+		pop3_drop_close(&drop);
+		return status;
+	}
+	*out = drop;
+	return STATUS_OK;
+}
+
+void
+pop3_drop_close(struct pop3_drop *drop)
+{
+	free(drop->messages);
+	*drop = (struct pop3_drop){0};
+}
+
+struct pop3_message *
+pop3_drop_message(struct pop3_drop *drop, uint32_t number)
+{
+	if (number == 0 || number > drop->count || drop->messages[number - 1].deleted)
+		return NULL;
+	return &drop->messages[number - 1];
+}
+
+void
+pop3_drop_delete(struct pop3_drop *drop, struct pop3_message *message)
+{
+	ENSURE(!message->deleted);
+	message->deleted = true;
+	drop->deleted_count++;
+	drop->bytes -= message->size;
+}
+
+void
+pop3_drop_reset(struct pop3_drop *drop)
+{
+	for (uint32_t i = 0; i < drop->count; i++) {
+		struct pop3_message *message = &drop->messages[i];
+		if (message->deleted) {
+			message->deleted = false;
+			drop->bytes += message->size;
+		}
+	}
+	drop->deleted_count = 0;
+}
+
+void
+pop3_drop_uidl(const struct pop3_drop *drop, const struct pop3_message *message,
+    char out[POP3_UIDL_MAX + 1])
+{
+	snprintf(out, POP3_UIDL_MAX + 1, "%08" PRIx32 "%08" PRIx32, drop->uidvalidity,
+	    message->uid);
+}
+
+static bool
+message_goes(const struct pop3_message *m, bool delete_retrieved)
+{
+	return m->deleted || m->expired || (delete_retrieved && m->retrieved);
+}
+
+/* Messages side by side in the maildrop make one range: uids between them that are not
+ * in it were gone before the session began, and a uid never comes back. */
+size_t
+pop3_drop_removals(const struct pop3_drop *drop, bool delete_retrieved,
+    struct arena *arena, struct uid_range **out)
+{
+	size_t wanted = 0;
+	bool open = false; /* the previous message goes too */
+	for (uint32_t i = 0; i < drop->count; i++) {
+		bool goes = message_goes(&drop->messages[i], delete_retrieved);
+		wanted += goes && !open;
+		open = goes;
+	}
+	struct uid_range *ranges = ARENA_ARRAY(arena, struct uid_range, wanted + 1);
+	ENSURE(ranges);
+	size_t count = 0;
+	open = false;
+	for (uint32_t i = 0; i < drop->count; i++) {
+		bool goes = message_goes(&drop->messages[i], delete_retrieved);
+		if (goes && open)
+			ranges[count - 1].last = drop->messages[i].uid;
+		else if (goes)
+			ranges[count++] = (struct uid_range){drop->messages[i].uid, drop->messages[i].uid};
+		open = goes;
+	}
+	*out = ranges;
+	return count;
+}

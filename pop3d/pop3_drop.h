@@ -1,0 +1,60 @@
+/*
+ * The maildrop: a session's frozen list of the INBOX's messages with its marks
+ * (RFC 1939 section 5 ff).  Numbers never change within a session, whatever IMAP clients
+ * or deliveries do to the mailbox meanwhile.
+ */
+#ifndef POP3D_POP3_DROP_H
+#define POP3D_POP3_DROP_H
+
+#include "store/message.h"
+
+enum {
+	POP3_MESSAGES_MAX = 10 * 1000 * 1000, /* messages shown to a session */
+	POP3_UIDL_MAX = 70,                   /* characters, RFC 1939 section 7 */
+};
+
+struct pop3_message {
+	uint32_t uid;
+	bool deleted;   /* by DELE */
+	bool retrieved; /* RETR has delivered it whole */
+	bool expired;   /* older than the policy keeps */
+	uint64_t size;  /* octets with CRLF line ends */
+};
+
+struct pop3_drop {
+	struct account_id account;
+	uint32_t mailbox;
+	uint32_t uidvalidity;
+	struct pop3_message *messages; /* owned */
+	uint32_t count;
+	uint32_t deleted_count;
+	uint64_t bytes; /* of the messages not deleted */
+};
+
+/* Reads the INBOX in one scan.  `expire_before_s`: messages that came before it are
+ * marked expired; INT64_MIN for none. */
+enum status
+pop3_drop_open(struct store_reader *reader, struct account_id account,
+    int64_t expire_before_s, struct pop3_drop *out) MUST_USE;
+void
+pop3_drop_close(struct pop3_drop *drop);
+
+/* The message of a number, or null when there is none or it is marked deleted. */
+struct pop3_message *
+pop3_drop_message(struct pop3_drop *drop, uint32_t number);
+void
+pop3_drop_delete(struct pop3_drop *drop, struct pop3_message *message);
+/* RSET: no message is marked deleted.  What RETR delivered stays delivered. */
+void
+pop3_drop_reset(struct pop3_drop *drop);
+/* The unique id: UIDVALIDITY and UID, so it is stable for ever and never used again. */
+void
+pop3_drop_uidl(const struct pop3_drop *drop, const struct pop3_message *message,
+    char out[POP3_UIDL_MAX + 1]);
+/* What UPDATE removes, as ascending ranges in the arena: marked by DELE, retrieved when
+ * `delete_retrieved`, and expired.  Returns how many ranges. */
+size_t
+pop3_drop_removals(const struct pop3_drop *drop, bool delete_retrieved,
+    struct arena *arena, struct uid_range **out);
+
+#endif
