@@ -1,0 +1,51 @@
+/*
+ * Where is my message?  Every leg of every message's way is one line in a file a day,
+ * <dir>/YYYY-MM-DD.log, in the log's text form; `postroom trace` reads them.  Lines carry
+ * `mid` (one id from MAIL to delivery or bounce) and addresses.  Not synced: it explains,
+ * it does not promise.  Bounded: TRACE_FILE_MAX bytes a day, `trace_days` days.
+ */
+#ifndef SERVICE_TRACE_H
+#define SERVICE_TRACE_H
+
+#include "base/log.h"
+#include "base/status.h"
+
+enum {
+	TRACE_LINE_MAX = 4096,              /* bytes */
+	TRACE_FILE_MAX = 1024 * 1024 * 1024, /* bytes a day; what is over it is not kept */
+	TRACE_FIELDS_MAX = 24,
+};
+
+struct trace;
+
+/* `dir` is made when missing.  `daemon` is borrowed for ever. */
+enum status
+trace_open(const char *dir, const char *daemon, struct trace **out) MUST_USE;
+void
+trace_close(struct trace **trace);
+/* Thread-safe; null trace does nothing. */
+void
+trace_event(struct trace *trace, const char *event, const struct log_field *fields,
+    size_t count);
+/* Deletes files older than `days`. */
+void
+trace_prune(struct trace *trace, unsigned days);
+
+#define TRACE(trace, event, ...)                                                         \
+	do {                                                                             \
+		const struct log_field trace_fields_[] = {__VA_ARGS__};                  \
+		trace_event((trace), (event), trace_fields_,                             \
+		    sizeof(trace_fields_) / sizeof(trace_fields_[0]));                   \
+	} while (0)
+
+/* Calls fn for each line (oldest first, without newline) since `since_s` that holds
+ * `needle` as a value of mid, from, to, orig or msgid, ASCII case ignored; fn returns false to
+ * stop.  NOT_FOUND when there are no trace files. */
+enum status
+trace_find(const char *dir, int64_t since_s, struct slice needle,
+    bool (*fn)(struct slice line, void *arg), void *arg) MUST_USE;
+/* The value of a key in a line, unescaped into out; false when it has none. */
+bool
+trace_value(struct slice line, const char *key, char *out, size_t size);
+
+#endif
