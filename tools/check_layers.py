@@ -6,7 +6,7 @@ Checked for every .c and .h of the tree, with file:line for each finding:
   - our includes are written with their folder: "base/slice.h";
   - a *_int.h is included by its own folder only (and by its tests);
   - a third-party header is included only by the folder that owns the library;
-  - a .c file includes its own header first;
+  - a .c file includes its own header first (x.h or x_int.h);
   - no file is called util, misc, helper, common or manager.
 
 Usage: check_layers.py [top folder]
@@ -111,7 +111,8 @@ def check_file(top, path):
             if not match:
                 continue
             ours, theirs = match.groups()
-            if first and has_own and (not ours or ours.rpartition("/")[2] != own):
+            own_names = (own, stem + "_int.h")
+            if first and has_own and (ours or "").rpartition("/")[2] not in own_names:
                 findings.append((number, f"{own} must be the first include"))
             first = False
             said = check_ours(path, ours) if ours else check_third_party(path, theirs)
