@@ -12,7 +12,7 @@ import sys
 
 from check_layers import source_files
 
-HEAD_WORDS_MIN = 5
+HEAD_WORDS_MIN = 4
 LINES_WARN = 600
 LINES_FAIL = 1000
 
