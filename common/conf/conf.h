@@ -1,0 +1,156 @@
+/*
+ * The configuration file: etc/postroom.conf, grammar by libconfuse, keys by one schema
+ * table (conf_schema.c) that makes the parser, `postroom check`, docs/config.md and the
+ * commented sample.  A struct conf is immutable once read and passed down; no value is
+ * read outside of it and there are no globals.
+ *
+ * Reading is all or nothing: every error is reported with file:line; a truncated file
+ * (unbalanced braces or quotes) never gives a configuration.
+ */
+#ifndef CONF_CONF_H
+#define CONF_CONF_H
+
+#include "base/buf.h"
+#include "base/status.h"
+
+enum conf_tls { CONF_TLS_NONE, CONF_TLS_STARTTLS, CONF_TLS_IMPLICIT };
+enum conf_protocol { CONF_SMTP, CONF_SUBMISSION, CONF_IMAP, CONF_POP3 };
+enum { CONF_LISTENERS_MAX = 32, CONF_LIST_MAX = 64 };
+
+struct conf_list {
+	char **items;
+	size_t count;
+};
+
+struct conf_listener {
+	char *name;
+	enum conf_protocol protocol;
+	enum conf_tls tls;
+	uint16_t port;
+	struct conf_list addresses; /* "0.0.0.0", "[::]" */
+	bool enabled;
+	uint32_t max_connections; /* 0: no own limit */
+	uint32_t max_per_ip;
+};
+
+struct conf {
+	char *hostname;
+	char *user;     /* who the daemons run as when started by root */
+	char *run_dir;  /* sockets and pid files */
+	uint32_t threads; /* loop threads a daemon; 0: one a core */
+	struct conf_listener *listeners;
+	size_t listener_count;
+	struct {
+		char *certificate; /* PEM path */
+		char *private_key;
+		char *min_version;
+		char *ca_file; /* extra trust for outgoing TLS; empty: the system's */
+	} tls;
+	struct {
+		char *path;
+		uint64_t map_size;    /* bytes of address space a shard */
+		uint32_t shards;      /* 0: one a core, at most 16; fixed at creation */
+		uint32_t undelete_days;
+		uint32_t min_free_percent;
+		uint64_t quota_default; /* bytes; 0: none */
+		bool sync;              /* false only for measuring: promises nothing */
+	} store;
+	struct {
+		uint64_t max_message_size; /* bytes */
+		uint32_t max_recipients;   /* a transaction */
+		uint32_t max_errors;
+		uint64_t command_timeout_ms;
+		uint64_t data_timeout_ms;
+		char *recipient_delimiter;
+		struct conf_list trusted_networks;
+		uint32_t max_received; /* Received fields: loop limit */
+	} smtp;
+	struct {
+		uint64_t lifetime_s;
+		uint64_t warn_after_s;
+		uint64_t *retry_s; /* durations; the last repeats */
+		size_t retry_count;
+		uint32_t connections; /* in all at once to one destination */
+		char *prefer;         /* auto, ipv4, ipv6 */
+		char *tls;            /* opportunistic, required */
+		uint64_t connect_timeout_ms;
+		uint64_t command_timeout_ms;
+		uint16_t port;        /* of remote MX hosts; 25 */
+		bool allow_private;   /* deliver to loopback and private addresses by MX */
+	} relay;
+	struct {
+		uint64_t idle_timeout_ms;   /* authenticated */
+		uint32_t max_sessions_per_user;
+		bool compress;
+		uint64_t max_append_size;
+		struct conf_list special_folders;
+	} imap;
+	struct {
+		bool delete_on_retrieval;
+		uint64_t idle_timeout_ms;
+		uint32_t expire_days; /* when not deleting: 0 = never */
+	} pop3;
+	struct {
+		struct conf_list mechanisms;
+		uint32_t password_min;
+		bool allow_plaintext; /* PLAIN and LOGIN without TLS */
+		uint64_t fail_delay_ms;
+		uint32_t block_after; /* failures from one network */
+		uint64_t block_for_s;
+		uint32_t iterations; /* PBKDF2 rounds of new SCRAM keys */
+	} auth;
+	struct {
+		struct conf_list servers; /* empty: the system's */
+		uint64_t timeout_ms;
+		char *script; /* file of scripted answers, for tests and demos */
+	} dns;
+	struct {
+		char *to; /* "stderr" or a path */
+		char *format;
+		char *level;
+		uint32_t trace_days;
+	} log;
+};
+
+struct conf_error {
+	char *file;
+	int line; /* 0: not known */
+	char *text;
+	bool warning;
+};
+
+struct conf_errors {
+	struct conf_error *items;
+	size_t count;
+};
+
+/* Reads `path`.  Relative paths in it are taken from `root` (null: as they are), and
+ * `root` also gives the defaults for store.path, run_dir and tls paths.  Null on any
+ * error; warnings alone do not fail.  The caller frees both with the functions below. */
+struct conf *
+conf_read(const char *path, const char *root, struct conf_errors *errors);
+/* The same from memory (`name` stands in messages). */
+struct conf *
+conf_parse(struct slice text, const char *name, const char *root,
+    struct conf_errors *errors);
+void
+conf_free(struct conf **conf);
+void
+conf_errors_free(struct conf_errors *errors);
+
+/* The commented sample with every key and its default; with hostname and port base set in
+ * for `postroom init` (listeners on 127.0.0.1 and [::1] unless `public`). */
+void
+conf_write_sample(struct buf *out, const char *hostname, unsigned port_base,
+    bool public_addresses);
+/* docs/config.md. */
+void
+conf_write_markdown(struct buf *out);
+
+/* "5m" → 300000 ms; "25M" → bytes; the message teaches the form.  For the command line. */
+bool
+conf_parse_duration_ms(struct slice text, uint64_t *out_ms);
+bool
+conf_parse_size(struct slice text, uint64_t *out_bytes);
+
+#endif

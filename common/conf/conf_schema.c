@@ -1,0 +1,270 @@
+/*
+ * The one table of configuration keys.  The parser, `postroom check`, the commented
+ * sample and docs/config.md are made from it; a key that is not here does not exist.
+ *
+ * Order is the order of the sample file.  Bounds are in the unit of the field (ms, s,
+ * bytes, days, items).  "restart" means that a change is taken up at the next start.
+ */
+#include "conf/conf_int.h"
+
+#define TOP(field) offsetof(struct conf, field), 0
+#define LISTENER(field) offsetof(struct conf_listener, field), 0
+
+#define KIB UINT64_C(1024)
+#define MIB (1024 * KIB)
+#define GIB (1024 * MIB)
+#define TIB (1024 * GIB)
+#define SECOND_MS UINT64_C(1000)
+#define MINUTE_MS (60 * SECOND_MS)
+#define HOUR_MS (60 * MINUTE_MS)
+#define HOUR_S UINT64_C(3600)
+#define DAY_S (24 * HOUR_S)
+#define PATH_OCTETS 1024
+#define RESTART true
+#define RELOAD false
+
+#define MECHANISMS "SCRAM-SHA-256|SCRAM-SHA-1|PLAIN|LOGIN"
+
+/* clang-format off */
+const struct conf_key conf_keys[] = {
+	{"", "hostname", CONF_TYPE_HOSTNAME, 1, 253, NULL, NULL, RESTART,
+	    "the name in EHLO, banners and the certificate; it has no default", TOP(hostname)},
+	{"", "user", CONF_TYPE_TEXT, 1, 32, "postroom", NULL, RESTART,
+	    "who the daemons run as when root starts them", TOP(user)},
+	{"", "run_dir", CONF_TYPE_PATH, 0, 90, "", NULL, RESTART,
+	    "sockets and pid files; empty: run in the root, else /run/postroom", TOP(run_dir)},
+	{"", "threads", CONF_TYPE_U32, 0, 256, "0", NULL, RESTART,
+	    "loop threads a daemon; 0: one a core", TOP(threads)},
+
+	{"listener", "protocol", CONF_TYPE_ENUM, 0, 0, NULL, "smtp|submission|imap|pop3", RESTART,
+	    "what is spoken; it has no default", LISTENER(protocol)},
+	{"listener", "port", CONF_TYPE_U16, 1, 65535, NULL, NULL, RESTART,
+	    "TCP port; it has no default", LISTENER(port)},
+	{"listener", "tls", CONF_TYPE_ENUM, 0, 0, "starttls", "none|starttls|implicit", RESTART,
+	    "none, on request of the client, or from the first byte", LISTENER(tls)},
+	{"listener", "address", CONF_TYPE_LIST_ADDRESS, 1, CONF_LIST_MAX, "0.0.0.0,[::]", NULL, RESTART,
+	    "addresses to listen on", LISTENER(addresses)},
+	{"listener", "enabled", CONF_TYPE_BOOL, 0, 1, "true", NULL, RESTART,
+	    "false keeps the lines but opens nothing", LISTENER(enabled)},
+	{"listener", "max_connections", CONF_TYPE_U32, 0, 1000000, "0", NULL, RESTART,
+	    "connections at once; 0: no limit of its own", LISTENER(max_connections)},
+	{"listener", "max_per_ip", CONF_TYPE_U32, 0, 1000000, "100", NULL, RESTART,
+	    "connections at once of one address; 0: no limit", LISTENER(max_per_ip)},
+
+	{"tls", "certificate", CONF_TYPE_PATH, 0, PATH_OCTETS, "", NULL, RELOAD,
+	    "PEM file with the chain; empty: etc/tls/server.pem in the root, else /etc/postroom/tls/server.pem",
+	    TOP(tls.certificate)},
+	{"tls", "private_key", CONF_TYPE_PATH, 0, PATH_OCTETS, "", NULL, RELOAD,
+	    "PEM file; empty: etc/tls/server.key in the root, else /etc/postroom/tls/server.key",
+	    TOP(tls.private_key)},
+	{"tls", "min_version", CONF_TYPE_WORD, 0, 0, "1.2", "1.2|1.3", RELOAD,
+	    "oldest TLS version that is spoken", TOP(tls.min_version)},
+	{"tls", "ca_file", CONF_TYPE_PATH, 0, PATH_OCTETS, "", NULL, RELOAD,
+	    "PEM file with more authorities for outgoing TLS; empty: the system's only",
+	    TOP(tls.ca_file)},
+
+	{"store", "path", CONF_TYPE_PATH, 0, PATH_OCTETS, "", NULL, RESTART,
+	    "all mail; empty: store in the root, else /var/lib/postroom", TOP(store.path)},
+	{"store", "map_size", CONF_TYPE_SIZE, 64 * MIB, 16 * TIB, "256G", NULL, RESTART,
+	    "address space a shard, not disk", TOP(store.map_size)},
+	{"store", "shards", CONF_TYPE_U32, 0, 16, "0", NULL, RESTART,
+	    "fixed when the store is made; 0: one a core, at most 16", TOP(store.shards)},
+	{"store", "undelete_days", CONF_TYPE_U32, 0, 3650, "7", NULL, RELOAD,
+	    "deleted mail can be brought back for so many days", TOP(store.undelete_days)},
+	{"store", "min_free", CONF_TYPE_PERCENT, 0, 90, "5%", NULL, RELOAD,
+	    "below it new mail is put off (452), existing mail stays readable",
+	    TOP(store.min_free_percent)},
+	{"store", "quota_default", CONF_TYPE_SIZE, 0, 1024 * TIB, "0", NULL, RELOAD,
+	    "a new account's quota; 0: none", TOP(store.quota_default)},
+	{"store", "sync", CONF_TYPE_BOOL, 0, 1, "true", NULL, RESTART,
+	    "false only for measuring: mail may be lost when the machine stops", TOP(store.sync)},
+
+	{"smtp", "max_message_size", CONF_TYPE_SIZE, 1 * KIB, 1 * GIB, "50M", NULL, RELOAD,
+	    "a message, as it comes (RFC 5321 section 4.5.3.1.7: at least 64K)", TOP(smtp.max_message_size)},
+	{"smtp", "max_recipients", CONF_TYPE_U32, 1, 50000, "1000", NULL, RELOAD,
+	    "of one message (RFC 5321 section 4.5.3.1.8: at least 100)", TOP(smtp.max_recipients)},
+	{"smtp", "max_errors", CONF_TYPE_U32, 1, 1000, "10", NULL, RELOAD,
+	    "bad commands of a session, then 421", TOP(smtp.max_errors)},
+	{"smtp", "command_timeout", CONF_TYPE_DURATION_MS, SECOND_MS, HOUR_MS, "5m", NULL, RELOAD,
+	    "waiting for the next command", TOP(smtp.command_timeout_ms)},
+	{"smtp", "data_timeout", CONF_TYPE_DURATION_MS, SECOND_MS, HOUR_MS, "10m", NULL, RELOAD,
+	    "waiting for more of a message", TOP(smtp.data_timeout_ms)},
+	{"smtp", "recipient_delimiter", CONF_TYPE_TEXT, 0, 1, "+", NULL, RELOAD,
+	    "user+anything goes to user; empty: off", TOP(smtp.recipient_delimiter)},
+	{"smtp", "trusted_networks", CONF_TYPE_LIST_NETWORK, 0, CONF_LIST_MAX, "", NULL, RELOAD,
+	    "may send to anywhere without logging in, such as {\"10.1.0.0/16\", \"[::1]/128\"}",
+	    TOP(smtp.trusted_networks)},
+	{"smtp", "max_received", CONF_TYPE_U32, 10, 1000, "50", NULL, RELOAD,
+	    "Received fields before a message counts as looping", TOP(smtp.max_received)},
+
+	{"relay", "lifetime", CONF_TYPE_DURATION_S, 1, 60 * DAY_S, "5d", NULL, RELOAD,
+	    "then an undelivered message goes back to its sender", TOP(relay.lifetime_s)},
+	{"relay", "warn_after", CONF_TYPE_DURATION_S, 0, 60 * DAY_S, "4h", NULL, RELOAD,
+	    "delay notice to the sender; 0: none", TOP(relay.warn_after_s)},
+	{"relay", "retry", CONF_TYPE_LIST_DURATION_S, 1, CONF_LIST_MAX, "5m,10m,20m,40m,1h,2h,4h",
+	    NULL, RELOAD, "waits between attempts; the last one repeats",
+	    offsetof(struct conf, relay.retry_s), offsetof(struct conf, relay.retry_count)},
+	{"relay", "connections", CONF_TYPE_U32, 1, 1000, "20", NULL, RELOAD,
+	    "at once to one destination", TOP(relay.connections)},
+	{"relay", "prefer", CONF_TYPE_WORD, 0, 0, "auto", "auto|ipv4|ipv6", RELOAD,
+	    "which addresses are tried first", TOP(relay.prefer)},
+	{"relay", "tls", CONF_TYPE_WORD, 0, 0, "opportunistic", "opportunistic|required", RELOAD,
+	    "required: mail waits rather than go in clear", TOP(relay.tls)},
+	{"relay", "connect_timeout", CONF_TYPE_DURATION_MS, 100, HOUR_MS, "30s", NULL, RELOAD,
+	    "for one address", TOP(relay.connect_timeout_ms)},
+	{"relay", "command_timeout", CONF_TYPE_DURATION_MS, SECOND_MS, HOUR_MS, "5m", NULL, RELOAD,
+	    "waiting for a reply (RFC 5321 section 4.5.3.2)", TOP(relay.command_timeout_ms)},
+	{"relay", "port", CONF_TYPE_U16, 1, 65535, "25", NULL, RELOAD,
+	    "of the hosts that MX records name", TOP(relay.port)},
+	{"relay", "allow_private", CONF_TYPE_BOOL, 0, 1, "false", NULL, RELOAD,
+	    "deliver when MX records lead to loopback or private addresses",
+	    TOP(relay.allow_private)},
+
+	{"imap", "idle_timeout", CONF_TYPE_DURATION_MS, SECOND_MS, 24 * HOUR_MS, "30m", NULL, RELOAD,
+	    "a silent session ends (RFC 9051 section 5.4: at least 30m)",
+	    TOP(imap.idle_timeout_ms)},
+	{"imap", "max_sessions_per_user", CONF_TYPE_U32, 1, 100000, "64", NULL, RELOAD,
+	    "at once", TOP(imap.max_sessions_per_user)},
+	{"imap", "compress", CONF_TYPE_BOOL, 0, 1, "true", NULL, RELOAD,
+	    "offer COMPRESS=DEFLATE (RFC 4978)", TOP(imap.compress)},
+	{"imap", "max_append_size", CONF_TYPE_SIZE, 1 * KIB, 1 * GIB, "50M", NULL, RELOAD,
+	    "a message that a client uploads", TOP(imap.max_append_size)},
+	{"imap", "special_folders", CONF_TYPE_LIST_WORD, 0, 5, "Drafts,Sent,Junk,Trash,Archive",
+	    "Drafts|Sent|Junk|Trash|Archive", RELOAD, "made for a new account (RFC 6154)",
+	    TOP(imap.special_folders)},
+
+	{"pop3", "delete_on_retrieval", CONF_TYPE_BOOL, 0, 1, "true", NULL, RELOAD,
+	    "QUIT removes what was fetched whole; false: mail stays", TOP(pop3.delete_on_retrieval)},
+	{"pop3", "idle_timeout", CONF_TYPE_DURATION_MS, SECOND_MS, 24 * HOUR_MS, "10m", NULL, RELOAD,
+	    "a silent session ends (RFC 1939 section 3: at least 10m)", TOP(pop3.idle_timeout_ms)},
+	{"pop3", "expire", CONF_TYPE_DAYS, 0, 3650, "never", NULL, RELOAD,
+	    "when mail stays: for how many days, such as 30d, or never", TOP(pop3.expire_days)},
+
+	{"auth", "mechanisms", CONF_TYPE_LIST_WORD, 1, 4, "SCRAM-SHA-256,SCRAM-SHA-1,PLAIN,LOGIN",
+	    MECHANISMS, RESTART, "offered, best first", TOP(auth.mechanisms)},
+	{"auth", "password_min", CONF_TYPE_U32, 1, 128, "8", NULL, RELOAD,
+	    "characters of a new password", TOP(auth.password_min)},
+	{"auth", "allow_plaintext", CONF_TYPE_BOOL, 0, 1, "false", NULL, RESTART,
+	    "PLAIN and LOGIN on connections without TLS", TOP(auth.allow_plaintext)},
+	{"auth", "fail_delay", CONF_TYPE_DURATION_MS, 0, MINUTE_MS, "1s", NULL, RESTART,
+	    "before the answer to a wrong password", TOP(auth.fail_delay_ms)},
+	{"auth", "block_after", CONF_TYPE_U32, 0, 100000, "20", NULL, RESTART,
+	    "failures from one network (IPv4 address, IPv6 /64); 0: never", TOP(auth.block_after)},
+	{"auth", "block_for", CONF_TYPE_DURATION_S, 1, 30 * DAY_S, "1h", NULL, RESTART,
+	    "how long that network then has to wait", TOP(auth.block_for_s)},
+	{"auth", "iterations", CONF_TYPE_U32, 4096, 65536, "4096", NULL, RELOAD,
+	    "PBKDF2 rounds for the keys of new passwords", TOP(auth.iterations)},
+
+	{"dns", "servers", CONF_TYPE_LIST_SERVER, 0, CONF_LIST_MAX, "", NULL, RESTART,
+	    "such as {\"127.0.0.1\", \"::1@5353\"}; empty: the system's", TOP(dns.servers)},
+	{"dns", "timeout", CONF_TYPE_DURATION_MS, 100, 5 * MINUTE_MS, "10s", NULL, RESTART,
+	    "for one question", TOP(dns.timeout_ms)},
+	{"dns", "script", CONF_TYPE_PATH, 0, PATH_OCTETS, "", NULL, RESTART,
+	    "file of scripted answers, for tests and demonstrations", TOP(dns.script)},
+
+	{"log", "to", CONF_TYPE_PATH, 0, PATH_OCTETS, "", "stderr", RESTART,
+	    "stderr or a file; empty: log/postroom.log in the root, else stderr", TOP(log.to)},
+	{"log", "format", CONF_TYPE_WORD, 0, 0, "text", "text|json", RESTART,
+	    "of a line", TOP(log.format)},
+	{"log", "level", CONF_TYPE_WORD, 0, 0, "info", "error|warn|info|debug", RESTART,
+	    "lines below it are not written", TOP(log.level)},
+	{"log", "trace_days", CONF_TYPE_U32, 0, 3650, "14", NULL, RESTART,
+	    "how long `postroom trace` remembers", TOP(log.trace_days)},
+};
+/* clang-format on */
+
+const size_t conf_key_count = sizeof(conf_keys) / sizeof(conf_keys[0]);
+
+const struct conf_key *
+conf_key_find(struct slice section, struct slice name)
+{
+	for (size_t i = 0; i < conf_key_count; i++) {
+		const struct conf_key *key = &conf_keys[i];
+		if (slice_equal(slice_from_cstr(key->section), section) &&
+		    slice_equal(slice_from_cstr(key->name), name))
+			return key;
+	}
+	return NULL;
+}
+
+bool
+conf_section_exists(struct slice section)
+{
+	if (slice_is_empty(section))
+		return false;
+	for (size_t i = 0; i < conf_key_count; i++)
+		if (slice_equal(slice_from_cstr(conf_keys[i].section), section))
+			return true;
+	return false;
+}
+
+bool
+conf_key_is_list(const struct conf_key *key)
+{
+	return key->type >= CONF_TYPE_LIST_WORD;
+}
+
+enum { NAME_OCTETS_MAX = 40, DISTANCE_MAX = 3 };
+
+/* Levenshtein distance of two short names; DISTANCE_MAX + 1 for long ones. */
+static size_t
+name_distance(struct slice a, struct slice b)
+{
+	size_t row[NAME_OCTETS_MAX + 1];
+
+	if (a.len > NAME_OCTETS_MAX || b.len > NAME_OCTETS_MAX)
+		return DISTANCE_MAX + 1;
+	for (size_t j = 0; j <= b.len; j++)
+		row[j] = j;
+	for (size_t i = 1; i <= a.len; i++) {
+		size_t diagonal = row[0];
+		row[0] = i;
+		for (size_t j = 1; j <= b.len; j++) {
+			size_t above = row[j];
+			bool same = ascii_lower(a.ptr[i - 1]) == ascii_lower(b.ptr[j - 1]);
+			size_t best = diagonal + (same ? 0 : 1);
+			if (above + 1 < best)
+				best = above + 1;
+			if (row[j - 1] + 1 < best)
+				best = row[j - 1] + 1;
+			row[j] = best;
+			diagonal = above;
+		}
+	}
+	return row[b.len];
+}
+
+static void
+nearest_consider(const char *candidate, struct slice name, const char **best,
+    size_t *best_distance)
+{
+	struct slice c = slice_from_cstr(candidate);
+	size_t distance = name_distance(c, name);
+
+	/* A short name is near only when most of it is right. */
+	if (distance > DISTANCE_MAX || distance * 2 > c.len)
+		return;
+	if (distance < *best_distance) {
+		*best = candidate;
+		*best_distance = distance;
+	}
+}
+
+const char *
+conf_nearest(const char *section, struct slice name)
+{
+	const char *best = NULL;
+	size_t best_distance = SIZE_MAX;
+
+	for (size_t i = 0; i < conf_key_count; i++) {
+		const struct conf_key *key = &conf_keys[i];
+		const char *candidate = key->name;
+		if (section ? strcmp(key->section, section) != 0 : *key->section != 0) {
+			if (section)
+				continue;
+			candidate = key->section;
+		}
+		nearest_consider(candidate, name, &best, &best_distance);
+	}
+	return best;
+}
