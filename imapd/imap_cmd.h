@@ -127,6 +127,7 @@ IMAP_PARSE(search);
 IMAP_PARSE(sort);
 IMAP_PARSE(thread);
 /* imap_parse.c */
+IMAP_PARSE(none); /* no arguments */
 IMAP_PARSE(id);
 IMAP_PARSE(enable);
 IMAP_PARSE(login);

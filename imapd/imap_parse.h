@@ -19,6 +19,7 @@ enum {
 
 struct imap_lex; /* imap_lex.h */
 struct imap_cmd_row;
+struct imap_seqset;      /* imap_seqset.h */
 struct imap_fetch_args;  /* imap_fetch_parse.h */
 struct imap_search_args; /* imap_search_parse.h */
 struct imap_store_args;  /* imap_cmd_store.h */
@@ -80,9 +81,9 @@ struct imap_select_args {
 	bool qresync;
 	uint32_t qresync_uidvalidity;
 	uint64_t qresync_modseq;
-	struct slice qresync_known_uids; /* sequence set text, or null */
-	struct slice qresync_match_msns; /* both or none */
-	struct slice qresync_match_uids;
+	struct imap_seqset *qresync_known_uids; /* null: not given */
+	struct imap_seqset *qresync_match_msns; /* both or none, RFC 7162 section 3.2.5.2 */
+	struct imap_seqset *qresync_match_uids;
 };
 
 struct imap_id_pair {
@@ -113,7 +114,7 @@ struct imap_command {
 			bool has_initial;
 		} authenticate;
 		struct slice algorithm;  /* COMPRESS */
-		struct imap_select_args select;
+		struct imap_select_args *select;
 		struct { /* CREATE */
 			struct slice mailbox;
 			uint32_t use;     /* enum mailbox_use bits */
@@ -146,10 +147,6 @@ enum parse_result
 imap_command_parse(struct slice frame, struct arena *arena, struct imap_command *out,
     struct parse_fault *fault);
 
-/* Parse functions of the rows in imap_parse.c. */
-enum parse_result
-imap_parse_none(struct imap_lex *lex, struct arena *arena, struct imap_command *cmd,
-    struct parse_fault *fault);
 /* "(MESSAGES UNSEEN)", for STATUS and for LIST's RETURN. */
 bool
 imap_parse_status_items(struct imap_lex *lex, unsigned *out_items);

@@ -1,0 +1,606 @@
+/*
+ * Frames to commands: tag, name, row, and the arguments of the commands that have no
+ * parser of their own elsewhere.
+ *
+ * Pure: text in, struct imap_command out.  Mailbox names and patterns stay as sent; only
+ * the session knows whether they are modified UTF-7 or UTF-8.
+ *
+ * RFC 9051 section 9; RFC 5258 (LIST), RFC 5819 (STATUS in LIST), RFC 6154 (USE), RFC
+ * 7162 (SELECT parameters), RFC 2971 (ID), RFC 9208 (quota), RFC 3502 and 6855 (APPEND).
+ */
+#include "imapd/imap_parse.h"
+
+#include "imapd/imap_cmd.h"
+#include "imapd/imap_lex.h"
+#include "imapd/imap_seqset.h"
+
+/* ---- the frame ---- */
+
+static enum parse_result
+parse_fail(struct parse_fault *fault, const char *text)
+{
+	fault->text = text;
+	return PARSE_BAD;
+}
+
+static bool
+parse_name(struct imap_lex *lex, struct imap_command *cmd)
+{
+	if (!imap_lex_space(lex) || !imap_lex_word(lex, &cmd->name))
+		return false;
+	if (!slice_equal_nocase(cmd->name, SLICE("UID")))
+		return true;
+	cmd->uid = true;
+	return imap_lex_space(lex) && imap_lex_word(lex, &cmd->name);
+}
+
+enum parse_result
+imap_command_parse(struct slice frame, struct arena *arena, struct imap_command *out,
+    struct parse_fault *fault)
+{
+	struct imap_lex lex;
+
+	*out = (struct imap_command){.row = NULL};
+	*fault = (struct parse_fault){NULL};
+	imap_lex_init(&lex, frame, arena);
+	if (!imap_lex_tag(&lex, &out->tag)) {
+		out->tag = SLICE_NULL;
+		return imap_lex_result(&lex, fault);
+	}
+	if (!parse_name(&lex, out))
+		return imap_lex_result(&lex, fault);
+	const struct imap_cmd_row *row = imap_cmd_find(out->name);
+	if (!row)
+		return parse_fail(fault, "unknown command");
+	out->row = row;
+	if (out->uid && !(row->bits & IMAP_ROW_UID))
+		return parse_fail(fault, "this command has no UID form");
+	enum parse_result result = row->parse(&lex, arena, out, fault);
+	if (result != PARSE_DONE)
+		return result;
+	imap_lex_end(&lex);
+	return imap_lex_result(&lex, fault);
+}
+
+/* ---- small ones ---- */
+
+enum parse_result
+imap_parse_none(struct imap_lex *lex, struct arena *arena, struct imap_command *cmd,
+    struct parse_fault *fault)
+{
+	(void)arena;
+	(void)cmd;
+	return imap_lex_result(lex, fault);
+}
+
+enum parse_result
+imap_parse_mailbox(struct imap_lex *lex, struct arena *arena, struct imap_command *cmd,
+    struct parse_fault *fault)
+{
+	(void)arena;
+	if (imap_lex_space(lex))
+		imap_lex_astring(lex, &cmd->u.mailbox);
+	return imap_lex_result(lex, fault);
+}
+
+enum parse_result
+imap_parse_rename(struct imap_lex *lex, struct arena *arena, struct imap_command *cmd,
+    struct parse_fault *fault)
+{
+	(void)arena;
+	if (imap_lex_space(lex) && imap_lex_astring(lex, &cmd->u.rename.from) &&
+	    imap_lex_space(lex))
+		imap_lex_astring(lex, &cmd->u.rename.to);
+	return imap_lex_result(lex, fault);
+}
+
+enum parse_result
+imap_parse_login(struct imap_lex *lex, struct arena *arena, struct imap_command *cmd,
+    struct parse_fault *fault)
+{
+	(void)arena;
+	if (imap_lex_space(lex) && imap_lex_astring(lex, &cmd->u.login.user) &&
+	    imap_lex_space(lex))
+		imap_lex_astring(lex, &cmd->u.login.password);
+	return imap_lex_result(lex, fault);
+}
+
+enum parse_result
+imap_parse_authenticate(struct imap_lex *lex, struct arena *arena,
+    struct imap_command *cmd, struct parse_fault *fault)
+{
+	(void)arena;
+	if (imap_lex_space(lex) && imap_lex_atom(lex, &cmd->u.authenticate.mechanism) &&
+	    imap_lex_try_space(lex))
+		/* Base64 and "=" are atoms (RFC 4959 section 3). */
+		cmd->u.authenticate.has_initial =
+		    imap_lex_atom(lex, &cmd->u.authenticate.initial);
+	return imap_lex_result(lex, fault);
+}
+
+enum parse_result
+imap_parse_compress(struct imap_lex *lex, struct arena *arena, struct imap_command *cmd,
+    struct parse_fault *fault)
+{
+	(void)arena;
+	if (imap_lex_space(lex))
+		imap_lex_atom(lex, &cmd->u.algorithm);
+	return imap_lex_result(lex, fault);
+}
+
+enum parse_result
+imap_parse_enable(struct imap_lex *lex, struct arena *arena, struct imap_command *cmd,
+    struct parse_fault *fault)
+{
+	struct slice *names = ARENA_ARRAY(arena, struct slice, IMAP_ENABLE_MAX);
+	size_t count = 0;
+
+	if (!names)
+		imap_lex_limit(lex, "command too large");
+	if (imap_lex_space(lex)) {
+		do {
+			if (count == IMAP_ENABLE_MAX)
+				imap_lex_limit(lex, "too many capabilities");
+			else if (imap_lex_atom(lex, &names[count]))
+				count++;
+		} while (imap_lex_try_space(lex));
+	}
+	cmd->u.enable.names = names;
+	cmd->u.enable.count = count;
+	return imap_lex_result(lex, fault);
+}
+
+static void
+parse_id_pairs(struct imap_lex *lex, struct imap_id_pair *pairs, size_t *count)
+{
+	while (imap_lex_ok(lex) && !imap_lex_try_char(lex, ')')) {
+		struct imap_id_pair pair;
+		if (*count > 0 && !imap_lex_space(lex))
+			return;
+		if (!imap_lex_string(lex, &pair.key) || !imap_lex_space(lex) ||
+		    !imap_lex_nstring(lex, &pair.value))
+			return;
+		if (*count == IMAP_ID_PAIRS_MAX) {
+			imap_lex_limit(lex, "more than 30 ID fields");
+			return;
+		}
+		pairs[(*count)++] = pair;
+	}
+}
+
+enum parse_result
+imap_parse_id(struct imap_lex *lex, struct arena *arena, struct imap_command *cmd,
+    struct parse_fault *fault)
+{
+	struct imap_id_pair *pairs =
+	    ARENA_ARRAY(arena, struct imap_id_pair, IMAP_ID_PAIRS_MAX);
+	size_t count = 0;
+
+	if (!pairs)
+		imap_lex_limit(lex, "command too large");
+	if (imap_lex_space(lex) && !imap_lex_try_word(lex, SLICE("NIL")) &&
+	    imap_lex_char(lex, '('))
+		parse_id_pairs(lex, pairs, &count);
+	cmd->u.id.pairs = pairs;
+	cmd->u.id.count = count;
+	return imap_lex_result(lex, fault);
+}
+
+/* "SETQUOTA root (STORAGE 512)": checked and thrown away, the answer is NO anyway. */
+enum parse_result
+imap_parse_setquota(struct imap_lex *lex, struct arena *arena, struct imap_command *cmd,
+    struct parse_fault *fault)
+{
+	struct slice resource;
+	uint64_t limit;
+
+	(void)arena;
+	if (imap_lex_space(lex) && imap_lex_astring(lex, &cmd->u.mailbox) &&
+	    imap_lex_space(lex) && imap_lex_char(lex, '(')) {
+		bool first = true;
+		while (imap_lex_ok(lex) && !imap_lex_try_char(lex, ')')) {
+			if (!first)
+				imap_lex_space(lex);
+			first = false;
+			if (imap_lex_atom(lex, &resource) && imap_lex_space(lex))
+				imap_lex_number64(lex, &limit);
+		}
+	}
+	return imap_lex_result(lex, fault);
+}
+
+/* APPEND comes here only when no message literal was announced. */
+enum parse_result
+imap_parse_append(struct imap_lex *lex, struct arena *arena, struct imap_command *cmd,
+    struct parse_fault *fault)
+{
+	(void)lex;
+	(void)arena;
+	(void)cmd;
+	return parse_fail(fault, "expected a message literal");
+}
+
+/* ---- CREATE ---- */
+
+static const struct {
+	struct slice name;
+	uint32_t use;
+} special_uses[] = {
+	{{"All", 3}, MAILBOX_USE_ALL},
+	{{"Archive", 7}, MAILBOX_USE_ARCHIVE},
+	{{"Drafts", 6}, MAILBOX_USE_DRAFTS},
+	{{"Flagged", 7}, MAILBOX_USE_FLAGGED},
+	{{"Junk", 4}, MAILBOX_USE_JUNK},
+	{{"Sent", 4}, MAILBOX_USE_SENT},
+	{{"Trash", 5}, MAILBOX_USE_TRASH},
+	{{"Important", 9}, MAILBOX_USE_IMPORTANT},
+};
+
+static void
+parse_use(struct imap_lex *lex, struct imap_command *cmd)
+{
+	bool first = true;
+
+	while (imap_lex_ok(lex) && !imap_lex_try_char(lex, ')')) {
+		struct slice name;
+		uint32_t use = 0;
+		if (!first && !imap_lex_space(lex))
+			return;
+		first = false;
+		if (!imap_lex_char(lex, '\\') || !imap_lex_atom(lex, &name))
+			return;
+		for (size_t i = 0; i < sizeof(special_uses) / sizeof(*special_uses); i++)
+			if (slice_equal_nocase(special_uses[i].name, name))
+				use = special_uses[i].use;
+		if (use == 0)
+			cmd->u.create.use_unknown = true;
+		cmd->u.create.use |= use;
+	}
+}
+
+enum parse_result
+imap_parse_create(struct imap_lex *lex, struct arena *arena, struct imap_command *cmd,
+    struct parse_fault *fault)
+{
+	(void)arena;
+	if (imap_lex_space(lex) && imap_lex_astring(lex, &cmd->u.create.mailbox) &&
+	    imap_lex_try_space(lex) && imap_lex_char(lex, '(')) {
+		if (!imap_lex_try_word(lex, SLICE("USE")))
+			imap_lex_bad(lex, "unknown CREATE parameter");
+		if (imap_lex_space(lex) && imap_lex_char(lex, '(')) {
+			parse_use(lex, cmd);
+			imap_lex_char(lex, ')');
+		}
+	}
+	return imap_lex_result(lex, fault);
+}
+
+/* ---- SELECT and EXAMINE ---- */
+
+static struct imap_seqset *
+parse_uid_set(struct imap_lex *lex, struct arena *arena)
+{
+	struct imap_seqset *set = ARENA_NEW(arena, struct imap_seqset);
+
+	return imap_seqset_lex_uids(lex, set) ? set : NULL;
+}
+
+/* Behind "QRESYNC": SP "(" uidvalidity SP modseq [SP known-uids] [SP "(" seqs SP uids
+ * ")"] ")", RFC 7162 section 7. */
+static void
+parse_qresync(struct imap_lex *lex, struct arena *arena, struct imap_select_args *args)
+{
+	args->qresync = true;
+	if (!imap_lex_space(lex) || !imap_lex_char(lex, '(') ||
+	    !imap_lex_nz_number(lex, &args->qresync_uidvalidity) ||
+	    !imap_lex_space(lex) || !imap_lex_number64(lex, &args->qresync_modseq))
+		return;
+	if (args->qresync_modseq == 0)
+		imap_lex_bad(lex, "a mod-sequence is not 0");
+	bool more = imap_lex_try_space(lex);
+	if (more && imap_lex_peek(lex) != '(') {
+		args->qresync_known_uids = parse_uid_set(lex, arena);
+		more = imap_lex_try_space(lex);
+	}
+	if (more && imap_lex_char(lex, '(')) {
+		args->qresync_match_msns = parse_uid_set(lex, arena);
+		imap_lex_space(lex);
+		args->qresync_match_uids = parse_uid_set(lex, arena);
+		imap_lex_char(lex, ')');
+	}
+	imap_lex_char(lex, ')');
+}
+
+static void
+parse_select_params(struct imap_lex *lex, struct arena *arena,
+    struct imap_select_args *args)
+{
+	do {
+		if (imap_lex_try_word(lex, SLICE("CONDSTORE")))
+			args->condstore = true;
+		else if (!args->qresync && imap_lex_try_word(lex, SLICE("QRESYNC")))
+			parse_qresync(lex, arena, args);
+		else
+			imap_lex_bad(lex, "unknown SELECT parameter");
+	} while (imap_lex_try_space(lex));
+	imap_lex_char(lex, ')');
+}
+
+enum parse_result
+imap_parse_select(struct imap_lex *lex, struct arena *arena, struct imap_command *cmd,
+    struct parse_fault *fault)
+{
+	struct imap_select_args *args = ARENA_NEW(arena, struct imap_select_args);
+
+	cmd->u.select = args;
+	if (imap_lex_space(lex) && imap_lex_astring(lex, &args->mailbox) &&
+	    imap_lex_try_space(lex) && imap_lex_char(lex, '('))
+		parse_select_params(lex, arena, args);
+	return imap_lex_result(lex, fault);
+}
+
+/* ---- STATUS ---- */
+
+static const struct {
+	const char *name;
+	unsigned item;
+} status_items[] = {
+	{"MESSAGES", IMAP_STATUS_MESSAGES},
+	{"RECENT", IMAP_STATUS_RECENT},
+	{"UIDNEXT", IMAP_STATUS_UIDNEXT},
+	{"UIDVALIDITY", IMAP_STATUS_UIDVALIDITY},
+	{"UNSEEN", IMAP_STATUS_UNSEEN},
+	{"DELETED", IMAP_STATUS_DELETED},
+	{"SIZE", IMAP_STATUS_SIZE},
+	{"HIGHESTMODSEQ", IMAP_STATUS_HIGHESTMODSEQ},
+	{"MAILBOXID", IMAP_STATUS_MAILBOXID},
+	{"APPENDLIMIT", IMAP_STATUS_APPENDLIMIT},
+	{"DELETED-STORAGE", IMAP_STATUS_DELETED_STORAGE},
+};
+
+static bool
+parse_status_item(struct imap_lex *lex, unsigned *items)
+{
+	struct slice word;
+
+	if (!imap_lex_word(lex, &word))
+		return false;
+	for (size_t i = 0; i < sizeof(status_items) / sizeof(*status_items); i++) {
+		if (slice_equal_nocase(word, slice_from_cstr(status_items[i].name))) {
+			*items |= status_items[i].item;
+			return true;
+		}
+	}
+	return imap_lex_bad(lex, "unknown STATUS item");
+}
+
+bool
+imap_parse_status_items(struct imap_lex *lex, unsigned *out_items)
+{
+	*out_items = 0;
+	imap_lex_char(lex, '(');
+	do {
+		if (!parse_status_item(lex, out_items))
+			return false;
+	} while (imap_lex_try_space(lex));
+	return imap_lex_char(lex, ')');
+}
+
+enum parse_result
+imap_parse_status(struct imap_lex *lex, struct arena *arena, struct imap_command *cmd,
+    struct parse_fault *fault)
+{
+	(void)arena;
+	if (imap_lex_space(lex) && imap_lex_astring(lex, &cmd->u.status.mailbox) &&
+	    imap_lex_space(lex))
+		imap_parse_status_items(lex, &cmd->u.status.items);
+	return imap_lex_result(lex, fault);
+}
+
+/* ---- LIST and LSUB ---- */
+
+static void
+parse_list_select(struct imap_lex *lex, struct imap_list_args *args)
+{
+	bool first = true;
+
+	args->extended = true;
+	while (imap_lex_ok(lex) && !imap_lex_try_char(lex, ')')) {
+		if (!first && !imap_lex_space(lex))
+			return;
+		first = false;
+		if (imap_lex_try_word(lex, SLICE("SUBSCRIBED")))
+			args->select |= IMAP_LIST_SUBSCRIBED;
+		else if (imap_lex_try_word(lex, SLICE("REMOTE")))
+			args->select |= IMAP_LIST_REMOTE;
+		else if (imap_lex_try_word(lex, SLICE("RECURSIVEMATCH")))
+			args->select |= IMAP_LIST_RECURSIVEMATCH;
+		else if (imap_lex_try_word(lex, SLICE("SPECIAL-USE")))
+			args->select |= IMAP_LIST_SELECT_SPECIAL_USE;
+		else
+			imap_lex_bad(lex, "unknown LIST selection option");
+	}
+	/* RFC 5258 section 3: it needs another option that selects. */
+	if ((args->select & IMAP_LIST_RECURSIVEMATCH) &&
+	    !(args->select & (IMAP_LIST_SUBSCRIBED | IMAP_LIST_SELECT_SPECIAL_USE)))
+		imap_lex_bad(lex, "RECURSIVEMATCH selects nothing by itself");
+}
+
+static void
+parse_list_return(struct imap_lex *lex, struct imap_list_args *args)
+{
+	bool first = true;
+
+	args->extended = true;
+	imap_lex_char(lex, '(');
+	while (imap_lex_ok(lex) && !imap_lex_try_char(lex, ')')) {
+		if (!first && !imap_lex_space(lex))
+			return;
+		first = false;
+		if (imap_lex_try_word(lex, SLICE("SUBSCRIBED"))) {
+			args->returns |= IMAP_LIST_RETURN_SUBSCRIBED;
+		} else if (imap_lex_try_word(lex, SLICE("CHILDREN"))) {
+			args->returns |= IMAP_LIST_RETURN_CHILDREN;
+		} else if (imap_lex_try_word(lex, SLICE("SPECIAL-USE"))) {
+			args->returns |= IMAP_LIST_RETURN_SPECIAL_USE;
+		} else if (imap_lex_try_word(lex, SLICE("STATUS"))) {
+			args->returns |= IMAP_LIST_RETURN_STATUS;
+			if (imap_lex_space(lex))
+				imap_parse_status_items(lex, &args->status_items);
+		} else {
+			imap_lex_bad(lex, "unknown LIST return option");
+		}
+	}
+}
+
+static bool
+parse_patterns(struct imap_lex *lex, struct arena *arena, struct imap_list_args *args)
+{
+	args->patterns = ARENA_ARRAY(arena, struct slice, IMAP_PATTERNS_MAX);
+	if (!args->patterns)
+		return imap_lex_limit(lex, "command too large");
+	if (!imap_lex_try_char(lex, '(')) {
+		args->pattern_count = 1;
+		return imap_lex_list_mailbox(lex, &args->patterns[0]);
+	}
+	args->extended = true;
+	do {
+		if (args->pattern_count == IMAP_PATTERNS_MAX)
+			return imap_lex_limit(lex, "too many LIST patterns");
+		if (!imap_lex_list_mailbox(lex, &args->patterns[args->pattern_count]))
+			return false;
+		args->pattern_count++;
+	} while (imap_lex_try_space(lex));
+	return imap_lex_char(lex, ')');
+}
+
+enum parse_result
+imap_parse_list(struct imap_lex *lex, struct arena *arena, struct imap_command *cmd,
+    struct parse_fault *fault)
+{
+	struct imap_list_args *args = ARENA_NEW(arena, struct imap_list_args);
+
+	cmd->u.list = args;
+	imap_lex_space(lex);
+	if (imap_lex_try_char(lex, '(')) {
+		parse_list_select(lex, args);
+		imap_lex_space(lex);
+	}
+	if (imap_lex_astring(lex, &args->reference) && imap_lex_space(lex) &&
+	    parse_patterns(lex, arena, args) && imap_lex_try_space(lex)) {
+		if (!imap_lex_try_word(lex, SLICE("RETURN")))
+			imap_lex_bad(lex, "expected RETURN");
+		else if (imap_lex_space(lex))
+			parse_list_return(lex, args);
+	}
+	return imap_lex_result(lex, fault);
+}
+
+enum parse_result
+imap_parse_lsub(struct imap_lex *lex, struct arena *arena, struct imap_command *cmd,
+    struct parse_fault *fault)
+{
+	struct imap_list_args *args = ARENA_NEW(arena, struct imap_list_args);
+
+	cmd->u.list = args;
+	args->patterns = ARENA_NEW(arena, struct slice);
+	args->pattern_count = 1;
+	if (imap_lex_space(lex) && imap_lex_astring(lex, &args->reference) &&
+	    imap_lex_space(lex))
+		imap_lex_list_mailbox(lex, &args->patterns[0]);
+	return imap_lex_result(lex, fault);
+}
+
+/* ---- APPEND ---- */
+
+/* What is left is one literal announcement and nothing else: "{12+}\r\n". */
+static bool
+rest_is_literal(const struct imap_lex *lex, bool binary_only)
+{
+	struct slice rest = imap_lex_rest(lex);
+
+	if (slice_has_prefix(rest, SLICE("~")))
+		rest = slice_from(rest, 1);
+	else if (binary_only)
+		return false;
+	return slice_has_prefix(rest, SLICE("{")) &&
+	       slice_find(rest, SLICE("}\r\n")) == rest.len - 3;
+}
+
+/* [flag-list SP] [date-time SP] (literal / "UTF8" SP "(" literal8) */
+static bool
+parse_append_item(struct imap_lex *lex, struct imap_append_item *out)
+{
+	if (imap_lex_peek(lex) == '(') {
+		struct imap_flags flags;
+		if (!imap_lex_flags(lex, false, &flags) || !imap_lex_space(lex))
+			return false;
+		out->flags = flags.bits;
+		out->keywords = flags.keywords;
+		out->keyword_count = flags.keyword_count;
+	}
+	if (imap_lex_peek(lex) == '"') {
+		out->has_date = true;
+		if (!imap_lex_date_time(lex, &out->date_s, &out->zone_min) ||
+		    !imap_lex_space(lex))
+			return false;
+	}
+	if (imap_lex_try_word(lex, SLICE("UTF8"))) {
+		out->utf8 = true;
+		if (!imap_lex_space(lex) || !imap_lex_char(lex, '('))
+			return false;
+	}
+	if (!rest_is_literal(lex, out->utf8))
+		return imap_lex_bad(lex, "expected a message literal");
+	return true;
+}
+
+static enum imap_append_step
+append_result(const struct imap_lex *lex, struct parse_fault *fault)
+{
+	imap_lex_result(lex, fault);
+	return IMAP_APPEND_BAD;
+}
+
+static enum imap_append_step
+append_first(struct imap_lex *lex, struct imap_append_head *head,
+    struct imap_append_item *out, struct parse_fault *fault)
+{
+	struct slice name;
+
+	if (!imap_lex_tag(lex, &head->tag) || !imap_lex_space(lex) ||
+	    !imap_lex_word(lex, &name) || !slice_equal_nocase(name, SLICE("APPEND")))
+		return IMAP_APPEND_NOT;
+	if (!imap_lex_space(lex))
+		return append_result(lex, fault);
+	if (rest_is_literal(lex, false))
+		return IMAP_APPEND_ARG;
+	if (!imap_lex_astring(lex, &head->mailbox) || !imap_lex_space(lex) ||
+	    !parse_append_item(lex, out))
+		return append_result(lex, fault);
+	return IMAP_APPEND_MESSAGE;
+}
+
+enum imap_append_step
+imap_append_parse(struct slice frame, size_t from, bool at_literal, bool utf8_open,
+    struct arena *arena, struct imap_append_head *head, struct imap_append_item *out,
+    struct parse_fault *fault)
+{
+	struct imap_lex lex;
+
+	*out = (struct imap_append_item){.flags = 0};
+	*fault = (struct parse_fault){NULL};
+	imap_lex_init(&lex, frame, arena);
+	if (from == 0) {
+		*head = (struct imap_append_head){SLICE_NULL, SLICE_NULL};
+		return append_first(&lex, head, out, fault);
+	}
+	lex.pos = from;
+	if (utf8_open)
+		imap_lex_char(&lex, ')');
+	if (!at_literal)
+		return imap_lex_end(&lex) ? IMAP_APPEND_END : append_result(&lex, fault);
+	if (!imap_lex_space(&lex) || !parse_append_item(&lex, out))
+		return append_result(&lex, fault);
+	return IMAP_APPEND_MESSAGE;
+}
