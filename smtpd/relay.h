@@ -1,0 +1,23 @@
+/*
+ * The outbound half of smtpd, as main.c sees it: what lies in the queue (store/queue.h) is
+ * delivered, retried or reported back.  The two halves meet in the queue only; the
+ * receiving half (smtp_*) adds, the relay (relay_*) takes out.
+ *
+ * Thread: the main one and its loop.
+ */
+#ifndef SMTPD_RELAY_H
+#define SMTPD_RELAY_H
+
+#include "service/service.h"
+
+/* Begins to work on the queue; attempts run on `main_loop` and the workers. */
+void
+relay_start(struct service *service, struct loop *main_loop);
+/* No new attempts; those that stand are given up and stay in the queue. */
+void
+relay_stop(void);
+/* The configuration was read again: service_conf is the new one. */
+void
+relay_reloaded(void);
+
+#endif
