@@ -47,6 +47,9 @@ struct auth_options {
 	unsigned block_after;  /* failures of one network (/32, /64); 0: never */
 	uint64_t block_for_ms;
 	unsigned iterations;   /* for fake credentials */
+	/* The installation's secret, so that an unknown user's salt is the same in every
+	 * daemon and after a restart; empty: one of this process. */
+	struct slice secret;
 	auth_lookup_fn lookup;
 	void *lookup_arg;
 	/* How completions reach the session's loop and how work reaches the pool:

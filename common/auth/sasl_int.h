@@ -1,0 +1,102 @@
+/*
+ * Private to common/auth: an exchange, its three kinds of steps, and the directory.
+ *
+ * An exchange belongs to its loop's thread, but for the time of a step: between
+ * options.work and its completion, the pool thread alone touches `input`, `output` and
+ * the fields behind them.
+ */
+#ifndef AUTH_SASL_INT_H
+#define AUTH_SASL_INT_H
+
+#include <sasl/sasl.h>
+#include <stdatomic.h>
+
+#include "auth/sasl.h"
+#include "auth/throttle.h"
+#include "base/buf.h"
+
+enum {
+	AUTH_MECHANISMS_MAX = 8,
+	AUTH_LOGIN_BYTES_MAX = 320,         /* RFC 5321: 64 + 1 + 255 */
+	AUTH_LOOKUP_BYTES_MAX = 64 * 1024,  /* what a lookup may put into its arena */
+	AUTH_CHALLENGE_BYTES_MAX = 8 * 1024,
+	AUTH_CALLBACKS_MAX = 4,
+};
+
+struct auth {
+	unsigned magic;
+	_Atomic unsigned refs; /* the owner, and one an exchange */
+	struct auth_options options;
+	char *service;
+	char *hostname;
+	char *secret;
+	char *mechanisms[AUTH_MECHANISMS_MAX]; /* upper case, usable ones only */
+	size_t mechanism_count;
+	struct buf announce_secure;
+	struct buf announce_clear;
+	struct throttle *throttle;
+};
+
+enum auth_kind { AUTH_KIND_PLAIN, AUTH_KIND_LOGIN, AUTH_KIND_SCRAM, AUTH_KIND_PASSWORD };
+
+struct auth_exchange {
+	unsigned magic;
+	struct auth *auth;
+	void *loop;
+	enum auth_kind kind;
+	char mechanism[32];
+	char *peer;
+	auth_done_fn done;
+	void *arg;
+	bool in_flight;  /* a step is on the pool, or its result waits */
+	bool delivering; /* the done function is running */
+	bool ended;      /* nobody wants to hear of it any more */
+	bool finished;   /* the last result was given */
+
+	/* Of the step. */
+	struct slice input; /* owned; wiped */
+	bool has_input;
+	unsigned step; /* from 0 */
+	struct buf output;
+	enum auth_result result;
+	uint64_t guess; /* what was tried, for the throttle; 0: not known */
+
+	/* Of the exchange. */
+	struct arena *arena;
+	struct slice user;  /* LOGIN: the first answer; SCRAM: who was looked up */
+	struct slice login; /* the account's, when there is one that may log in */
+	bool unavailable;   /* SCRAM: the directory could not be read */
+	bool said_all;      /* SCRAM: the server's last message is out */
+	sasl_conn_t *conn;
+	sasl_callback_t callbacks[AUTH_CALLBACKS_MAX];
+};
+
+/* An account's keys, or fake ones that look the same.  OK also for unknown and disabled
+ * ones, then with *out_login the null slice.  `user` is lower case already. */
+enum status
+auth_directory(struct auth_exchange *exchange, struct slice user,
+    struct slice *out_credential, struct slice *out_login) MUST_USE;
+/* Lower-case copy in the exchange's arena; the null slice for what is no login at all
+ * (empty, too long, not UTF-8, a NUL in it). */
+struct slice
+auth_canonical_login(struct auth_exchange *exchange, struct slice login);
+
+/* One step each, on a pool thread: read input, write output, result and login. */
+void
+auth_step_plain(struct auth_exchange *exchange);
+void
+auth_step_login(struct auth_exchange *exchange);
+void
+auth_step_scram(struct auth_exchange *exchange);
+/* Input is the length of the login (4 bytes), login, password. */
+void
+auth_step_password(struct auth_exchange *exchange);
+
+/* libsasl2 for this process; once. */
+enum status
+auth_scram_start(void) MUST_USE;
+/* True when libsasl2 has the mechanism. */
+bool
+auth_scram_has(const char *mechanism);
+
+#endif
