@@ -1,0 +1,95 @@
+/*
+ * The verb table: what help, usage errors and the dispatcher know of every command.
+ */
+#include "postroom/cli.h"
+
+/* clang-format off */
+static const struct cli_verb verbs[] = {
+	{"init", NULL, 0, 0, "--hostname= --domain= --port-base= --public", cmd_init,
+	 "init [--hostname H] [--domain D] [--port-base N] [--public]",
+	 "make an instance: configuration, certificate, empty store"},
+	{"start", NULL, 0, 0, "--detach", cmd_start, "start [--detach]",
+	 "run the daemons under the supervisor"},
+	{"stop", NULL, 0, 0, "", cmd_stop, "stop", "end the daemons"},
+	{"restart", NULL, 0, 0, "", cmd_restart, "restart", "end the daemons and start them again"},
+	{"reload", NULL, 0, 0, "", cmd_reload, "reload", "read the configuration again, all or nothing"},
+	{"status", NULL, 0, 0, "", cmd_status, "status [--json]", "daemons, listeners, queue"},
+	{"check", NULL, 0, 0, "--bodies --config-only", cmd_check, "check [--config-only] [--bodies] [--json]",
+	 "verify the configuration and every invariant of the store"},
+	{"domain", "add", 1, 1, "", cmd_domain_add, "domain add DOMAIN", "serve mail of a domain; prints its DNS lines"},
+	{"domain", "list", 0, 0, "", cmd_domain_list, "domain list [--json]", "the domains"},
+	{"domain", "dns", 1, 1, "", cmd_domain_dns, "domain dns DOMAIN", "the DNS lines of a domain again"},
+	{"domain", "remove", 1, 1, "", cmd_domain_remove, "domain remove DOMAIN", "no longer serve a domain (it must be empty)"},
+	{"account", "add", 1, 1, "--password-stdin --quota=", cmd_account_add,
+	 "account add USER@DOMAIN [--password-stdin] [--quota SIZE]", "a login with its mailboxes"},
+	{"account", "list", 0, 1, "", cmd_account_list, "account list [DOMAIN] [--json]", "the accounts"},
+	{"account", "show", 1, 1, "", cmd_account_show, "account show USER@DOMAIN [--json]", "one account with its use of space"},
+	{"account", "password", 1, 1, "--password-stdin", cmd_account_password,
+	 "account password USER@DOMAIN [--password-stdin]", "set a new password"},
+	{"account", "set", 1, 1, "--quota= --pop3= --disable --enable", cmd_account_set,
+	 "account set USER@DOMAIN [--quota SIZE] [--pop3 delete|keep|default] [--disable|--enable]", "change an account"},
+	{"account", "undelete", 1, 1, "--since=", cmd_account_undelete,
+	 "account undelete USER@DOMAIN [--since DURATION]", "bring back expunged and POP3-removed mail"},
+	{"account", "remove", 1, 1, "", cmd_account_remove, "account remove USER@DOMAIN", "remove a login and all its mail"},
+	{"alias", "add", 2, CLI_ARGUMENTS_MAX, "", cmd_alias_add, "alias add FROM TO...",
+	 "mail for FROM (an address, or @DOMAIN for all the rest) goes to TO"},
+	{"alias", "list", 0, 0, "", cmd_alias_list, "alias list [--json]", "the aliases"},
+	{"alias", "remove", 1, 1, "", cmd_alias_remove, "alias remove FROM", "remove an alias"},
+	{"relay", "add", 0, 0, "--from= --to= --host= --port= --tls= --user= --password-stdin", cmd_relay_add,
+	 "relay add [--from ADDR|DOMAIN] [--to DOMAIN|'*'] --host H [--port P] [--tls none|opportunistic|required] [--user U --password-stdin]",
+	 "send outbound mail by another server"},
+	{"relay", "list", 0, 0, "", cmd_relay_list, "relay list [--json]", "the relay rules"},
+	{"relay", "remove", 1, 1, "", cmd_relay_remove, "relay remove ID", "remove a relay rule"},
+	{"queue", "list", 0, 0, "--from= --to=", cmd_queue_list, "queue list [--from F] [--to T] [--json]", "outbound mail that waits"},
+	{"queue", "show", 1, 1, "", cmd_queue_show, "queue show ID [--json]", "one message, its recipients and last replies"},
+	{"queue", "retry", 0, CLI_ARGUMENTS_MAX, "--all --from= --to=", cmd_queue_retry,
+	 "queue retry ID...|--all|--from F|--to T", "try again now"},
+	{"queue", "hold", 0, CLI_ARGUMENTS_MAX, "--all --from= --to=", cmd_queue_hold,
+	 "queue hold ID...|--all|--from F|--to T", "keep from being sent"},
+	{"queue", "release", 0, CLI_ARGUMENTS_MAX, "--all --from= --to=", cmd_queue_release,
+	 "queue release ID...|--all|--from F|--to T", "send held mail again"},
+	{"queue", "delete", 0, CLI_ARGUMENTS_MAX, "--all --from= --to=", cmd_queue_delete,
+	 "queue delete ID...|--all|--from F|--to T", "drop without a bounce"},
+	{"trace", NULL, 1, 1, "--since=", cmd_trace, "trace ID|ADDRESS [--since DURATION] [--json]",
+	 "where is this message: every leg of its way"},
+	{"help", NULL, 0, 2, "", cmd_help, "help [COMMAND]", "this list"},
+	{"version", NULL, 0, 0, "", cmd_version, "version", "the version"},
+	{NULL, NULL, 0, 0, NULL, NULL, NULL, NULL},
+};
+/* clang-format on */
+
+const struct cli_verb *
+cli_verbs(void)
+{
+	return verbs;
+}
+
+int
+cmd_help(struct cli *cli)
+{
+	if (cli->argument_count == 0)
+		puts("usage: postroom [--root DIR] [--json] [--quiet] [--yes] COMMAND ...\n");
+	unsigned shown = 0;
+	for (const struct cli_verb *v = verbs; v->noun; v++) {
+		if (cli->argument_count >= 1 &&
+		    !slice_equal(cli_argument(cli, 0), slice_from_cstr(v->noun)))
+			continue;
+		if (cli->argument_count == 2 && v->verb &&
+		    !slice_equal(cli_argument(cli, 1), slice_from_cstr(v->verb)))
+			continue;
+		printf("  %s\n      %s\n", v->usage, v->help);
+		shown++;
+	}
+	if (shown == 0)
+		return cli_fail(CLI_USAGE,
+		    "no such command: \"postroom help\" lists them all");
+	return CLI_OK;
+}
+
+int
+cmd_version(struct cli *cli)
+{
+	(void)cli;
+	puts("postroom " POSTROOM_VERSION);
+	return CLI_OK;
+}

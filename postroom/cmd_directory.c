@@ -1,0 +1,518 @@
+/*
+ * domain, account and alias: who is served.  Everything is live in the daemons as soon
+ * as the command ends.
+ */
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/ensure.h"
+#include "postroom/cli.h"
+#include "postroom/password.h"
+#include "store/mailbox.h"
+#include "store/message.h"
+#include "text/address.h"
+
+static json_t *
+json_slice(struct slice s)
+{
+	return json_stringn(s.ptr ? s.ptr : "", s.len);
+}
+
+static void
+json_print(json_t *value)
+{
+	json_dumpf(value, stdout, JSON_INDENT(2));
+	putchar('\n');
+	json_decref(value);
+}
+
+static const char *
+policy_word(enum pop3_policy policy)
+{
+	static const char *const words[] = {"default", "delete", "keep"};
+	return words[policy];
+}
+
+/* ---- domains ---- */
+
+/* The lines a domain needs so that its mail arrives and is not refused elsewhere. */
+static void
+dns_print(const struct cli *cli, const char *domain)
+{
+	const char *host = cli->conf->hostname;
+	printf("; %s - zone file lines for your DNS\n", domain);
+	printf("; MUST: without these, mail does not arrive or is refused\n");
+	printf("%s.  300 IN MX   10 %s.\n", domain, host);
+	printf("%s.  300 IN TXT  \"v=spf1 mx -all\"\n", domain);
+	printf("_dmarc.%s.  300 IN TXT  \"v=DMARC1; p=quarantine\"\n", domain);
+	printf("; SHOULD: clients find their settings (RFC 6186, RFC 8314)\n");
+	printf("_imaps._tcp.%s.  300 IN SRV  0 1 993 %s.\n", domain, host);
+	printf("_pop3s._tcp.%s.  300 IN SRV  0 1 995 %s.\n", domain, host);
+	printf("_submissions._tcp.%s.  300 IN SRV  0 1 465 %s.\n", domain, host);
+	printf("; and at the provider of your address: reverse name (PTR) %s\n", host);
+}
+
+static int
+domain_argument(struct cli *cli, struct buf *out)
+{
+	buf_init(out, ADDRESS_DOMAIN_MAX);
+	if (!address_domain_to_ascii(cli_argument(cli, 0), out))
+		return cli_fail(CLI_DATA, "\"%s\" is no domain name", cli->arguments[0]);
+	buf_append_byte(out, '\0');
+	out->len--;
+	return CLI_OK;
+}
+
+int
+cmd_domain_add(struct cli *cli)
+{
+	int code = cli_need_store(cli);
+	if (code != CLI_OK)
+		return code;
+	struct buf domain AUTO_BUF;
+	code = domain_argument(cli, &domain);
+	if (code != CLI_OK)
+		return code;
+	enum status status = directory_domain_add(cli->reader, buf_slice(&domain));
+	if (status != STATUS_OK)
+		return cli_fail_status(status, "add domain %s", domain.ptr);
+	if (!cli->quiet)
+		dns_print(cli, domain.ptr);
+	return CLI_OK;
+}
+
+int
+cmd_domain_dns(struct cli *cli)
+{
+	int code = cli_need_store(cli);
+	if (code != CLI_OK)
+		return code;
+	struct buf domain AUTO_BUF;
+	code = domain_argument(cli, &domain);
+	if (code != CLI_OK)
+		return code;
+	struct directory_domain found;
+	enum status status =
+	    directory_domain_find(cli->reader, buf_slice(&domain), &found);
+	if (status != STATUS_OK)
+		return cli_fail_status(status, "find domain %s", domain.ptr);
+	dns_print(cli, domain.ptr);
+	return CLI_OK;
+}
+
+static bool
+domain_list_one(const struct directory_domain *domain, void *arg)
+{
+	json_t *list = arg;
+	json_t *row = json_object();
+	json_object_set_new(row, "domain", json_slice(domain->name));
+	json_object_set_new(row, "accounts", json_integer(domain->accounts));
+	json_object_set_new(row, "aliases", json_integer(domain->aliases));
+	json_object_set_new(row, "pop3", json_string(policy_word(domain->pop3_policy)));
+	json_array_append_new(list, row);
+	return true;
+}
+
+/* The list as JSON, or one line a row with these keys. */
+static void
+list_print(const struct cli *cli, json_t *list, const char *const *keys)
+{
+	if (cli->json) {
+		json_print(list);
+		return;
+	}
+	size_t index;
+	json_t *row;
+	json_array_foreach(list, index, row)
+	{
+		for (const char *const *key = keys; *key; key++) {
+			json_t *value = json_object_get(row, *key);
+			const char *gap = key == keys ? "" : "  ";
+			if (json_is_string(value))
+				printf("%s%-*s", gap, key == keys ? 32 : 0,
+				    json_string_value(value));
+			else if (json_is_integer(value))
+				printf("%s%s=%lld", gap, *key,
+				    (long long)json_integer_value(value));
+			else if (json_is_true(value))
+				printf("%s%s", gap, *key);
+		}
+		putchar('\n');
+	}
+	json_decref(list);
+}
+
+int
+cmd_domain_list(struct cli *cli)
+{
+	int code = cli_need_store(cli);
+	if (code != CLI_OK)
+		return code;
+	json_t *list = json_array();
+	enum status status = directory_domain_each(cli->reader, domain_list_one, list);
+	if (status != STATUS_OK)
+		return cli_fail_status(status, "list the domains");
+	static const char *const keys[] = {"domain", "accounts", "aliases", NULL};
+	list_print(cli, list, keys);
+	return CLI_OK;
+}
+
+int
+cmd_domain_remove(struct cli *cli)
+{
+	int code = cli_need_store(cli);
+	if (code != CLI_OK)
+		return code;
+	struct buf domain AUTO_BUF;
+	code = domain_argument(cli, &domain);
+	if (code != CLI_OK)
+		return code;
+	enum status status = directory_domain_remove(cli->reader, buf_slice(&domain));
+	if (status == STATUS_BUSY)
+		return cli_fail(CLI_DATA,
+		    "%s still has accounts or aliases: remove those first", domain.ptr);
+	if (status != STATUS_OK)
+		return cli_fail_status(status, "remove domain %s", domain.ptr);
+	return CLI_OK;
+}
+
+/* ---- accounts ---- */
+
+static int
+quota_option(struct cli *cli, uint64_t fallback, uint64_t *out)
+{
+	const char *text = cli_option(cli, "--quota");
+	*out = fallback;
+	if (text && !conf_parse_size(slice_from_cstr(text), out))
+		return cli_fail(CLI_USAGE,
+		    "--quota wants a size such as 500M or 5G, or 0 for none");
+	return CLI_OK;
+}
+
+int
+cmd_account_add(struct cli *cli)
+{
+	uint64_t quota;
+	char *password = NULL;
+	struct buf keys AUTO_BUF;
+	buf_init(&keys, 1);
+	int code = cli_need_store(cli);
+	if (code == CLI_OK)
+		code = quota_option(cli, cli->conf->store.quota_default, &quota);
+	if (code == CLI_OK)
+		code = password_read(cli, cli->conf->auth.password_min, &password);
+	if (code == CLI_OK)
+		code = password_keys(cli, password, &keys);
+	free(password);
+	if (code != CLI_OK)
+		return code;
+	struct account_id id;
+	const char *login = cli->arguments[0];
+	enum status status = directory_account_add(
+	    cli->reader, slice_from_cstr(login), buf_slice(&keys), quota, &id);
+	if (status == STATUS_NOT_FOUND) {
+		const char *at = strrchr(login, '@');
+		return cli_fail(CLI_NO_OBJECT,
+		    "this server has no domain %s: postroom domain add %s first",
+		    at ? at + 1 : "?", at ? at + 1 : "DOMAIN");
+	}
+	if (status == STATUS_INVALID)
+		return cli_fail(CLI_DATA, "\"%s\" is no address: use USER@DOMAIN", login);
+	if (status != STATUS_OK)
+		return cli_fail_status(status, "add account %s", login);
+	if (!cli->quiet)
+		printf("%s ready\n", login);
+	return CLI_OK;
+}
+
+static bool
+account_list_one(const struct directory_account *account, void *arg)
+{
+	json_t *list = arg;
+	json_t *row = json_object();
+	json_object_set_new(row, "login", json_slice(account->login));
+	json_object_set_new(row, "quota", json_integer((json_int_t)account->quota_bytes));
+	json_object_set_new(row, "disabled", json_boolean(account->disabled));
+	json_object_set_new(row, "pop3", json_string(policy_word(account->pop3_policy)));
+	json_array_append_new(list, row);
+	return true;
+}
+
+int
+cmd_account_list(struct cli *cli)
+{
+	int code = cli_need_store(cli);
+	if (code != CLI_OK)
+		return code;
+	json_t *list = json_array();
+	struct slice domain =
+	    cli->argument_count > 0 ? cli_argument(cli, 0) : SLICE_NULL;
+	enum status status =
+	    directory_account_each(cli->reader, domain, account_list_one, list);
+	if (status != STATUS_OK)
+		return cli_fail_status(status, "list the accounts");
+	static const char *const keys[] = {"login", "quota", "disabled", NULL};
+	list_print(cli, list, keys);
+	return CLI_OK;
+}
+
+/* The account of the first argument; 0 or an exit code. */
+static int
+account_argument(struct cli *cli, struct directory_account *out)
+{
+	int code = cli_need_store(cli);
+	if (code != CLI_OK)
+		return code;
+	enum status status =
+	    directory_account_find(cli->reader, cli_argument(cli, 0), out);
+	if (status == STATUS_NOT_FOUND)
+		return cli_fail(CLI_NO_OBJECT,
+		    "there is no account %s: postroom account list shows all",
+		    cli->arguments[0]);
+	if (status != STATUS_OK)
+		return cli_fail_status(status, "find account %s", cli->arguments[0]);
+	return CLI_OK;
+}
+
+static bool
+mailbox_list_one(const struct mailbox_info *info, void *arg)
+{
+	if (info->exists_not)
+		return true;
+	json_t *row = json_object();
+	json_object_set_new(row, "name", json_slice(info->name));
+	json_object_set_new(row, "messages", json_integer(info->exists));
+	json_object_set_new(row, "unseen", json_integer(info->unseen));
+	json_object_set_new(row, "bytes", json_integer((json_int_t)info->bytes));
+	json_array_append_new(arg, row);
+	return true;
+}
+
+int
+cmd_account_show(struct cli *cli)
+{
+	struct directory_account account;
+	int code = account_argument(cli, &account);
+	if (code != CLI_OK)
+		return code;
+	struct account_usage usage;
+	json_t *mailboxes = json_array();
+	enum status status = account_usage_get(cli->reader, account.id, &usage);
+	if (status == STATUS_OK)
+		status = mailbox_each(
+		    cli->reader, account.id, mailbox_list_one, mailboxes);
+	if (status != STATUS_OK)
+		return cli_fail_status(status, "read account %s", cli->arguments[0]);
+	if (cli->json) {
+		json_t *out = json_object();
+		json_object_set_new(out, "login", json_slice(account.login));
+		json_object_set_new(out, "disabled", json_boolean(account.disabled));
+		json_object_set_new(
+		    out, "quota", json_integer((json_int_t)account.quota_bytes));
+		json_object_set_new(out, "bytes", json_integer((json_int_t)usage.bytes));
+		json_object_set_new(
+		    out, "messages", json_integer((json_int_t)usage.messages));
+		json_object_set_new(
+		    out, "pop3", json_string(policy_word(account.pop3_policy)));
+		json_object_set_new(out, "mailboxes", mailboxes);
+		json_print(out);
+		return CLI_OK;
+	}
+	printf("login     %.*s%s\n", SLICE_ARG(account.login),
+	    account.disabled ? " (disabled)" : "");
+	printf("messages  %llu, %llu bytes", (unsigned long long)usage.messages,
+	    (unsigned long long)usage.bytes);
+	if (account.quota_bytes > 0)
+		printf(" of %llu", (unsigned long long)account.quota_bytes);
+	printf("\npop3      %s\n", policy_word(account.pop3_policy));
+	static const char *const keys[] = {"name", "messages", "unseen", NULL};
+	list_print(cli, mailboxes, keys);
+	return CLI_OK;
+}
+
+static int
+account_change(struct cli *cli, const struct directory_account_change *change)
+{
+	enum status status =
+	    directory_account_set(cli->reader, cli_argument(cli, 0), change);
+	if (status == STATUS_NOT_FOUND)
+		return cli_fail(CLI_NO_OBJECT, "there is no account %s",
+		    cli->arguments[0]);
+	if (status != STATUS_OK)
+		return cli_fail_status(status, "change account %s", cli->arguments[0]);
+	return CLI_OK;
+}
+
+int
+cmd_account_password(struct cli *cli)
+{
+	struct directory_account account;
+	int code = account_argument(cli, &account);
+	if (code != CLI_OK)
+		return code;
+	char *password = NULL;
+	struct buf keys AUTO_BUF;
+	buf_init(&keys, 1);
+	code = password_read(cli, cli->conf->auth.password_min, &password);
+	if (code == CLI_OK)
+		code = password_keys(cli, password, &keys);
+	free(password);
+	if (code != CLI_OK)
+		return code;
+	struct directory_account_change change = {
+	    .set_credential = true, .credential = buf_slice(&keys)};
+	return account_change(cli, &change);
+}
+
+int
+cmd_account_set(struct cli *cli)
+{
+	struct directory_account_change change = {0};
+	int code = cli_need_store(cli);
+	if (code == CLI_OK)
+		code = quota_option(cli, 0, &change.quota_bytes);
+	if (code != CLI_OK)
+		return code;
+	change.set_quota = cli_option(cli, "--quota") != NULL;
+	change.disabled = cli_option(cli, "--disable") != NULL;
+	change.set_disabled = change.disabled || cli_option(cli, "--enable");
+	const char *pop3 = cli_option(cli, "--pop3");
+	if (pop3) {
+		change.set_pop3_policy = true;
+		if (strcmp(pop3, "delete") == 0)
+			change.pop3_policy = POP3_POLICY_DELETE;
+		else if (strcmp(pop3, "keep") == 0)
+			change.pop3_policy = POP3_POLICY_KEEP;
+		else if (strcmp(pop3, "default") != 0)
+			return cli_fail(
+			    CLI_USAGE, "--pop3 is one of delete, keep, default");
+	}
+	if (!change.set_quota && !change.set_disabled && !change.set_pop3_policy)
+		return cli_fail(CLI_USAGE,
+		    "nothing to change: give --quota, --pop3, --disable or --enable");
+	return account_change(cli, &change);
+}
+
+int
+cmd_account_undelete(struct cli *cli)
+{
+	struct directory_account account;
+	int code = account_argument(cli, &account);
+	if (code != CLI_OK)
+		return code;
+	const char *since = cli_option(cli, "--since");
+	uint64_t window_ms = (uint64_t)cli->conf->store.undelete_days * 86400 * 1000;
+	if (since && !conf_parse_duration_ms(slice_from_cstr(since), &window_ms))
+		return cli_fail(
+		    CLI_USAGE, "--since wants a duration such as 2h or 3d");
+	uint64_t count = 0;
+	enum status status = message_undelete(cli->reader, account.id,
+	    clock_wall_s() - (int64_t)(window_ms / 1000), &count);
+	if (status != STATUS_OK)
+		return cli_fail_status(status, "bring back mail of %s",
+		    cli->arguments[0]);
+	printf("%llu messages are back\n", (unsigned long long)count);
+	return CLI_OK;
+}
+
+int
+cmd_account_remove(struct cli *cli)
+{
+	struct directory_account account;
+	int code = account_argument(cli, &account);
+	if (code != CLI_OK)
+		return code;
+	char question[512];
+	snprintf(question, sizeof(question),
+	    "this removes %s and all its mail for good:", cli->arguments[0]);
+	if (!cli_confirm(cli, question))
+		return CLI_NOT_ALLOWED;
+	enum status status =
+	    directory_account_remove(cli->reader, cli_argument(cli, 0));
+	if (status != STATUS_OK)
+		return cli_fail_status(status, "remove account %s", cli->arguments[0]);
+	return CLI_OK;
+}
+
+/* ---- aliases ---- */
+
+int
+cmd_alias_add(struct cli *cli)
+{
+	int code = cli_need_store(cli);
+	if (code != CLI_OK)
+		return code;
+	size_t count = cli->argument_count - 1;
+	struct slice *to = xcalloc(count, sizeof(*to));
+	for (size_t i = 0; i < count; i++)
+		to[i] = cli_argument(cli, i + 1);
+	enum status status =
+	    directory_alias_add(cli->reader, cli_argument(cli, 0), to, count);
+	free(to);
+	if (status == STATUS_INVALID)
+		return cli_fail(CLI_DATA,
+		    "alias and targets are addresses, USER@DOMAIN (or @DOMAIN first)");
+	if (status == STATUS_NOT_FOUND)
+		return cli_fail(CLI_NO_OBJECT,
+		    "the alias's domain is not served here: postroom domain add first");
+	if (status != STATUS_OK)
+		return cli_fail_status(status, "add alias %s", cli->arguments[0]);
+	return CLI_OK;
+}
+
+static bool
+alias_list_one(struct slice from, const struct slice *to, size_t count, void *arg)
+{
+	json_t *row = json_object();
+	json_t *targets = json_array();
+	for (size_t i = 0; i < count; i++)
+		json_array_append_new(targets, json_slice(to[i]));
+	json_object_set_new(row, "from", json_slice(from));
+	json_object_set_new(row, "to", targets);
+	json_array_append_new(arg, row);
+	return true;
+}
+
+int
+cmd_alias_list(struct cli *cli)
+{
+	int code = cli_need_store(cli);
+	if (code != CLI_OK)
+		return code;
+	json_t *list = json_array();
+	enum status status = directory_alias_each(cli->reader, alias_list_one, list);
+	if (status != STATUS_OK)
+		return cli_fail_status(status, "list the aliases");
+	if (cli->json) {
+		json_print(list);
+		return CLI_OK;
+	}
+	size_t index;
+	json_t *row;
+	json_array_foreach(list, index, row)
+	{
+		printf("%-32s", json_string_value(json_object_get(row, "from")));
+		size_t t;
+		json_t *target;
+		json_array_foreach(json_object_get(row, "to"), t, target)
+		    printf(" %s", json_string_value(target));
+		putchar('\n');
+	}
+	json_decref(list);
+	return CLI_OK;
+}
+
+int
+cmd_alias_remove(struct cli *cli)
+{
+	int code = cli_need_store(cli);
+	if (code != CLI_OK)
+		return code;
+	enum status status = directory_alias_remove(cli->reader, cli_argument(cli, 0));
+	if (status != STATUS_OK)
+		return cli_fail_status(status, "remove alias %s", cli->arguments[0]);
+	return CLI_OK;
+}

@@ -1,0 +1,166 @@
+/*
+ * relay: which outbound mail goes by which server.  Rules are read at every attempt, so
+ * mail that waits already follows them too.
+ */
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/ids.h"
+#include "postroom/cli.h"
+#include "postroom/password.h"
+
+enum { PORT_SUBMISSIONS = 465, PORT_SUBMISSION = 587, PORT_SMTP = 25 };
+
+static const char *
+tls_word(enum relay_tls tls)
+{
+	static const char *const words[] = {"opportunistic", "none", "required"};
+	return words[tls];
+}
+
+static int
+tls_option(struct cli *cli, bool has_user, enum relay_tls *out)
+{
+	const char *text = cli_option(cli, "--tls");
+	/* A password must not travel in clear by default. */
+	*out = has_user ? RELAY_TLS_REQUIRED : RELAY_TLS_OPPORTUNISTIC;
+	if (!text)
+		return CLI_OK;
+	for (int tls = RELAY_TLS_OPPORTUNISTIC; tls <= RELAY_TLS_REQUIRED; tls++) {
+		if (strcmp(text, tls_word((enum relay_tls)tls)) == 0) {
+			*out = (enum relay_tls)tls;
+			return CLI_OK;
+		}
+	}
+	return cli_fail(CLI_USAGE, "--tls is one of none, opportunistic, required");
+}
+
+static int
+port_option(struct cli *cli, bool has_user, uint16_t *out)
+{
+	const char *text = cli_option(cli, "--port");
+	uint64_t port = has_user ? PORT_SUBMISSION : PORT_SMTP;
+	if (text && (!slice_to_u64(slice_from_cstr(text), UINT16_MAX, &port) || port == 0))
+		return cli_fail(CLI_USAGE, "--port wants a number from 1 to 65535");
+	*out = (uint16_t)port;
+	return CLI_OK;
+}
+
+/* "*" and a missing option both mean any. */
+static struct slice
+any_option(struct cli *cli, const char *name)
+{
+	const char *text = cli_option(cli, name);
+	return text && strcmp(text, "*") != 0 ? slice_from_cstr(text) : SLICE_NULL;
+}
+
+int
+cmd_relay_add(struct cli *cli)
+{
+	const char *host = cli_option(cli, "--host");
+	const char *user = cli_option(cli, "--user");
+	if (!host)
+		return cli_fail(CLI_USAGE, "--host says by which server to send");
+	if (!user && cli_option(cli, "--password-stdin"))
+		return cli_fail(CLI_USAGE, "--password-stdin goes with --user");
+	struct directory_relay relay = {
+	    .from = any_option(cli, "--from"),
+	    .to = any_option(cli, "--to"),
+	    .host = slice_from_cstr(host),
+	    .user = slice_from_cstr(user),
+	};
+	char *password = NULL;
+	int code = cli_need_store(cli);
+	if (code == CLI_OK)
+		code = port_option(cli, user != NULL, &relay.port);
+	if (code == CLI_OK)
+		code = tls_option(cli, user != NULL, &relay.tls);
+	if (code == CLI_OK && user)
+		code = password_read(cli, 0, &password);
+	if (code != CLI_OK)
+		return code;
+	relay.implicit_tls = relay.port == PORT_SUBMISSIONS;
+	relay.password = slice_from_cstr(password);
+	char id[ID_TEXT_SIZE];
+	enum status status = directory_relay_add(cli->reader, &relay, id);
+	free(password);
+	if (status == STATUS_INVALID)
+		return cli_fail(CLI_DATA, "--from is an address or domain, --to a domain, "
+		                          "--host a host name or address");
+	if (status != STATUS_OK)
+		return cli_fail_status(status, "add the relay rule");
+	if (!cli->quiet)
+		printf("%s: mail from %s to %s goes by %s port %u, TLS %s\n", id,
+		    cli_option(cli, "--from") ? cli_option(cli, "--from") : "anybody",
+		    relay.to.ptr ? cli_option(cli, "--to") : "anywhere", host, relay.port,
+		    tls_word(relay.tls));
+	return CLI_OK;
+}
+
+static json_t *
+any_text(struct slice s)
+{
+	return s.ptr && s.len ? json_stringn(s.ptr, s.len) : json_string("*");
+}
+
+static bool
+relay_list_one(const struct directory_relay *relay, void *arg)
+{
+	json_t *row = json_object();
+	json_object_set_new(row, "id", json_stringn(relay->id.ptr, relay->id.len));
+	json_object_set_new(row, "from", any_text(relay->from));
+	json_object_set_new(row, "to", any_text(relay->to));
+	json_object_set_new(row, "host", json_stringn(relay->host.ptr, relay->host.len));
+	json_object_set_new(row, "port", json_integer(relay->port));
+	json_object_set_new(row, "tls", json_string(tls_word(relay->tls)));
+	if (relay->user.len)
+		json_object_set_new(
+		    row, "user", json_stringn(relay->user.ptr, relay->user.len));
+	json_array_append_new(arg, row);
+	return true;
+}
+
+int
+cmd_relay_list(struct cli *cli)
+{
+	int code = cli_need_store(cli);
+	if (code != CLI_OK)
+		return code;
+	json_t *list = json_array();
+	enum status status = directory_relay_each(cli->reader, relay_list_one, list);
+	if (status != STATUS_OK)
+		return cli_fail_status(status, "list the relay rules");
+	size_t index;
+	json_t *row;
+	if (cli->json) {
+		json_dumpf(list, stdout, JSON_INDENT(2));
+		putchar('\n');
+	} else {
+		json_array_foreach(list, index, row)
+		{
+			const char *id, *from, *to, *host, *tls, *user = NULL;
+			int port;
+			json_unpack(row, "{s:s, s:s, s:s, s:s, s:i, s:s, s?s}", "id", &id,
+			    "from", &from, "to", &to, "host", &host, "port", &port, "tls",
+			    &tls, "user", &user);
+			printf("%-6s from %s to %s by %s port %d, TLS %s%s%s\n", id, from,
+			    to, host, port, tls, user ? ", as " : "", user ? user : "");
+		}
+	}
+	json_decref(list);
+	return CLI_OK;
+}
+
+int
+cmd_relay_remove(struct cli *cli)
+{
+	int code = cli_need_store(cli);
+	if (code != CLI_OK)
+		return code;
+	enum status status = directory_relay_remove(cli->reader, cli_argument(cli, 0));
+	if (status != STATUS_OK)
+		return cli_fail_status(status, "remove relay rule %s",
+		    cli->arguments[0]);
+	return CLI_OK;
+}
