@@ -33,11 +33,16 @@
 #include "store/message.h"
 
 enum {
-	IMAP_LINE_MAX = 64 * 1024,        /* octets of command text, literals not counted;
-	                                     RFC 7162 section 4 asks for 8192 */
+	IMAP_LINE_MAX = 60 * 1024,        /* octets of command text, literals not counted;
+	                                     RFC 7162 section 4 asks for 8192; has to fit
+	                                     CONN_INPUT_MAX */
 	IMAP_FRAME_MAX = 256 * 1024,      /* octets of text and buffered literals */
 	IMAP_LITERAL_MAX = 64 * 1024,     /* octets of one literal outside of APPEND */
-	IMAP_PREAUTH_LINE_MAX = 8 * 1024, /* octets, before login */
+	IMAP_LITERAL_DROP_MAX = 1024 * 1024, /* octets of a refused literal that are read
+	                                        and dropped; above it BYE (RFC 7888) */
+	IMAP_PREAUTH_FRAME_MAX = 16 * 1024, /* octets of a whole command before login */
+	IMAP_RANGES_MAX = 4,                /* file ranges queued for one session */
+	IMAP_RANGE_MIN = 16 * 1024,         /* octets; a smaller range is copied */
 	IMAP_ARENA_MAX = 64 * 1024 * 1024, /* bytes of one command's arena */
 	IMAP_ERRORS_MAX = 20,             /* BAD replies in a row, then BYE */
 	IMAP_PREAUTH_MS = 60 * 1000,      /* from the connection to the login */
@@ -63,8 +68,7 @@ enum imap_state {
 enum imap_phase {
 	IMAP_PHASE_COMMAND, /* reads a frame */
 	IMAP_PHASE_SKIP,    /* throws away the rest of an over-long line */
-	IMAP_PHASE_DISCARD, /* throws away a literal that was refused */
-	IMAP_PHASE_APPEND,  /* a message literal goes into a draft */
+	IMAP_PHASE_APPEND,  /* a message literal goes into a draft, or nowhere */
 	IMAP_PHASE_RUN,     /* s->resume is called in a later turn */
 	IMAP_PHASE_WAIT,    /* something is under way; input waits */
 	IMAP_PHASE_LINE,    /* s->resume gets the next line */
@@ -86,14 +90,16 @@ struct imap_stats {
 
 /* One a loop thread. */
 struct imap_worker {
-	struct service *service; /* null in unit tests */
-	struct worker *worker;
+	struct service *service;      /* null in unit tests, which set conf and auth */
+	const struct conf *test_conf;
+	struct auth *test_auth;
 	struct loop *loop;
 	struct store_reader *reader;
 	const struct imap_stats *stats;
 	struct list sessions;
-	size_t session_count;
-	struct buf out; /* scratch: empty between calls into sessions */
+	struct arena *spare_arena; /* one command arena kept for the next command */
+	struct arena *sync_arena;  /* of imap_sync, empty between calls */
+	struct buf out;            /* scratch: empty between calls into sessions */
 	bool stopping;
 };
 
@@ -104,21 +110,24 @@ struct imap_session {
 	unsigned magic;
 	enum imap_state state;
 	enum imap_phase phase;
-	uint8_t enabled; /* enum imap_enabled bits */
-	bool secure;
-	bool read_only;  /* EXAMINE */
-	bool changed;    /* a change hint came since the last look */
-	bool idling;
-	bool in_dispatch;
-	bool resume_now; /* the op was done before CMD_WAIT was returned */
-	bool closing;    /* conn_close when the stack is unwound */
-	bool starttls_offered;
-	uint8_t errors;  /* BAD replies in a row */
+	uint8_t enabled;      /* enum imap_enabled bits */
+	uint8_t errors;       /* BAD replies in a row */
 	uint8_t auth_failures;
 	uint8_t keyword_count; /* keywords that the client has been told of */
-	unsigned ops_pending;
+	uint8_t ranges;        /* file ranges given to the connection, not yet sent */
+	bool secure : 1;
+	bool can_starttls : 1;
+	bool read_only : 1;    /* EXAMINE */
+	bool changed : 1;      /* a change hint came since the last look */
+	bool idling : 1;       /* in IDLE */
+	bool in_dispatch : 1;  /* a run function or resume is on the stack */
+	bool resume_now : 1;   /* what CMD_WAIT waits for was there before it returned */
+	bool again_posted : 1; /* on_again is on its way */
+	bool closing : 1;      /* ends when the stack is unwound */
+	bool counted : 1;      /* in service_session_begin's count */
+	unsigned ops_pending;  /* calls that will still come with this session */
 	struct imap_worker *worker;
-	struct conn *conn; /* null: gone, the session waits for its op */
+	struct conn *conn; /* null: gone, the session waits for its ops */
 	struct worker_conn *token;
 	struct list node; /* in worker->sessions */
 	struct framer_imap framer;
@@ -128,24 +137,25 @@ struct imap_session {
 	struct imap_command *cmd;
 	imap_run_fn resume;
 	void *cmd_data; /* the command's own state, in the arena */
-	void (*cleanup)(struct imap_session *s); /* once, whatever way the command ends */
-	struct slice line;      /* during resume after CMD_LINE: without CRLF */
-	uint64_t told_modseq;   /* sync leaves out messages with this modseq: the command
-	                           told of them itself, or was .SILENT */
+	/* Called once, whatever way the command ends; conn and view may be gone then. */
+	void (*cleanup)(struct imap_session *s);
+	struct slice line;    /* during resume after CMD_LINE: without CRLF */
+	uint64_t told_modseq; /* sync leaves out messages with this modseq: the command told
+	                         of them itself, or was .SILENT */
 	struct imap_append *append;
 	struct auth_exchange *exchange;
+	char *idle_tag; /* owned; IDLE keeps no arena */
 
 	/* Who. */
 	struct account_id account;
 	char *login; /* owned; null before login */
-	struct store_watch *watch;
 
 	/* The selected mailbox. */
 	struct mailbox_view *view; /* null when none is selected */
-	uint32_t mailbox;          /* its number */
-	uint64_t discard_left;     /* bytes, IMAP_PHASE_DISCARD */
-	struct uid_range *recent;  /* owned, ascending; at most IMAP_RECENT_RANGES_MAX */
+	struct store_watch *watch;
+	uint32_t mailbox; /* its number */
 	uint32_t recent_count;
+	struct uid_range *recent; /* owned, ascending; at most IMAP_RECENT_RANGES_MAX */
 	struct imap_uid_ranges saved; /* SEARCHRES "$"; owned (imap_saved_set) */
 
 	/* For the log. */
@@ -154,6 +164,7 @@ struct imap_session {
 	uint64_t bytes_out;
 	char id[ID_TEXT_SIZE];
 };
+_Static_assert(sizeof(struct imap_session) <= 512, "an idle session is small");
 
 #define IMAP_SESSION_MAGIC 0x1a9b5e55u
 
@@ -184,6 +195,40 @@ imap_is_condstore(const struct imap_session *s)
 	return s->enabled & IMAP_ENABLED_CONDSTORE;
 }
 
+static inline const struct conf *
+imap_conf(const struct imap_session *s)
+{
+	return s->worker->service ? service_conf(s->worker->service)
+	                          : s->worker->test_conf;
+}
+
+static inline struct auth *
+imap_auth(const struct imap_session *s)
+{
+	return s->worker->service ? service_auth(s->worker->service)
+	                          : s->worker->test_auth;
+}
+
+/* ---- life (imap_session.c) ---- */
+/* The only place where s->state changes; the diagram is in imap_session.c. */
+void
+imap_state_set(struct imap_session *s, enum imap_state state);
+/* "* BYE [code] text", and the session ends when the stack is unwound. */
+void
+imap_bye(struct imap_session *s, const char *code, const char *text);
+/* The command arena, made when there is none. */
+struct arena *
+imap_arena(struct imap_session *s);
+/* Starts a command whose frame is only half there (APPEND): s->cmd is made. */
+struct imap_command *
+imap_command_new(struct imap_session *s);
+/* Handles what a run function said, for drivers outside imap_session.c (APPEND). */
+void
+imap_command_result(struct imap_session *s, enum cmd_result result);
+/* The idle time-out from now on, or before login the pre-login one. */
+void
+imap_deadline(struct imap_session *s);
+
 /* ---- output (imap_session.c) ---- */
 /* Where commands write.  Taken to the connection whenever the session returns to its
  * driver, in one write.  Never keep the pointer's contents across a return. */
@@ -196,7 +241,8 @@ imap_out(struct imap_session *s)
  * generator has made much). */
 void
 imap_out_flush(struct imap_session *s);
-/* Bytes that are not yet sent are so many that a generator should stop (CMD_AGAIN). */
+/* Bytes or ranges that are not yet sent are so many that a generator should stop
+ * (CMD_AGAIN). */
 bool
 imap_out_full(struct imap_session *s);
 /* Sends a part of a body from its file, behind what is in imap_out.  Takes the handle over
@@ -228,6 +274,23 @@ imap_op_begin(struct imap_session *s, struct store_op *op);
 void
 imap_resume(struct imap_session *s);
 
+/* ---- APPEND's literals (imap_cmd_append.c) ---- */
+/* A literal was announced in s->framer.  False: it is not a message of an APPEND, the
+ * session deals with it.  True: dealt with (phase APPEND, or refused). */
+bool
+imap_append_literal(struct imap_session *s);
+/* Phase APPEND: takes what has arrived; false when more has to come. */
+bool
+imap_append_input(struct imap_session *s);
+/* The whole command has been read. */
+enum cmd_result
+imap_append_end(struct imap_session *s);
+
+/* ---- capabilities (imap_cmd.c) ---- */
+/* "IMAP4rev1 ..." as they are now, without "CAPABILITY ". */
+void
+imap_capabilities_write(struct imap_session *s, struct buf *out);
+
 /* ---- names ---- */
 /* A mailbox name as the client sent it to the store's form: modified UTF-7 or UTF-8 as
  * the session speaks, NFC, INBOX.  False: *out_text says why (reply NO [CANNOT]). */
@@ -241,6 +304,17 @@ imap_mailbox_decode(struct imap_session *s, struct slice raw, struct slice *out,
  * False when the mailbox is gone: BYE is written, end the session. */
 bool
 imap_sync(struct imap_session *s, bool expunge);
+/* A change hint (store_watch): IDLE tells at once. */
+void
+imap_hint(void *arg);
+/* Messages from `first` on are \Recent here; claims them unless read-only. */
+void
+imap_recent_claim(struct imap_session *s, uint32_t first, uint32_t uidnext);
+uint32_t
+imap_recent_count(const struct imap_session *s);
+/* "* FLAGS (...)" and PERMANENTFLAGS. */
+void
+imap_write_flags_list(struct imap_session *s);
 /* Leaves the selected mailbox without a word. */
 void
 imap_deselect(struct imap_session *s);

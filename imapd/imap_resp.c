@@ -184,10 +184,8 @@ imap_resp_emailid(struct buf *out, uint64_t email_id)
 }
 
 void
-imap_resp_mailboxid(struct buf *out, uint32_t uidvalidity, uint32_t number)
+imap_resp_mailboxid(struct buf *out, uint32_t number)
 {
 	buf_append_byte(out, 'F');
-	buf_append_u64(out, uidvalidity);
-	buf_append_byte(out, '-');
 	buf_append_u64(out, number);
 }

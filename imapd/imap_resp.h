@@ -47,10 +47,10 @@ void
 imap_resp_flags(struct buf *out, uint8_t flags, uint64_t keywords,
     const struct slice *names, size_t keyword_count, bool recent);
 
-/* Ids of RFC 8474 for what the store numbers: "M123", "F1-7". */
+/* Ids of RFC 8474 for what the store numbers: "M123", "F7". */
 void
 imap_resp_emailid(struct buf *out, uint64_t email_id);
 void
-imap_resp_mailboxid(struct buf *out, uint32_t uidvalidity, uint32_t number);
+imap_resp_mailboxid(struct buf *out, uint32_t number);
 
 #endif
