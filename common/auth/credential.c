@@ -187,18 +187,21 @@ password_prepare(struct slice password, struct buf *out)
 }
 
 enum status
-credential_make(struct slice password, unsigned iterations, struct buf *out)
+credential_make_salted(
+    struct slice password, struct slice salt, unsigned iterations, struct buf *out)
 {
 	struct buf prepared;
 	bool ok = password_prepare(password, &prepared);
 
-	if (iterations < CREDENTIAL_ITERATIONS_MIN)
-		iterations = CREDENTIAL_ITERATIONS_MIN;
-	if (iterations > CREDENTIAL_ITERATIONS_MAX)
-		iterations = CREDENTIAL_ITERATIONS_MAX;
+	ENSURE(salt.len <= SALT_BYTES_MAX);
 	for (size_t i = 0; ok && i < SCHEME_COUNT; i++) {
 		struct scram_keys keys = {.iterations = iterations, .salt_len = SALT_BYTES};
-		random_bytes(keys.salt, keys.salt_len);
+		if (slice_is_empty(salt)) {
+			random_bytes(keys.salt, keys.salt_len);
+		} else {
+			memcpy(keys.salt, salt.ptr, salt.len);
+			keys.salt_len = salt.len;
+		}
 		derive(&schemes[i], buf_slice(&prepared), &keys);
 		if (i > 0)
 			buf_append_byte(out, ' ');
@@ -208,6 +211,16 @@ credential_make(struct slice password, unsigned iterations, struct buf *out)
 	if (!ok)
 		return STATUS_INVALID;
 	return buf_ok(out) ? STATUS_OK : STATUS_LIMIT;
+}
+
+enum status
+credential_make(struct slice password, unsigned iterations, struct buf *out)
+{
+	if (iterations < CREDENTIAL_ITERATIONS_MIN)
+		iterations = CREDENTIAL_ITERATIONS_MIN;
+	if (iterations > CREDENTIAL_ITERATIONS_MAX)
+		iterations = CREDENTIAL_ITERATIONS_MAX;
+	return credential_make_salted(password, SLICE_NULL, iterations, out);
 }
 
 enum status

@@ -13,6 +13,11 @@ credential_find(struct slice credential, struct slice scheme, struct slice *out_
 bool
 credential_is_valid(struct slice credential);
 
+/* credential_make with this salt (empty: random ones), for tests with known answers. */
+enum status
+credential_make_salted(struct slice password, struct slice salt, unsigned iterations,
+    struct buf *out) MUST_USE;
+
 enum { CREDENTIAL_CACHE_ENTRIES = 1024 };
 
 /* True when this password was right for these very keys lately. */

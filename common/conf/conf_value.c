@@ -413,7 +413,7 @@ server_normal(const char *text, struct buf *why)
 		return NULL;
 	}
 	if (rest.ptr)
-		snprintf(out, sizeof(out), "%s@%" PRIu64, ip, port);
+		snprintf(out, sizeof(out), "%s@%u", ip, (unsigned)(uint16_t)port);
 	else
 		snprintf(out, sizeof(out), "%s", ip);
 	return xstrdup(out);
@@ -458,7 +458,7 @@ network_normal(const char *text, struct buf *why)
 	ENSURE(inet_pton(family, ip, bytes) == 1);
 	bool clean = prefix_mask(bytes, size, prefix);
 	ENSURE(inet_ntop(family, bytes, ip, sizeof(ip)) != NULL);
-	snprintf(out, sizeof(out), "%s/%" PRIu64, ip, prefix);
+	snprintf(out, sizeof(out), "%s/%u", ip, (unsigned)(uint8_t)prefix);
 	if (!clean) {
 		buf_append_format(why,
 		    "'%.80s' has bits set behind its prefix: did you mean \"%s\"?", text, out);
