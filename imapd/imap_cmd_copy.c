@@ -1,0 +1,208 @@
+/*
+ * COPY, MOVE, EXPUNGE and UID EXPUNGE: one op a command.  What leaves the mailbox is told
+ * by the sync at the command's end, as EXPUNGE or VANISHED.
+ */
+#include "imapd/imap_cmd_copy.h"
+
+#include "imapd/imap_int.h"
+
+enum { COPYUID_MAX = 8 * 1024 * 1024 }; /* bytes of a COPYUID code */
+
+/* ---- parsing ---- */
+
+static bool
+copy_lex(struct imap_lex *lex, struct imap_copy_args *args)
+{
+	args->has_set = true;
+	return imap_lex_space(lex) && imap_seqset_lex(lex, &args->set) &&
+	       imap_lex_space(lex) && imap_lex_astring(lex, &args->mailbox);
+}
+
+static bool
+expunge_lex(struct imap_lex *lex, bool uid, struct imap_copy_args *args)
+{
+	args->has_set = uid;
+	return !uid || (imap_lex_space(lex) && imap_seqset_lex(lex, &args->set));
+}
+
+enum parse_result
+imap_parse_copy(struct imap_lex *lex, struct arena *arena, struct imap_command *cmd,
+    struct parse_fault *fault)
+{
+	struct imap_copy_args *args = arena_alloc(arena, sizeof(*args));
+	if (!args)
+		(void)imap_lex_limit(lex, "command is too large");
+	else if (copy_lex(lex, args))
+		cmd->u.copy = args;
+	return imap_lex_result(lex, fault);
+}
+
+enum parse_result
+imap_parse_expunge(struct imap_lex *lex, struct arena *arena, struct imap_command *cmd,
+    struct parse_fault *fault)
+{
+	struct imap_copy_args *args = arena_alloc(arena, sizeof(*args));
+	if (!args)
+		(void)imap_lex_limit(lex, "command is too large");
+	else if (expunge_lex(lex, cmd->uid, args))
+		cmd->u.copy = args;
+	return imap_lex_result(lex, fault);
+}
+
+/* ---- COPY and MOVE ---- */
+
+/* "COPYUID validity source target" (RFC 4315 section 3); null when nothing was copied. */
+static struct slice
+copyuid_code(struct imap_session *s, const struct copy_op *op)
+{
+	AUTO_BUF struct buf code;
+
+	if (op->out_count == 0)
+		return SLICE_NULL;
+	buf_init(&code, COPYUID_MAX);
+	buf_append(&code, SLICE("COPYUID "));
+	buf_append_u64(&code, op->out_uidvalidity);
+	buf_append_byte(&code, ' ');
+	imap_seqset_write(&code, op->out_source_uids, op->out_count);
+	buf_append_byte(&code, ' ');
+	imap_seqset_write(&code, op->out_target_uids, op->out_count);
+	return buf_ok(&code) ? arena_copy(s->arena, buf_slice(&code)) : SLICE_NULL;
+}
+
+/* The store says NOT_FOUND for either mailbox: when ours is still there it was the
+ * target, and the client may create it (RFC 9051 section 6.4.7). */
+static enum cmd_result
+copy_failed(struct imap_session *s, struct imap_command *cmd, enum status status)
+{
+	struct mailbox_info info;
+	if (status == STATUS_NOT_FOUND &&
+	    mailbox_by_number(imap_reader(s), s->account, s->mailbox, &info) == STATUS_OK)
+		return imap_cmd_finish(
+		    s, cmd, IMAP_NO, "TRYCREATE", "There is no such mailbox.");
+	return imap_cmd_fail(s, cmd, status);
+}
+
+/* RFC 7162 section 3.2.10: the tagged OK tells what has become of the modseq. */
+static enum cmd_result
+finish_modseq(struct imap_session *s, struct imap_command *cmd, uint64_t modseq,
+    const char *text)
+{
+	if (!(s->enabled & IMAP_ENABLED_QRESYNC) || modseq == 0)
+		return imap_cmd_finish(s, cmd, IMAP_OK, NULL, text);
+	struct slice code = arena_format(
+	    s->arena, "HIGHESTMODSEQ %llu", (unsigned long long)modseq);
+	return imap_cmd_finish_code(s, cmd, IMAP_OK, code, text);
+}
+
+static enum cmd_result
+copy_done(struct imap_session *s, struct imap_command *cmd)
+{
+	const struct copy_op *op = s->cmd_data;
+
+	if (op->op.status != STATUS_OK)
+		return copy_failed(s, cmd, op->op.status);
+	struct slice code = copyuid_code(s, op);
+	if (!op->move) {
+		if (!code.ptr)
+			return imap_cmd_finish(s, cmd, IMAP_OK, NULL, "No messages found.");
+		return imap_cmd_finish_code(s, cmd, IMAP_OK, code, "Copy completed.");
+	}
+	/* RFC 6851 section 4.3: COPYUID in an untagged OK, before the EXPUNGEs. */
+	if (code.ptr) {
+		struct buf *out = imap_out(s);
+		buf_append(out, SLICE("* OK ["));
+		buf_append(out, code);
+		buf_append(out, SLICE("] Moved.\r\n"));
+	}
+	return finish_modseq(s, cmd, op->out_count ? op->out_modseq : 0, "Move completed.");
+}
+
+static enum cmd_result
+copy_run(struct imap_session *s, struct imap_command *cmd, bool move)
+{
+	const struct imap_copy_args *args = cmd->u.copy;
+	struct imap_uid_ranges ranges;
+	struct slice target;
+	const char *text;
+	enum cmd_result refused;
+
+	if (!imap_mailbox_decode(s, args->mailbox, &target, &text))
+		return imap_cmd_finish(s, cmd, IMAP_NO, "CANNOT", text);
+	if (!imap_set_resolve(s, cmd, &args->set, &ranges, &refused))
+		return refused;
+	if (imap_uid_ranges_count(&ranges, s->view) == 0)
+		return imap_cmd_finish(s, cmd, IMAP_OK, NULL, "No messages found.");
+
+	struct copy_op *op = ARENA_NEW(s->arena, struct copy_op);
+	*op = (struct copy_op){
+	    .account = s->account,
+	    .mailbox = s->mailbox,
+	    .ranges = ranges.ranges,
+	    .range_count = ranges.count,
+	    .target = target,
+	    .move = move,
+	};
+	s->cmd_data = op;
+	s->resume = copy_done;
+	imap_op_begin(s, &op->op);
+	copy_op_submit(imap_reader(s), op);
+	return CMD_WAIT;
+}
+
+enum cmd_result
+imap_run_copy(struct imap_session *s, struct imap_command *cmd)
+{
+	return copy_run(s, cmd, false);
+}
+
+enum cmd_result
+imap_run_move(struct imap_session *s, struct imap_command *cmd)
+{
+	return copy_run(s, cmd, true);
+}
+
+/* ---- EXPUNGE ---- */
+
+static enum cmd_result
+expunge_done(struct imap_session *s, struct imap_command *cmd)
+{
+	const struct expunge_op *op = s->cmd_data;
+
+	if (op->op.status != STATUS_OK)
+		return imap_cmd_fail(s, cmd, op->op.status);
+	return finish_modseq(
+	    s, cmd, op->out_count ? op->out_modseq : 0, "Expunge completed.");
+}
+
+enum cmd_result
+imap_run_expunge(struct imap_session *s, struct imap_command *cmd)
+{
+	const struct imap_copy_args *args = cmd->u.copy;
+	struct imap_uid_ranges ranges = {0};
+	struct mailbox_info info;
+	enum cmd_result refused;
+
+	if (args->has_set && !imap_set_resolve(s, cmd, &args->set, &ranges, &refused))
+		return refused;
+	/* Clients expunge on every occasion: no commit when there is nothing to do. */
+	enum status status =
+	    mailbox_by_number(imap_reader(s), s->account, s->mailbox, &info);
+	if (status != STATUS_OK)
+		return imap_cmd_fail(s, cmd, status);
+	if (info.deleted == 0 || (args->has_set && ranges.count == 0))
+		return imap_cmd_finish(s, cmd, IMAP_OK, NULL, "Nothing to expunge.");
+
+	struct expunge_op *op = ARENA_NEW(s->arena, struct expunge_op);
+	*op = (struct expunge_op){
+	    .account = s->account,
+	    .mailbox = s->mailbox,
+	    .ranges = args->has_set ? ranges.ranges : NULL,
+	    .range_count = ranges.count,
+	    .only_deleted = true,
+	};
+	s->cmd_data = op;
+	s->resume = expunge_done;
+	imap_op_begin(s, &op->op);
+	expunge_op_submit(imap_reader(s), op);
+	return CMD_WAIT;
+}

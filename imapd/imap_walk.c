@@ -1,0 +1,93 @@
+/*
+ * The walk over records.
+ */
+#include "imapd/imap_walk.h"
+
+enum {
+	REACH_MIN = 16, /* messages looked ahead for holes in the view */
+	REACH_MAX = 1 << 16,
+};
+
+void
+imap_msn_walk_init(struct imap_msn_walk *walk, const struct mailbox_view *view)
+{
+	*walk = (struct imap_msn_walk){
+	    .view = view, .uid_first = 1, .uid_last = 0, .reach = REACH_MIN};
+}
+
+/* Message msn+reach has uid+reach: then nothing is missing in between. */
+static bool
+is_dense(const struct imap_msn_walk *walk, uint32_t uid, uint32_t msn, uint32_t reach)
+{
+	return UINT32_MAX - uid >= reach &&
+	       mailbox_view_uid(walk->view, msn + reach) == uid + reach;
+}
+
+uint32_t
+imap_msn_walk_to(struct imap_msn_walk *walk, uint32_t uid)
+{
+	if (uid >= walk->uid_first && uid <= walk->uid_last)
+		return walk->msn_first + (uid - walk->uid_first);
+	uint32_t msn = mailbox_view_msn(walk->view, uid);
+	if (msn == 0)
+		return 0;
+	walk->uid_first = walk->uid_last = uid;
+	walk->msn_first = msn;
+	uint32_t reach = walk->reach;
+	while (reach >= REACH_MIN && !is_dense(walk, uid, msn, reach))
+		reach /= 4;
+	if (reach >= REACH_MIN) {
+		walk->uid_last = uid + reach;
+		walk->reach = reach < REACH_MAX ? reach * 4 : reach;
+	} else {
+		walk->reach = REACH_MIN;
+	}
+	return msn;
+}
+
+void
+imap_walk_init(struct imap_walk *walk, const struct imap_uid_ranges *ranges)
+{
+	*walk = (struct imap_walk){.ranges = *ranges};
+}
+
+bool
+imap_walk_run(struct imap_session *s, struct imap_walk *walk, imap_walk_fn fn,
+    enum status *out_status)
+{
+	struct imap_msn_walk msns;
+	struct message_record record;
+	uint32_t looked_at = 0;
+
+	imap_msn_walk_init(&msns, s->view);
+	*out_status = STATUS_OK;
+	for (; walk->range < walk->ranges.count; walk->range++) {
+		const struct uid_range *range = &walk->ranges.ranges[walk->range];
+		if (walk->next > range->last)
+			continue;
+		if (++looked_at > IMAP_TURN_RECORDS)
+			return false;
+		uint32_t first =
+		    walk->next > range->first ? (uint32_t)walk->next : range->first;
+		struct message_cursor *cursor = message_cursor_open(
+		    imap_reader(s), s->account, s->mailbox, first, range->last);
+		while ((*out_status = message_cursor_next(cursor, &record)) == STATUS_OK) {
+			uint32_t msn = imap_msn_walk_to(&msns, record.uid);
+			bool go_on = true;
+			walk->next = (uint64_t)record.uid + 1;
+			if (msn) {
+				walk->examined++;
+				go_on = fn(s, &record, msn);
+			}
+			if (!go_on || ++looked_at > IMAP_TURN_RECORDS) {
+				message_cursor_close(&cursor);
+				return false;
+			}
+		}
+		message_cursor_close(&cursor);
+		if (*out_status != STATUS_NOT_FOUND)
+			return true;
+		*out_status = STATUS_OK;
+	}
+	return true;
+}
