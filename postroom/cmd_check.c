@@ -1,0 +1,93 @@
+/*
+ * check: the configuration file (every error with its line), then every invariant of the
+ * store; works beside running daemons.
+ */
+#include <jansson.h>
+#include <unistd.h>
+
+#include "postroom/cli.h"
+#include "store/check.h"
+
+struct check {
+	const struct cli *cli;
+	json_t *problems;
+	bool progress_shown;
+};
+
+static void
+problem(const char *text, void *arg)
+{
+	struct check *check = arg;
+	json_array_append_new(check->problems, json_string(text));
+	if (!check->cli->json)
+		printf("problem  %s\n", text);
+}
+
+static void
+progress(uint64_t done, uint64_t total, void *arg)
+{
+	struct check *check = arg;
+	if (check->cli->quiet || check->cli->json || !isatty(STDERR_FILENO))
+		return;
+	fprintf(stderr, "\rchecked %llu of %llu", (unsigned long long)done,
+	    (unsigned long long)total);
+	check->progress_shown = true;
+}
+
+int
+cmd_check(struct cli *cli)
+{
+	int code = cli_need_conf(cli);
+	if (code == CLI_OK && cli_option(cli, "--config-only")) {
+		if (!cli->quiet)
+			printf("configuration fine\n");
+		return CLI_OK;
+	}
+	if (code == CLI_OK)
+		code = cli_need_store(cli);
+	if (code != CLI_OK)
+		return code;
+	struct check check = {.cli = cli, .problems = json_array()};
+	struct store_check_options options = {
+	    .read_bodies = cli_option(cli, "--bodies") != NULL,
+	    .problem = problem,
+	    .progress = progress,
+	    .arg = &check,
+	};
+	struct store_check_totals totals;
+	enum status status = store_check(cli->store, &options, &totals);
+	if (check.progress_shown)
+		fputc('\n', stderr);
+	if (status != STATUS_OK) {
+		json_decref(check.problems);
+		return cli_fail_status(status, "check the store");
+	}
+	if (cli->json) {
+		json_t *out = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "accounts",
+		    (json_int_t)totals.accounts, "mailboxes",
+		    (json_int_t)totals.mailboxes, "messages",
+		    (json_int_t)totals.messages, "bodies", (json_int_t)totals.bodies,
+		    "queued", (json_int_t)totals.queued, "bytes",
+		    (json_int_t)totals.bytes, "problems", check.problems);
+		json_dumpf(out, stdout, JSON_INDENT(2));
+		putchar('\n');
+		json_decref(out);
+	} else {
+		if (!cli->quiet)
+			printf("%llu accounts, %llu mailboxes, %llu messages, %llu bodies "
+			       "(%llu bytes), %llu queued: %llu problems\n",
+			    (unsigned long long)totals.accounts,
+			    (unsigned long long)totals.mailboxes,
+			    (unsigned long long)totals.messages,
+			    (unsigned long long)totals.bodies,
+			    (unsigned long long)totals.bytes,
+			    (unsigned long long)totals.queued,
+			    (unsigned long long)totals.problems);
+		json_decref(check.problems);
+	}
+	if (totals.problems > 0)
+		return cli_fail(CLI_FINDINGS,
+		    "the store has %llu problems: keep a copy of it before anything else",
+		    (unsigned long long)totals.problems);
+	return CLI_OK;
+}

@@ -1,0 +1,205 @@
+/*
+ * start, stop, restart, reload, status: the supervisor's life from the command line.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "postroom/cli.h"
+#include "postroom/supervisor.h"
+#include "store/queue.h"
+
+enum { NOTIFY_TEXT_MAX = 256 };
+
+static void
+sockets_print(const json_t *status)
+{
+	size_t i;
+	json_t *row;
+	json_array_foreach(json_object_get(status, "daemons"), i, row)
+	{
+		const char *name, *state;
+		int pid, restarts;
+		if (json_unpack(row, "{s:s, s:i, s:s, s:i}", "name", &name, "pid", &pid,
+		        "state", &state, "restarts", &restarts) != 0)
+			continue;
+		printf("%-6s pid %-7d %s%s\n", name, pid, state,
+		    restarts ? ", was restarted: see the log" : "");
+	}
+	json_array_foreach(json_object_get(status, "listeners"), i, row)
+	{
+		const char *protocol, *address, *tls;
+		int port;
+		if (json_unpack(row, "{s:s, s:s, s:i, s:s}", "protocol", &protocol,
+		        "address", &address, "port", &port, "tls", &tls) != 0)
+			continue;
+		printf("       %-10s %s port %d, TLS %s\n", protocol, address, port, tls);
+	}
+}
+
+/* Waits for the child's word; 0 when the daemons serve. */
+static int
+start_wait(struct cli *cli, int fd)
+{
+	char text[NOTIFY_TEXT_MAX] = "";
+	size_t len = 0;
+	ssize_t got;
+	while (len + 1 < sizeof(text) &&
+	       (got = read(fd, text + len, sizeof(text) - 1 - len)) > 0)
+		len += (size_t)got;
+	close(fd);
+	text[strcspn(text, "\n")] = '\0';
+	if (strcmp(text, "ok") != 0)
+		return cli_fail(CLI_TRY_AGAIN, "could not start%s%s; see %s",
+		    text[0] ? ": " : "", text, cli->conf->log.to);
+	char *answer = supervisor_ask(cli, "status", false);
+	json_t *status = answer ? json_loads(answer, 0, NULL) : NULL;
+	if (status && !cli->quiet)
+		sockets_print(status);
+	json_decref(status);
+	free(answer);
+	return CLI_OK;
+}
+
+static int
+start_detached(struct cli *cli)
+{
+	int fds[2];
+	fflush(NULL);
+	if (pipe2(fds, O_CLOEXEC) != 0)
+		return cli_fail(CLI_IO, "could not make a pipe: %s", strerror(errno));
+	pid_t pid = fork();
+	if (pid < 0)
+		return cli_fail(CLI_TRY_AGAIN, "could not fork: %s", strerror(errno));
+	if (pid > 0) {
+		close(fds[1]);
+		return start_wait(cli, fds[0]);
+	}
+	close(fds[0]);
+	setsid();
+	/* Errors of starting still go to the terminal; supervisor_run lets it go when the
+	 * daemons serve. */
+	int code = supervisor_run(cli, fds[1]);
+	_exit(code);
+}
+
+int
+cmd_start(struct cli *cli)
+{
+	int code = cli_need_conf(cli);
+	if (code != CLI_OK)
+		return code;
+	char *answer = supervisor_ask(cli, "status", false);
+	if (answer) {
+		free(answer);
+		return cli_fail(CLI_TRY_AGAIN,
+		    "this instance is running already: see postroom status");
+	}
+	if (cli_option(cli, "--detach"))
+		return start_detached(cli);
+	return supervisor_run(cli, -1);
+}
+
+static int
+not_running(const struct cli *cli)
+{
+	return cli_fail(CLI_NOT_RUNNING, "not running: postroom %s%s%sstart --detach",
+	    cli->root ? "--root " : "", cli->root ? cli->root : "", cli->root ? " " : "");
+}
+
+static int
+ask(struct cli *cli, const char *word, bool until_closed)
+{
+	int code = cli_need_conf(cli);
+	if (code != CLI_OK)
+		return code;
+	char *answer = supervisor_ask(cli, word, until_closed);
+	if (!answer)
+		return not_running(cli);
+	free(answer);
+	return CLI_OK;
+}
+
+int
+cmd_stop(struct cli *cli)
+{
+	return ask(cli, "stop", true);
+}
+
+int
+cmd_restart(struct cli *cli)
+{
+	int code = ask(cli, "stop", true);
+	if (code != CLI_OK && code != CLI_NOT_RUNNING)
+		return code;
+	return start_detached(cli);
+}
+
+int
+cmd_reload(struct cli *cli)
+{
+	/* All or nothing: a file with an error never reaches the daemons. */
+	return ask(cli, "reload", false);
+}
+
+/* The queue's counts beside what the supervisor says; silent when it cannot be read. */
+static void
+queue_counts_add(struct cli *cli, json_t *status)
+{
+	struct queue_counts counts;
+	if (cli_need_store(cli) != CLI_OK ||
+	    queue_counts_get(cli->reader, &counts) != STATUS_OK)
+		return;
+	int64_t age = counts.oldest_s ? clock_wall_s() - counts.oldest_s : 0;
+	json_object_set_new(status, "queue",
+	    json_pack("{s:I, s:I, s:I, s:I}", "messages", (json_int_t)counts.messages,
+	        "recipients", (json_int_t)counts.recipients, "held",
+	        (json_int_t)counts.held, "oldest_age_s", (json_int_t)age));
+}
+
+static json_t *
+stopped_status(void)
+{
+	static const char *const names[] = {"smtpd", "imapd", "pop3d"};
+	json_t *daemons = json_array();
+	for (size_t i = 0; i < 3; i++)
+		json_array_append_new(daemons,
+		    json_pack("{s:s, s:i, s:s, s:i}", "name", names[i], "pid", 0, "state",
+		        "stopped", "restarts", 0));
+	return json_pack("{s:b, s:o, s:[]}", "running", 0, "daemons", daemons, "listeners");
+}
+
+int
+cmd_status(struct cli *cli)
+{
+	int code = cli_need_conf(cli);
+	if (code != CLI_OK)
+		return code;
+	char *answer = supervisor_ask(cli, "status", false);
+	json_t *status = answer ? json_loads(answer, 0, NULL) : NULL;
+	bool running = status != NULL;
+	free(answer);
+	if (!running) {
+		if (!cli->json)
+			return not_running(cli);
+		status = stopped_status();
+	}
+	queue_counts_add(cli, status);
+	if (cli->json) {
+		json_dumpf(status, stdout, JSON_INDENT(2));
+		putchar('\n');
+	} else {
+		sockets_print(status);
+		long long messages = 0, recipients = 0, held = 0;
+		json_unpack(json_object_get(status, "queue"), "{s:I, s:I, s:I}",
+		    "messages", &messages, "recipients", &recipients, "held", &held);
+		printf("queue  %lld messages, %lld recipients, %lld held\n", messages,
+		    recipients, held);
+	}
+	json_decref(status);
+	return running ? CLI_OK : CLI_NOT_RUNNING;
+}

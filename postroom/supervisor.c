@@ -1,0 +1,710 @@
+/*
+ * The supervisor; see supervisor.h.
+ */
+#include "postroom/supervisor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <jansson.h>
+#include <poll.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/ensure.h"
+#include "base/log.h"
+#include "net/daemon.h"
+
+enum {
+	DAEMON_COUNT = 3,
+	SOCKETS_MAX = 96,
+	CONTROL_CLIENTS_MAX = 16,
+	CONTROL_WORD_MAX = 32,
+	LISTENERS_TEXT_MAX = 8192,
+	LISTEN_BACKLOG = 1024,
+};
+
+enum child_state { CHILD_STOPPED, CHILD_STARTING, CHILD_RUNNING, CHILD_STOPPING };
+
+struct child {
+	const char *name;    /* "smtpd" */
+	const char *program; /* "postroom-smtpd" */
+	enum child_state state;
+	pid_t pid;
+	int ready_fd; /* -1 when it has told */
+	unsigned restarts;
+	uint64_t started_ms;
+	uint64_t restart_at_ms; /* when STOPPED and wanted */
+	uint64_t restart_delay_ms;
+	uint64_t kill_at_ms; /* when STOPPING */
+	int last_status;
+};
+
+struct bound_socket {
+	const struct conf_listener *listener;
+	const char *address;
+	unsigned daemon; /* index of its child */
+	int fd;
+};
+
+struct supervisor {
+	struct cli *cli;
+	struct conf *conf;
+	struct child children[DAEMON_COUNT];
+	struct bound_socket sockets[SOCKETS_MAX];
+	size_t socket_count;
+	int control_fd;
+	int clients[CONTROL_CLIENTS_MAX]; /* -1 when free */
+	int stop_clients[CONTROL_CLIENTS_MAX]; /* held open until we end */
+	int signal_fd;
+	int lock_fd;
+	int notify_fd;
+	bool stopping;
+	char *libexec;
+	uint64_t began_ms;
+	int exit_code;
+};
+
+static const char *
+state_word(enum child_state state)
+{
+	static const char *const words[] = {"stopped", "starting", "running", "stopping"};
+	return words[state];
+}
+
+static const char *
+protocol_word(enum conf_protocol protocol)
+{
+	static const char *const words[] = {"smtp", "submission", "imap", "pop3"};
+	return words[protocol];
+}
+
+static unsigned
+daemon_of(enum conf_protocol protocol)
+{
+	static const unsigned daemons[] = {0, 0, 1, 2};
+	return daemons[protocol];
+}
+
+static const char *
+tls_word(enum conf_tls tls)
+{
+	static const char *const words[] = {"none", "starttls", "implicit"};
+	return words[tls];
+}
+
+/* Away from the terminal that started us. */
+static void
+detach(void)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (null < 0)
+		return;
+	dup2(null, STDIN_FILENO);
+	dup2(null, STDOUT_FILENO);
+	dup2(null, STDERR_FILENO);
+	close(null);
+}
+
+static void
+notify(struct supervisor *s, const char *text)
+{
+	if (s->notify_fd < 0)
+		return;
+	detach();
+	ssize_t ignored = write(s->notify_fd, text, strlen(text));
+	(void)ignored;
+	close(s->notify_fd);
+	s->notify_fd = -1;
+}
+
+/* ---- sockets ---- */
+
+static int
+sockets_bind(struct supervisor *s)
+{
+	for (size_t i = 0; i < s->conf->listener_count; i++) {
+		const struct conf_listener *l = &s->conf->listeners[i];
+		for (size_t a = 0; l->enabled && a < l->addresses.count; a++) {
+			const char *address = l->addresses.items[a];
+			if (s->socket_count == SOCKETS_MAX)
+				return cli_fail(CLI_CONFIG,
+				    "more than %d listening sockets", SOCKETS_MAX);
+			int fd;
+			enum status status =
+			    daemon_bind(address, l->port, LISTEN_BACKLOG, &fd);
+			if (status != STATUS_OK)
+				return cli_fail(status == STATUS_DENIED ? CLI_NOT_ALLOWED
+				                                        : CLI_TRY_AGAIN,
+				    "could not listen on %s port %u (listener \"%s\"): %s; "
+				    "is another server there, or is root needed for this "
+				    "port?",
+				    address, l->port, l->name, strerror(errno));
+			s->sockets[s->socket_count++] = (struct bound_socket){
+			    l, address, daemon_of(l->protocol), fd};
+		}
+	}
+	return CLI_OK;
+}
+
+/* The daemons' programs lie beside this one, or in ../libexec/postroom. */
+static int
+libexec_find(struct supervisor *s)
+{
+	char self[4096];
+	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	if (len < 0)
+		return cli_fail(CLI_SOFTWARE, "cannot tell where this program lies");
+	self[len] = '\0';
+	*strrchr(self, '/') = '\0';
+	static const char *const below[] = {"", "/../libexec/postroom"};
+	for (size_t i = 0; i < sizeof(below) / sizeof(below[0]); i++) {
+		char *dir = NULL, *probe = NULL;
+		if (asprintf(&dir, "%s%s", self, below[i]) < 0 ||
+		    asprintf(&probe, "%s/postroom-smtpd", dir) < 0)
+			abort();
+		bool there = access(probe, X_OK) == 0;
+		free(probe);
+		if (there) {
+			s->libexec = dir;
+			return CLI_OK;
+		}
+		free(dir);
+	}
+	return cli_fail(CLI_SOFTWARE,
+	    "the daemons (postroom-smtpd …) are not beside %s: build or install them",
+	    self);
+}
+
+/* ---- children ---- */
+
+static void
+listeners_text(
+    const struct supervisor *s, unsigned daemon, char out[LISTENERS_TEXT_MAX])
+{
+	size_t len = 0;
+	out[0] = '\0';
+	for (size_t i = 0; i < s->socket_count; i++) {
+		const struct bound_socket *b = &s->sockets[i];
+		if (b->daemon != daemon)
+			continue;
+		int n = snprintf(out + len, LISTENERS_TEXT_MAX - len, "%s%s:%s:%s:%d",
+		    len ? " " : "", b->listener->name,
+		    protocol_word(b->listener->protocol), tls_word(b->listener->tls),
+		    b->fd);
+		ENSURE(n > 0 && (size_t)n < LISTENERS_TEXT_MAX - len);
+		len += (size_t)n;
+	}
+}
+
+/* In the child, before exec: the unprivileged user of a system instance. */
+static void
+privileges_drop(const struct supervisor *s)
+{
+	if (geteuid() != 0 || s->cli->root || s->conf->user[0] == '\0')
+		return;
+	const struct passwd *user = getpwnam(s->conf->user);
+	if (!user || initgroups(user->pw_name, user->pw_gid) != 0 ||
+	    setresgid(user->pw_gid, user->pw_gid, user->pw_gid) != 0 ||
+	    setresuid(user->pw_uid, user->pw_uid, user->pw_uid) != 0) {
+		dprintf(STDERR_FILENO, "postroom: could not become user %s\n",
+		    s->conf->user);
+		_exit(CLI_NOT_ALLOWED);
+	}
+}
+
+/* The terminal (or a pipe of whoever started us) is not the daemons': what one of them
+ * prints before its log is open goes into the log file. */
+static void
+child_stdio(const struct supervisor *s)
+{
+	int null = open("/dev/null", O_RDWR);
+	if (null >= 0) {
+		dup2(null, STDIN_FILENO);
+		dup2(null, STDOUT_FILENO);
+		close(null);
+	}
+	int log = strcmp(s->conf->log.to, "stderr") == 0
+	    ? -1
+	    : open(s->conf->log.to, O_WRONLY | O_APPEND);
+	if (log >= 0) {
+		dup2(log, STDERR_FILENO);
+		close(log);
+	}
+}
+
+static void
+child_exec(struct supervisor *s, unsigned index, int ready_fd)
+{
+	struct child *child = &s->children[index];
+	sigset_t none;
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	/* Its listening sockets and the ready pipe stay open, all else closes on exec. */
+	for (size_t i = 0; i < s->socket_count; i++) {
+		if (s->sockets[i].daemon == index)
+			fcntl(s->sockets[i].fd, F_SETFD, 0);
+	}
+	fcntl(ready_fd, F_SETFD, 0);
+	child_stdio(s);
+	char listeners[LISTENERS_TEXT_MAX];
+	char ready[16];
+	char path[4200];
+	listeners_text(s, index, listeners);
+	snprintf(ready, sizeof(ready), "%d", ready_fd);
+	snprintf(path, sizeof(path), "%s/%s", s->libexec, child->program);
+	setenv("POSTROOM_LISTENERS", listeners, 1);
+	setenv("POSTROOM_READY_FD", ready, 1);
+	privileges_drop(s);
+	char *config = cli_config_path(s->cli);
+	char *const with_root[] = {
+	    path, "--config", config, "--root", (char *)s->cli->root, NULL};
+	char *const without[] = {path, "--config", config, NULL};
+	execv(path, s->cli->root ? with_root : without);
+	dprintf(STDERR_FILENO, "postroom: could not run %s: %s\n", path, strerror(errno));
+	_exit(CLI_SOFTWARE);
+}
+
+static void
+child_start(struct supervisor *s, unsigned index)
+{
+	struct child *child = &s->children[index];
+	int pipe_fds[2];
+	if (pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK) != 0) {
+		child->restart_at_ms = clock_mono_ms() + SUPERVISOR_RESTART_MS_MAX;
+		return;
+	}
+	pid_t pid = fork();
+	if (pid == 0)
+		child_exec(s, index, pipe_fds[1]);
+	close(pipe_fds[1]);
+	if (pid < 0) {
+		close(pipe_fds[0]);
+		child->restart_at_ms = clock_mono_ms() + SUPERVISOR_RESTART_MS_MAX;
+		return;
+	}
+	child->pid = pid;
+	child->state = CHILD_STARTING;
+	child->ready_fd = pipe_fds[0];
+	child->started_ms = clock_mono_ms();
+	child->restart_at_ms = 0;
+}
+
+static void
+child_died(struct supervisor *s, struct child *child, int status)
+{
+	bool wanted = child->state != CHILD_STOPPING && !s->stopping;
+	if (child->ready_fd >= 0)
+		close(child->ready_fd);
+	child->ready_fd = -1;
+	child->last_status = status;
+	uint64_t now = clock_mono_ms();
+	if (now - child->started_ms > SUPERVISOR_CALM_MS)
+		child->restart_delay_ms = 0;
+	child->restart_delay_ms = child->restart_delay_ms == 0
+	    ? SUPERVISOR_RESTART_MS_MIN
+	    : child->restart_delay_ms * 2;
+	if (child->restart_delay_ms > SUPERVISOR_RESTART_MS_MAX)
+		child->restart_delay_ms = SUPERVISOR_RESTART_MS_MAX;
+	child->pid = 0;
+	child->state = CHILD_STOPPED;
+	if (!wanted)
+		return;
+	child->restarts++;
+	child->restart_at_ms = now + child->restart_delay_ms;
+	LOG_ERROR("server.died", LF_STR("daemon", child->name),
+	    LF_U64(WIFSIGNALED(status) ? "signal" : "code",
+	        WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status)),
+	    LF_U64("again_in_ms", child->restart_delay_ms));
+	/* Before the first readiness a death is a failed start: say so and give up. */
+	if (s->notify_fd >= 0) {
+		char text[128];
+		snprintf(text, sizeof(text), "%s ended with code %d while starting\n",
+		    child->name, WIFEXITED(status) ? WEXITSTATUS(status) : 128);
+		s->exit_code = WIFEXITED(status) && WEXITSTATUS(status)
+		    ? WEXITSTATUS(status)
+		    : CLI_SOFTWARE;
+		notify(s, text);
+		s->stopping = true;
+	}
+}
+
+static void
+children_reap(struct supervisor *s)
+{
+	int status;
+	pid_t pid;
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		for (unsigned i = 0; i < DAEMON_COUNT; i++) {
+			if (s->children[i].pid == pid)
+				child_died(s, &s->children[i], status);
+		}
+	}
+}
+
+static void
+children_stop(struct supervisor *s)
+{
+	for (unsigned i = 0; i < DAEMON_COUNT; i++) {
+		struct child *child = &s->children[i];
+		child->restart_at_ms = 0;
+		if (child->pid == 0 || child->state == CHILD_STOPPING)
+			continue;
+		child->state = CHILD_STOPPING;
+		child->kill_at_ms = clock_mono_ms() + SUPERVISOR_STOP_MS;
+		kill(child->pid, SIGTERM);
+	}
+}
+
+static bool
+children_all(const struct supervisor *s, enum child_state state)
+{
+	for (unsigned i = 0; i < DAEMON_COUNT; i++) {
+		if (s->children[i].state != state)
+			return false;
+	}
+	return true;
+}
+
+static void
+child_ready(struct supervisor *s, struct child *child)
+{
+	char byte;
+	ssize_t got = read(child->ready_fd, &byte, 1);
+	if (got < 0 && errno == EAGAIN)
+		return;
+	close(child->ready_fd);
+	child->ready_fd = -1;
+	if (got == 1 && child->state == CHILD_STARTING) {
+		child->state = CHILD_RUNNING;
+		LOG_INFO("server.ready", LF_STR("daemon", child->name),
+		    LF_U64("pid", (uint64_t)child->pid),
+		    LF_U64("ms", clock_mono_ms() - child->started_ms));
+	}
+	if (children_all(s, CHILD_RUNNING))
+		notify(s, "ok\n");
+}
+
+/* ---- control ---- */
+
+static char *
+status_json(const struct supervisor *s)
+{
+	json_t *out = json_object();
+	json_object_set_new(out, "running", json_true());
+	json_object_set_new(out, "pid", json_integer(getpid()));
+	json_object_set_new(out, "version", json_string(POSTROOM_VERSION));
+	json_object_set_new(out, "hostname", json_string(s->conf->hostname));
+	json_object_set_new(out, "uptime_s",
+	    json_integer((json_int_t)((clock_mono_ms() - s->began_ms) / 1000)));
+	json_t *daemons = json_array();
+	for (unsigned i = 0; i < DAEMON_COUNT; i++) {
+		const struct child *child = &s->children[i];
+		json_array_append_new(daemons,
+		    json_pack("{s:s, s:i, s:s, s:i}", "name", child->name, "pid",
+		        (int)child->pid, "state", state_word(child->state), "restarts",
+		        (int)child->restarts));
+	}
+	json_object_set_new(out, "daemons", daemons);
+	json_t *listeners = json_array();
+	for (size_t i = 0; i < s->socket_count; i++) {
+		const struct bound_socket *b = &s->sockets[i];
+		json_array_append_new(listeners,
+		    json_pack("{s:s, s:s, s:s, s:s, s:i, s:s}", "name", b->listener->name,
+		        "daemon", s->children[b->daemon].name, "protocol",
+		        protocol_word(b->listener->protocol), "address", b->address,
+		        "port", (int)b->listener->port, "tls",
+		        tls_word(b->listener->tls)));
+	}
+	json_object_set_new(out, "listeners", listeners);
+	char *text = json_dumps(out, JSON_COMPACT);
+	json_decref(out);
+	return text;
+}
+
+static void
+reload(struct supervisor *s)
+{
+	for (unsigned i = 0; i < DAEMON_COUNT; i++) {
+		if (s->children[i].pid > 0)
+			kill(s->children[i].pid, SIGHUP);
+	}
+}
+
+static void
+client_answer(struct supervisor *s, int *slot)
+{
+	char word[CONTROL_WORD_MAX] = "";
+	ssize_t got = recv(*slot, word, sizeof(word) - 1, 0);
+	if (got < 0 && errno == EAGAIN)
+		return;
+	int fd = *slot;
+	*slot = -1;
+	word[got > 0 ? strcspn(word, "\r\n") : 0] = '\0';
+	if (strcmp(word, "status") == 0) {
+		char *text = status_json(s);
+		dprintf(fd, "%s\n", text);
+		free(text);
+	} else if (strcmp(word, "reload") == 0) {
+		reload(s);
+		dprintf(fd, "{\"ok\": true}\n");
+	} else if (strcmp(word, "stop") == 0) {
+		s->stopping = true;
+		dprintf(fd, "{\"ok\": true}\n");
+		/* Held open: it closes when all is down. */
+		for (unsigned i = 0; i < CONTROL_CLIENTS_MAX; i++) {
+			if (s->stop_clients[i] < 0) {
+				s->stop_clients[i] = fd;
+				return;
+			}
+		}
+	} else {
+		dprintf(fd, "{\"error\": \"unknown word\"}\n");
+	}
+	close(fd);
+}
+
+/* Only root and the user who started us may ask. */
+static void
+client_accept(struct supervisor *s)
+{
+	int fd = accept4(s->control_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd < 0)
+		return;
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+	bool allowed = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 &&
+	               (peer.uid == 0 || peer.uid == geteuid());
+	for (unsigned i = 0; allowed && i < CONTROL_CLIENTS_MAX; i++) {
+		if (s->clients[i] < 0) {
+			s->clients[i] = fd;
+			return;
+		}
+	}
+	close(fd);
+}
+
+static bool
+control_address(const struct conf *conf, struct sockaddr_un *out)
+{
+	*out = (struct sockaddr_un){.sun_family = AF_UNIX};
+	int len = snprintf(
+	    out->sun_path, sizeof(out->sun_path), "%s/control.sock", conf->run_dir);
+	return len > 0 && (size_t)len < sizeof(out->sun_path);
+}
+
+static int
+control_listen(struct supervisor *s)
+{
+	struct sockaddr_un address;
+	if (!control_address(s->conf, &address))
+		return cli_fail(CLI_CONFIG,
+		    "run_dir %s is too long for a socket's path (107 characters): choose "
+		    "a shorter one",
+		    s->conf->run_dir);
+	char lock[4200];
+	snprintf(lock, sizeof(lock), "%s/lock", s->conf->run_dir);
+	if (mkdir(s->conf->run_dir, 0755) != 0 && errno != EEXIST)
+		return cli_fail(CLI_CANNOT_CREATE, "could not make %s: %s",
+		    s->conf->run_dir, strerror(errno));
+	s->lock_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+	if (s->lock_fd < 0)
+		return cli_fail(
+		    CLI_CANNOT_CREATE, "could not open %s: %s", lock, strerror(errno));
+	if (flock(s->lock_fd, LOCK_EX | LOCK_NB) != 0)
+		return cli_fail(CLI_TRY_AGAIN,
+		    "this instance is running already: see postroom status");
+	unlink(address.sun_path);
+	s->control_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (s->control_fd < 0 ||
+	    bind(s->control_fd, (struct sockaddr *)&address, sizeof(address)) != 0 ||
+	    chmod(address.sun_path, 0660) != 0 || listen(s->control_fd, 16) != 0)
+		return cli_fail(CLI_CANNOT_CREATE, "could not listen on %s: %s",
+		    address.sun_path, strerror(errno));
+	return CLI_OK;
+}
+
+char *
+supervisor_ask(const struct cli *cli, const char *word, bool until_closed)
+{
+	struct sockaddr_un address;
+	if (!control_address(cli->conf, &address))
+		return NULL;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return NULL;
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0 ||
+	    dprintf(fd, "%s\n", word) < 0) {
+		close(fd);
+		return NULL;
+	}
+	char *answer = NULL;
+	size_t size = 0;
+	FILE *in = fdopen(fd, "r");
+	ENSURE(in);
+	if (getline(&answer, &size, in) < 0) {
+		free(answer);
+		answer = NULL;
+	}
+	while (answer && until_closed && fgetc(in) != EOF)
+		;
+	fclose(in);
+	return answer;
+}
+
+/* ---- the loop ---- */
+
+static void
+signals_read(struct supervisor *s)
+{
+	struct signalfd_siginfo info;
+	while (read(s->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+		if (info.ssi_signo == SIGCHLD)
+			children_reap(s);
+		else if (info.ssi_signo == SIGHUP)
+			reload(s);
+		else
+			s->stopping = true;
+	}
+}
+
+/* Restarts that are due, kills that are due; returns how long to sleep. */
+static int
+timers_run(struct supervisor *s)
+{
+	uint64_t now = clock_mono_ms();
+	uint64_t next = now + 1000;
+	for (unsigned i = 0; i < DAEMON_COUNT; i++) {
+		struct child *child = &s->children[i];
+		if (child->state == CHILD_STOPPED && child->restart_at_ms &&
+		    now >= child->restart_at_ms)
+			child_start(s, i);
+		if (child->state == CHILD_STOPPING && now >= child->kill_at_ms)
+			kill(child->pid, SIGKILL);
+		if (child->state == CHILD_STOPPED && child->restart_at_ms &&
+		    child->restart_at_ms < next)
+			next = child->restart_at_ms;
+	}
+	if (s->notify_fd >= 0 && now - s->began_ms > SUPERVISOR_READY_MS) {
+		s->exit_code = CLI_TRY_AGAIN;
+		notify(s, "the daemons did not become ready in time: see the log\n");
+		s->stopping = true;
+	}
+	return next > now ? (int)(next - now) : 0;
+}
+
+static void
+poll_once(struct supervisor *s, int timeout_ms)
+{
+	struct pollfd fds[2 + DAEMON_COUNT + CONTROL_CLIENTS_MAX];
+	fds[0] = (struct pollfd){s->signal_fd, POLLIN, 0};
+	fds[1] = (struct pollfd){s->control_fd, POLLIN, 0};
+	for (unsigned i = 0; i < DAEMON_COUNT; i++)
+		fds[2 + i] = (struct pollfd){s->children[i].ready_fd, POLLIN, 0};
+	for (unsigned i = 0; i < CONTROL_CLIENTS_MAX; i++)
+		fds[2 + DAEMON_COUNT + i] = (struct pollfd){s->clients[i], POLLIN, 0};
+	if (poll(fds, sizeof(fds) / sizeof(fds[0]), timeout_ms) <= 0)
+		return;
+	/* Readiness before deaths: a daemon that served and died was ready once. */
+	for (unsigned i = 0; i < DAEMON_COUNT; i++) {
+		if (fds[2 + i].revents && s->children[i].ready_fd >= 0)
+			child_ready(s, &s->children[i]);
+	}
+	if (fds[0].revents)
+		signals_read(s);
+	if (fds[1].revents)
+		client_accept(s);
+	for (unsigned i = 0; i < CONTROL_CLIENTS_MAX; i++) {
+		if (fds[2 + DAEMON_COUNT + i].revents && s->clients[i] >= 0)
+			client_answer(s, &s->clients[i]);
+	}
+}
+
+static void
+loop(struct supervisor *s)
+{
+	for (unsigned i = 0; i < DAEMON_COUNT; i++)
+		child_start(s, i);
+	for (;;) {
+		if (s->stopping)
+			children_stop(s);
+		if (s->stopping && children_all(s, CHILD_STOPPED))
+			return;
+		poll_once(s, timers_run(s));
+	}
+}
+
+static int
+signals_block(void)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static void
+log_start(const struct conf *conf)
+{
+	int fd = STDERR_FILENO;
+	if (strcmp(conf->log.to, "stderr") != 0) {
+		int file =
+		    open(conf->log.to, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+		if (file >= 0)
+			fd = file;
+	}
+	log_setup("postroom", LOG_LEVEL_INFO,
+	    strcmp(conf->log.format, "json") == 0 ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT,
+	    fd);
+}
+
+int
+supervisor_run(struct cli *cli, int notify_fd)
+{
+	static struct supervisor supervisor;
+	struct supervisor *s = &supervisor;
+	*s = (struct supervisor){.cli = cli, .conf = cli->conf, .notify_fd = notify_fd,
+	    .control_fd = -1, .began_ms = clock_mono_ms()};
+	static const char *const names[DAEMON_COUNT] = {"smtpd", "imapd", "pop3d"};
+	static const char *const programs[DAEMON_COUNT] = {
+	    "postroom-smtpd", "postroom-imapd", "postroom-pop3d"};
+	for (unsigned i = 0; i < DAEMON_COUNT; i++)
+		s->children[i] = (struct child){
+		    .name = names[i], .program = programs[i], .ready_fd = -1};
+	for (unsigned i = 0; i < CONTROL_CLIENTS_MAX; i++)
+		s->clients[i] = s->stop_clients[i] = -1;
+	log_start(s->conf);
+	s->signal_fd = signals_block();
+	int code = libexec_find(s);
+	if (code == CLI_OK)
+		code = control_listen(s);
+	if (code == CLI_OK)
+		code = sockets_bind(s);
+	if (code != CLI_OK) {
+		notify(s, "");
+		return code;
+	}
+	LOG_INFO("server.start", LF_U64("sockets", s->socket_count));
+	loop(s);
+	LOG_INFO("server.stop", LF_U64("code", (uint64_t)s->exit_code));
+	struct sockaddr_un address;
+	if (control_address(s->conf, &address))
+		unlink(address.sun_path);
+	free(s->libexec); /* those who asked to stop see their sockets close with us */
+	return s->exit_code;
+}
