@@ -376,7 +376,6 @@ loop_free(struct loop **loop_ptr)
 	struct loop *loop = *loop_ptr;
 	if (!loop)
 		return;
-	*loop_ptr = NULL;
 	loop_check_thread(loop);
 	ENSURE(!atomic_load(&loop->running));
 	finish_turn(loop);
@@ -402,6 +401,8 @@ loop_free(struct loop **loop_ptr)
 	free(loop->scratch);
 	loop->magic = 0;
 	free(loop);
+	/* Last: what still ran may have used the owner's pointer. */
+	*loop_ptr = NULL;
 }
 
 void

@@ -1,0 +1,1048 @@
+/*
+ * Connections over socket pairs: clear, TLS, DEFLATE and both, file ranges, limits,
+ * closing, and STARTTLS with injected plaintext.
+ */
+#include "net/conn.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <zlib.h>
+
+#include "net_harness.h"
+
+enum { END_KEEP = 256 };
+
+/* One side of a pair, with what it saw. */
+struct end {
+	struct conn *c;
+	struct buf got;
+	size_t take_max;  /* bytes consumed per CONN_READ; 0: all */
+	bool again;       /* asks for another turn when something is left */
+	bool hold;        /* consumes nothing */
+	bool close_on_read;
+	size_t input_longest;
+	unsigned reads, drained, secured, connected, timeouts, closed;
+	char error[END_KEEP];
+};
+
+static struct harness_ca ca;
+
+static void
+on_event(struct conn *c, enum conn_event event, void *arg)
+{
+	struct end *e = arg;
+	struct slice input;
+	assert_ptr_equal(c, e->c);
+	switch (event) {
+	case CONN_READ:
+		e->reads++;
+		input = conn_input(c);
+		assert_true(input.len > 0);
+		if (input.len > e->input_longest)
+			e->input_longest = input.len;
+		if (e->hold)
+			break;
+		if (e->take_max > 0)
+			input = slice_sub(input, 0, e->take_max);
+		buf_append(&e->got, input);
+		conn_consume(c, input.len);
+		if (e->again && conn_input(c).len > 0)
+			conn_read_again(c);
+		if (e->close_on_read)
+			conn_close(&e->c, true);
+		break;
+	case CONN_DRAINED:
+		e->drained++;
+		break;
+	case CONN_SECURED:
+		e->secured++;
+		break;
+	case CONN_CONNECTED:
+		e->connected++;
+		break;
+	case CONN_TIMEOUT:
+		e->timeouts++;
+		break;
+	case CONN_CLOSED:
+		e->closed++;
+		snprintf(e->error, sizeof(e->error), "%s", conn_error(c));
+		conn_close(&e->c, false);
+		break;
+	}
+}
+
+static bool
+end_is_closed(void *arg)
+{
+	struct end *e = arg;
+	return e->closed > 0;
+}
+
+struct pair {
+	struct loop *loop;
+	struct end a; /* server */
+	struct end b; /* client */
+	size_t want_a, want_b;
+};
+
+static void
+end_init(struct end *e)
+{
+	memset(e, 0, sizeof(*e));
+	buf_init(&e->got, 256 << 20);
+}
+
+static void
+pair_open(struct pair *p, int type)
+{
+	int fds[2];
+	memset(p, 0, sizeof(*p));
+	assert_int_equal(
+	    socketpair(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+	p->loop = loop_new();
+	end_init(&p->a);
+	end_init(&p->b);
+	p->a.c = conn_new(p->loop, fds[0], on_event, &p->a);
+	p->b.c = conn_new(p->loop, fds[1], on_event, &p->b);
+}
+
+static void
+pair_close(struct pair *p)
+{
+	conn_close(&p->a.c, false);
+	conn_close(&p->b.c, false);
+	loop_free(&p->loop);
+	buf_fini(&p->a.got);
+	buf_fini(&p->b.got);
+}
+
+static bool
+pair_has_all(void *arg)
+{
+	struct pair *p = arg;
+	return p->a.got.len >= p->want_a && p->b.got.len >= p->want_b;
+}
+
+static bool
+pair_is_secure(void *arg)
+{
+	struct pair *p = arg;
+	return (p->a.secured && p->b.secured) || p->a.closed || p->b.closed;
+}
+
+static bool
+pair_is_closed(void *arg)
+{
+	struct pair *p = arg;
+	return p->a.closed && p->b.closed;
+}
+
+static bool
+pair_one_closed(void *arg)
+{
+	struct pair *p = arg;
+	return p->a.closed || p->b.closed;
+}
+
+static void
+pair_secure(struct pair *p)
+{
+	conn_start_tls_server(p->a.c, ca.server);
+	conn_start_tls_client(p->b.c, ca.client, "mail.test", true);
+	harness_run_until(p->loop, pair_is_secure, p);
+	assert_int_equal(p->a.secured, 1);
+	assert_int_equal(p->b.secured, 1);
+}
+
+static void
+pair_deflate(struct pair *p)
+{
+	assert_int_equal(conn_start_deflate(p->a.c), STATUS_OK);
+	assert_int_equal(conn_start_deflate(p->b.c), STATUS_OK);
+	assert_true(conn_is_deflated(p->a.c));
+}
+
+static char *
+make_bytes(size_t size, unsigned seed)
+{
+	char *bytes = malloc(size);
+	assert_non_null(bytes);
+	/* Half text that repeats, half noise. */
+	for (size_t i = 0; i < size; i++) {
+		seed = seed * 1103515245u + 12345u;
+		bytes[i] = (i / 4096) % 2 ? (char)(seed >> 16)
+					  : "Received: from example "[(i + (i >> 8)) % 23];
+	}
+	return bytes;
+}
+
+/* ---- layers: the same checks in clear, TLS, DEFLATE, and DEFLATE in TLS ---- */
+
+enum layer { LAYER_CLEAR, LAYER_TLS, LAYER_DEFLATE, LAYER_TLS_DEFLATE, LAYER_COUNT };
+
+static void
+pair_open_layer(struct pair *p, enum layer layer)
+{
+	pair_open(p, SOCK_STREAM);
+	if (layer == LAYER_TLS || layer == LAYER_TLS_DEFLATE)
+		pair_secure(p);
+	if (layer == LAYER_DEFLATE || layer == LAYER_TLS_DEFLATE)
+		pair_deflate(p);
+}
+
+static void
+test_bytes_both_ways(void **state)
+{
+	(void)state;
+	enum { SIZE = 1 << 20 };
+	for (enum layer layer = 0; layer < LAYER_COUNT; layer++) {
+		struct pair p;
+		pair_open_layer(&p, layer);
+		char *to_b = make_bytes(SIZE, 1), *to_a = make_bytes(SIZE, 2);
+		conn_write(p.a.c, slice_make(to_b, 10));
+		conn_write(p.a.c, slice_make(to_b + 10, SIZE - 10));
+		for (size_t at = 0; at < SIZE; at += 1000)
+			conn_write(p.b.c, slice_sub(slice_make(to_a, SIZE), at, 1000));
+		assert_true(conn_output_pending(p.a.c) == SIZE);
+		p.want_a = p.want_b = SIZE;
+		harness_run_until(p.loop, pair_has_all, &p);
+		assert_int_equal(p.a.got.len, SIZE);
+		assert_int_equal(p.b.got.len, SIZE);
+		assert_memory_equal(p.a.got.ptr, to_a, SIZE);
+		assert_memory_equal(p.b.got.ptr, to_b, SIZE);
+		assert_true(p.a.input_longest <= CONN_INPUT_MAX);
+		/* More than the low mark was queued, so somebody may wait. */
+		harness_run_for(p.loop, 5);
+		assert_true(p.a.drained >= 1);
+		assert_int_equal(conn_output_pending(p.a.c), 0);
+		free(to_a);
+		free(to_b);
+		pair_close(&p);
+	}
+}
+
+/* The reader takes little at a time and asks for more turns: bytes that lie inside
+ * OpenSSL or zlib while the socket is empty must come too. */
+static void
+test_slow_consumer(void **state)
+{
+	(void)state;
+	enum { SIZE = 300 * 1000 };
+	for (enum layer layer = 0; layer < LAYER_COUNT; layer++) {
+		struct pair p;
+		pair_open_layer(&p, layer);
+		char *bytes = make_bytes(SIZE, 3);
+		p.b.take_max = 700;
+		p.b.again = true;
+		conn_write(p.a.c, slice_make(bytes, SIZE));
+		p.want_b = SIZE;
+		harness_run_until(p.loop, pair_has_all, &p);
+		assert_memory_equal(p.b.got.ptr, bytes, SIZE);
+		assert_true(p.b.input_longest <= CONN_INPUT_MAX);
+		free(bytes);
+		pair_close(&p);
+	}
+}
+
+static bool
+input_is_full(void *arg)
+{
+	struct end *e = arg;
+	return conn_input(e->c).len == CONN_INPUT_MAX;
+}
+
+/* An owner that consumes nothing gets a full buffer and no more; consuming later brings
+ * the rest, without a word from the socket. */
+static void
+test_full_input(void **state)
+{
+	(void)state;
+	enum { SIZE = 200 * 1000 };
+	for (enum layer layer = 0; layer < LAYER_COUNT; layer++) {
+		struct pair p;
+		pair_open_layer(&p, layer);
+		char *bytes = make_bytes(SIZE, 4);
+		p.b.hold = true;
+		conn_write(p.a.c, slice_make(bytes, SIZE));
+		harness_run_until(p.loop, input_is_full, &p.b);
+		harness_run_for(p.loop, 20);
+		assert_int_equal(conn_input(p.b.c).len, CONN_INPUT_MAX);
+		p.b.hold = false;
+		buf_append(&p.b.got, conn_input(p.b.c));
+		conn_consume(p.b.c, conn_input(p.b.c).len);
+		p.want_b = SIZE;
+		harness_run_until(p.loop, pair_has_all, &p);
+		assert_memory_equal(p.b.got.ptr, bytes, SIZE);
+		free(bytes);
+		pair_close(&p);
+	}
+}
+
+static void
+test_pause_resume(void **state)
+{
+	(void)state;
+	for (enum layer layer = 0; layer < LAYER_COUNT; layer++) {
+		struct pair p;
+		pair_open_layer(&p, layer);
+		conn_pause(p.b.c);
+		conn_write(p.a.c, SLICE("hello"));
+		harness_run_for(p.loop, 20);
+		assert_int_equal(p.b.reads, 0);
+		conn_resume(p.b.c);
+		p.want_b = 5;
+		harness_run_until(p.loop, pair_has_all, &p);
+		/* Unread input is offered again by resume, without more from the peer. */
+		p.b.hold = true;
+		conn_write(p.a.c, SLICE("more"));
+		harness_run_for(p.loop, 20);
+		conn_pause(p.b.c);
+		p.b.hold = false;
+		conn_resume(p.b.c);
+		p.want_b = 9;
+		harness_run_until(p.loop, pair_has_all, &p);
+		assert_memory_equal(p.b.got.ptr, "hellomore", 9);
+		pair_close(&p);
+	}
+}
+
+/* ---- file ranges ---- */
+
+static int
+make_file(const char *bytes, size_t size)
+{
+	char path[] = "/tmp/net-file-XXXXXX";
+	int fd = mkstemp(path);
+	assert_true(fd >= 0);
+	unlink(path);
+	assert_int_equal(write(fd, bytes, size), (ssize_t)size);
+	return fd;
+}
+
+static void
+count_up(void *arg)
+{
+	++*(unsigned *)arg;
+}
+
+static void
+test_file_ranges(void **state)
+{
+	(void)state;
+	enum { SIZE = 3 << 20, SKIP = 12345 };
+	char *bytes = make_bytes(SIZE, 5);
+	int fd = make_file(bytes, SIZE);
+	for (enum layer layer = 0; layer < LAYER_COUNT; layer++) {
+		struct pair p;
+		unsigned released = 0;
+		pair_open_layer(&p, layer);
+		conn_write(p.a.c, SLICE("<<"));
+		conn_write_file(p.a.c, fd, SKIP, SIZE - SKIP, count_up, &released);
+		conn_write(p.a.c, SLICE("|"));
+		conn_write_file(p.a.c, fd, 7, 0, count_up, &released);
+		conn_write_file(p.a.c, fd, 7, 1000, NULL, NULL);
+		conn_write(p.a.c, SLICE(">>"));
+		assert_int_equal(conn_output_pending(p.a.c), 5);
+		p.want_b = SIZE - SKIP + 1000 + 5;
+		harness_run_until(p.loop, pair_has_all, &p);
+		harness_run_for(p.loop, 5);
+		assert_int_equal(released, 2);
+		assert_int_equal(p.b.got.len, p.want_b);
+		assert_memory_equal(p.b.got.ptr, "<<", 2);
+		assert_memory_equal(p.b.got.ptr + 2, bytes + SKIP, SIZE - SKIP);
+		const char *tail = p.b.got.ptr + 2 + SIZE - SKIP;
+		assert_memory_equal(tail, "|", 1);
+		assert_memory_equal(tail + 1, bytes + 7, 1000);
+		assert_memory_equal(tail + 1001, ">>", 2);
+		assert_int_equal(p.a.drained, 1);
+		pair_close(&p);
+	}
+	close(fd);
+	free(bytes);
+}
+
+static void
+test_file_released_at_close(void **state)
+{
+	(void)state;
+	char *bytes = make_bytes(4 << 20, 5);
+	int fd = make_file(bytes, 4 << 20);
+	for (enum layer layer = 0; layer < LAYER_COUNT; layer++) {
+		struct pair p;
+		unsigned released = 0;
+		pair_open_layer(&p, layer);
+		p.b.hold = true;
+		conn_write_file(p.a.c, fd, 0, 4 << 20, count_up, &released);
+		harness_run_for(p.loop, 5);
+		assert_int_equal(released, 0);
+		conn_close(&p.a.c, false);
+		harness_run_for(p.loop, 5);
+		assert_int_equal(released, 1);
+		pair_close(&p);
+	}
+	close(fd);
+	free(bytes);
+}
+
+static void
+test_file_too_short(void **state)
+{
+	(void)state;
+	int fd = make_file("0123456789", 10);
+	for (enum layer layer = 0; layer < LAYER_COUNT; layer++) {
+		struct pair p;
+		unsigned released = 0;
+		pair_open_layer(&p, layer);
+		conn_write_file(p.a.c, fd, 5, 100, count_up, &released);
+		harness_run_until(p.loop, pair_is_closed, &p);
+		assert_int_equal(released, 1);
+		assert_non_null(strstr(p.a.error, "too short"));
+		pair_close(&p);
+		/* The same with the owner gone already. */
+		pair_open_layer(&p, layer);
+		conn_write_file(p.a.c, fd, 5, 100, count_up, &released);
+		conn_close(&p.a.c, true);
+		harness_run_until(p.loop, pair_one_closed, &p);
+		assert_int_equal(released, 2);
+		pair_close(&p);
+	}
+	close(fd);
+}
+
+/* ---- output ---- */
+
+/* A datagram-like socket shows how the bytes of a turn were cut into sends. */
+static void
+test_one_send_a_turn(void **state)
+{
+	(void)state;
+	int fds[2];
+	char got[64];
+	struct loop *loop = loop_new();
+	struct end e;
+	end_init(&e);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, fds), 0);
+	e.c = conn_new(loop, fds[0], on_event, &e);
+	conn_write(e.c, SLICE("* 1 EXISTS\r\n"));
+	conn_write_format(e.c, "%s %s\r\n", "a1", "OK");
+	conn_write(e.c, SLICE(""));
+	assert_int_equal(recv(fds[1], got, sizeof(got), MSG_DONTWAIT), -1);
+	harness_run_for(loop, 2);
+	assert_int_equal(recv(fds[1], got, sizeof(got), MSG_DONTWAIT), 19);
+	assert_memory_equal(got, "* 1 EXISTS\r\na1 OK\r\n", 19);
+	conn_write(e.c, SLICE("now"));
+	conn_flush(e.c);
+	assert_int_equal(recv(fds[1], got, sizeof(got), MSG_DONTWAIT), 3);
+	conn_close(&e.c, false);
+	close(fds[1]);
+	loop_free(&loop);
+	buf_fini(&e.got);
+}
+
+static void
+test_long_format(void **state)
+{
+	(void)state;
+	struct pair p;
+	char text[5000];
+	memset(text, 'x', sizeof(text) - 1);
+	text[sizeof(text) - 1] = '\0';
+	pair_open(&p, SOCK_STREAM);
+	conn_write_format(p.a.c, "<%s>", text);
+	p.want_b = sizeof(text) + 1;
+	harness_run_until(p.loop, pair_has_all, &p);
+	assert_int_equal(p.b.got.ptr[0], '<');
+	assert_int_equal(p.b.got.ptr[sizeof(text)], '>');
+	pair_close(&p);
+}
+
+struct producer {
+	struct pair *p;
+	size_t left;
+	size_t pending_longest;
+};
+
+static void
+produce(struct producer *producer)
+{
+	static const char line[1000] = "line";
+	struct conn *c = producer->p->a.c;
+	while (producer->left > 0 && conn_output_pending(c) < CONN_OUTPUT_HIGH) {
+		conn_write(c, slice_make(line, sizeof(line)));
+		producer->left -= sizeof(line);
+	}
+	if (conn_output_pending(c) > producer->pending_longest)
+		producer->pending_longest = conn_output_pending(c);
+}
+
+static void
+on_producer_event(struct conn *c, enum conn_event event, void *arg)
+{
+	(void)c;
+	if (event == CONN_DRAINED)
+		produce(arg);
+}
+
+static void
+test_high_and_low_marks(void **state)
+{
+	(void)state;
+	enum { SIZE = 4000 * 1000 };
+	for (enum layer layer = 0; layer < LAYER_COUNT; layer++) {
+		struct pair p;
+		pair_open_layer(&p, layer);
+		struct producer producer = {.p = &p, .left = SIZE};
+		conn_set_events(p.a.c, on_producer_event, &producer);
+		produce(&producer);
+		p.want_b = SIZE;
+		harness_run_until(p.loop, pair_has_all, &p);
+		assert_int_equal(producer.left, 0);
+		assert_true(producer.pending_longest < CONN_OUTPUT_HIGH + 1000);
+		pair_close(&p);
+	}
+}
+
+static void
+test_output_limit(void **state)
+{
+	(void)state;
+	struct pair p;
+	pair_open(&p, SOCK_STREAM);
+	p.b.hold = true;
+	char *bytes = calloc(1, 8 << 20);
+	for (int i = 0; i < 9; i++)
+		conn_write(p.a.c, slice_make(bytes, 8 << 20));
+	assert_int_equal(conn_output_pending(p.a.c), 0);
+	harness_run_until(p.loop, pair_one_closed, &p);
+	assert_int_equal(p.a.closed, 1);
+	assert_non_null(strstr(p.a.error, "too much output"));
+	free(bytes);
+	pair_close(&p);
+}
+
+/* ---- TLS ---- */
+
+static void
+test_tls_views(void **state)
+{
+	(void)state;
+	struct pair p;
+	unsigned char binding_a[32], binding_b[32];
+	pair_open(&p, SOCK_STREAM);
+	assert_false(conn_is_secure(p.a.c));
+	assert_false(conn_channel_binding(p.a.c, binding_a));
+	assert_int_equal(conn_tls_text(p.a.c).len, 0);
+	pair_secure(&p);
+	assert_true(conn_is_secure(p.a.c));
+	assert_true(slice_has_prefix(conn_tls_text(p.a.c), SLICE("TLSv1.3 TLS_")));
+	assert_true(slice_equal(conn_tls_text(p.a.c), conn_tls_text(p.b.c)));
+	assert_true(conn_channel_binding(p.a.c, binding_a));
+	assert_true(conn_channel_binding(p.b.c, binding_b));
+	assert_memory_equal(binding_a, binding_b, 32);
+	/* close_notify and FIN: a clean end on the other side. */
+	conn_close(&p.a.c, true);
+	harness_run_until(p.loop, pair_one_closed, &p);
+	assert_string_equal(p.b.error, "connection: closed by peer");
+	pair_close(&p);
+}
+
+static void
+test_tls_names(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *name;
+		bool verify;
+		bool good;
+	} cases[] = {
+	    {"mail.test",       true,  true },
+	    {"localhost",       true,  true },
+	    {"127.0.0.1",       true,  true },
+	    {"::1",             true,  true },
+	    {"other.test",      true,  false},
+	    {"127.0.0.2",       true,  false},
+	    {"sub.mail.test",   true,  false},
+	    {"other.test",      false, true },
+	    {"",                false, true },
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct pair p;
+		pair_open(&p, SOCK_STREAM);
+		conn_start_tls_server(p.a.c, ca.server);
+		conn_start_tls_client(p.b.c, ca.client, cases[i].name, cases[i].verify);
+		harness_run_until(p.loop, pair_is_secure, &p);
+		if (cases[i].good) {
+			assert_int_equal(p.b.secured, 1);
+		} else {
+			assert_int_equal(p.b.secured, 0);
+			assert_int_equal(p.b.closed, 1);
+			assert_non_null(strstr(p.b.error, "mismatch"));
+			harness_run_until(p.loop, pair_is_closed, &p);
+		}
+		pair_close(&p);
+	}
+}
+
+static void
+test_tls_unknown_ca(void **state)
+{
+	(void)state;
+	struct harness_ca other;
+	struct pair p;
+	harness_ca_make(&other);
+	pair_open(&p, SOCK_STREAM);
+	conn_start_tls_server(p.a.c, ca.server);
+	conn_start_tls_client(p.b.c, other.client, "mail.test", true);
+	harness_run_until(p.loop, pair_is_closed, &p);
+	assert_int_equal(p.b.secured, 0);
+	assert_non_null(strstr(p.b.error, "TLS handshake: "));
+	pair_close(&p);
+	harness_ca_remove(&other);
+}
+
+static void
+test_tls_garbage(void **state)
+{
+	(void)state;
+	struct pair p;
+	pair_open(&p, SOCK_STREAM);
+	conn_start_tls_server(p.a.c, ca.server);
+	conn_write(p.b.c, SLICE("EHLO not tls at all, never was, never will be\r\n"));
+	harness_run_until(p.loop, pair_one_closed, &p);
+	assert_int_equal(p.a.secured, 0);
+	pair_close(&p);
+}
+
+/* Output queued before the handshake goes out in clear, output queued during it waits. */
+static void
+test_tls_output_around_handshake(void **state)
+{
+	(void)state;
+	struct pair p;
+	pair_open(&p, SOCK_STREAM);
+	conn_write(p.a.c, SLICE("220 go\r\n"));
+	conn_start_tls_server(p.a.c, ca.server);
+	conn_write(p.a.c, SLICE("inside\r\n"));
+	p.want_b = 8;
+	harness_run_until(p.loop, pair_has_all, &p);
+	assert_memory_equal(p.b.got.ptr, "220 go\r\n", 8);
+	conn_start_tls_client(p.b.c, ca.client, "mail.test", true);
+	p.want_b = 16;
+	harness_run_until(p.loop, pair_has_all, &p);
+	assert_memory_equal(p.b.got.ptr, "220 go\r\ninside\r\n", 16);
+	assert_int_equal(p.b.secured, 1);
+	pair_close(&p);
+}
+
+/* T1 and T2 of the STARTTLS cases: plaintext behind the command does not survive. */
+struct starttls {
+	struct pair p;
+	bool started;
+};
+
+static void
+on_starttls_server(struct conn *c, enum conn_event event, void *arg)
+{
+	struct starttls *s = arg;
+	if (event == CONN_READ && !s->started &&
+	    slice_has_prefix(conn_input(c), SLICE("STARTTLS\r\n"))) {
+		s->started = true;
+		conn_consume(c, 10);
+		conn_write(c, SLICE("220 go\r\n250-AUTH PLAIN\r\n"));
+		conn_start_tls_server(c, ca.server);
+		assert_int_equal(conn_input(c).len, 0);
+		return;
+	}
+	on_event(c, event, &s->p.a);
+}
+
+static bool
+client_has_go(void *arg)
+{
+	struct starttls *s = arg;
+	return conn_input(s->p.b.c).len >= 8;
+}
+
+static void
+test_starttls_injection(void **state)
+{
+	(void)state;
+	struct starttls s = {0};
+	pair_open(&s.p, SOCK_STREAM);
+	conn_set_events(s.p.a.c, on_starttls_server, &s);
+	s.p.b.hold = true;
+	conn_write(s.p.b.c, SLICE("STARTTLS\r\nEHLO evil\r\nMAIL FROM:<x@y>\r\n"));
+	harness_run_until(s.p.loop, client_has_go, &s);
+	assert_true(slice_has_suffix(conn_input(s.p.b.c), SLICE("250-AUTH PLAIN\r\n")));
+	conn_start_tls_client(s.p.b.c, ca.client, "mail.test", true);
+	assert_int_equal(conn_input(s.p.b.c).len, 0);
+	s.p.b.hold = false;
+	conn_write(s.p.b.c, SLICE("NOOP\r\n"));
+	s.p.want_a = 6;
+	harness_run_until(s.p.loop, pair_has_all, &s.p);
+	assert_int_equal(s.p.a.secured, 1);
+	harness_run_for(s.p.loop, 10);
+	assert_int_equal(s.p.a.got.len, 6);
+	assert_memory_equal(s.p.a.got.ptr, "NOOP\r\n", 6);
+	assert_int_equal(s.p.b.got.len, 0);
+	pair_close(&s.p);
+}
+
+/* ---- DEFLATE ---- */
+
+static size_t
+deflate_raw(const char *from, size_t size, char **out)
+{
+	z_stream z = {0};
+	assert_int_equal(deflateInit2(&z, 9, Z_DEFLATED, -15, 9, Z_DEFAULT_STRATEGY), Z_OK);
+	size_t cap = deflateBound(&z, size) + 64;
+	*out = malloc(cap);
+	z.next_in = (Bytef *)(uintptr_t)from;
+	z.avail_in = (uInt)size;
+	z.next_out = (Bytef *)*out;
+	z.avail_out = (uInt)cap;
+	assert_int_equal(deflate(&z, Z_SYNC_FLUSH), Z_OK);
+	size_t len = cap - z.avail_out;
+	deflateEnd(&z);
+	return len;
+}
+
+static void
+test_deflate_bomb(void **state)
+{
+	(void)state;
+	enum { SIZE = 64 << 20 };
+	struct pair p;
+	char *zeros = calloc(1, SIZE), *packed;
+	size_t packed_len = deflate_raw(zeros, SIZE, &packed);
+	assert_true(packed_len < SIZE / 500);
+	pair_open(&p, SOCK_STREAM);
+	assert_int_equal(conn_start_deflate(p.a.c), STATUS_OK);
+	p.a.hold = true;
+	conn_write(p.b.c, slice_make(packed, packed_len));
+	harness_run_for(p.loop, 50);
+	assert_int_equal(conn_input(p.a.c).len, CONN_INPUT_MAX);
+	/* Taken piece by piece it all comes, never more than a buffer at once. */
+	p.a.hold = false;
+	buf_append(&p.a.got, conn_input(p.a.c));
+	conn_consume(p.a.c, CONN_INPUT_MAX);
+	p.want_a = SIZE;
+	harness_run_until(p.loop, pair_has_all, &p);
+	assert_int_equal(p.a.got.len, SIZE);
+	assert_true(p.a.input_longest <= CONN_INPUT_MAX);
+	free(zeros);
+	free(packed);
+	pair_close(&p);
+}
+
+static void
+test_deflate_damaged(void **state)
+{
+	(void)state;
+	struct pair p;
+	pair_open(&p, SOCK_STREAM);
+	assert_int_equal(conn_start_deflate(p.a.c), STATUS_OK);
+	conn_write(p.b.c, SLICE("\xff\xff\xff\xff this is no deflate stream"));
+	harness_run_until(p.loop, pair_one_closed, &p);
+	assert_non_null(strstr(p.a.error, "compressed input is damaged"));
+	pair_close(&p);
+}
+
+/* A peer that uses the full window, and input that came behind the COMPRESS command. */
+static void
+test_deflate_full_window(void **state)
+{
+	(void)state;
+	enum { SIZE = 400 * 1000 };
+	struct pair p;
+	char *bytes = make_bytes(SIZE, 8), *packed;
+	size_t packed_len = deflate_raw(bytes, SIZE, &packed);
+	pair_open(&p, SOCK_STREAM);
+	p.a.hold = true;
+	conn_write(p.b.c, slice_make(packed, packed_len));
+	harness_run_for(p.loop, 10);
+	assert_true(conn_input(p.a.c).len > 0);
+	p.a.hold = false;
+	assert_int_equal(conn_start_deflate(p.a.c), STATUS_OK);
+	assert_int_equal(conn_input(p.a.c).len, 0);
+	p.want_a = SIZE;
+	harness_run_until(p.loop, pair_has_all, &p);
+	assert_memory_equal(p.a.got.ptr, bytes, SIZE);
+	free(bytes);
+	free(packed);
+	pair_close(&p);
+}
+
+/* ---- ends ---- */
+
+static void
+test_close_in_callback(void **state)
+{
+	(void)state;
+	for (enum layer layer = 0; layer < LAYER_COUNT; layer++) {
+		struct pair p;
+		pair_open_layer(&p, layer);
+		p.a.close_on_read = true;
+		conn_write(p.a.c, SLICE("bye\r\n"));
+		conn_write(p.b.c, SLICE("QUIT\r\n"));
+		harness_run_until(p.loop, pair_one_closed, &p);
+		assert_int_equal(p.b.closed, 1);
+		assert_int_equal(p.b.got.len, 5);
+		assert_null(p.a.c);
+		pair_close(&p);
+	}
+}
+
+/* The output of a closed connection reaches a slow reader whole, even when the peer has
+ * sent bytes that nobody read. */
+static void
+test_close_flushes(void **state)
+{
+	(void)state;
+	enum { SIZE = 3 << 20 };
+	for (enum layer layer = 0; layer < LAYER_COUNT; layer++) {
+		struct pair p;
+		pair_open_layer(&p, layer);
+		char *bytes = make_bytes(SIZE, 9);
+		p.b.take_max = 30000;
+		p.b.again = true;
+		conn_pause(p.a.c);
+		conn_write(p.b.c, SLICE("never read"));
+		harness_run_for(p.loop, 5);
+		conn_write(p.a.c, slice_make(bytes, SIZE));
+		conn_close(&p.a.c, true);
+		harness_run_until(p.loop, pair_one_closed, &p);
+		assert_int_equal(p.b.got.len, SIZE);
+		assert_memory_equal(p.b.got.ptr, bytes, SIZE);
+		free(bytes);
+		pair_close(&p);
+	}
+}
+
+static void
+on_quit_server(struct conn *c, enum conn_event event, void *arg)
+{
+	if (event == CONN_READ && slice_equal(conn_input(c), SLICE("NOOP\r\n"))) {
+		conn_consume(c, 6);
+		conn_write(c, SLICE("+OK\r\n"));
+		return;
+	}
+	on_event(c, event, arg);
+}
+
+/* A client that closes its sending side still gets the reply to what it sent. */
+static void
+test_half_close(void **state)
+{
+	(void)state;
+	int fds[2];
+	char got[16];
+	struct loop *loop = loop_new();
+	struct end e;
+	end_init(&e);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	assert_int_equal(write(fds[1], "NOOP\r\n", 6), 6);
+	assert_int_equal(shutdown(fds[1], SHUT_WR), 0);
+	e.c = conn_new(loop, fds[0], on_quit_server, &e);
+	harness_run_until(loop, end_is_closed, &e);
+	assert_int_equal(recv(fds[1], got, sizeof(got), 0), 5);
+	assert_int_equal(recv(fds[1], got, sizeof(got), 0), 0);
+	close(fds[1]);
+	loop_free(&loop);
+	buf_fini(&e.got);
+}
+
+/* While the owner has paused, the end waits too: pipelined input is not lost. */
+static void
+test_eof_while_paused(void **state)
+{
+	(void)state;
+	for (enum layer layer = 0; layer < LAYER_COUNT; layer++) {
+		struct pair p;
+		pair_open_layer(&p, layer);
+		conn_pause(p.a.c);
+		conn_write(p.b.c, SLICE("last words"));
+		conn_close(&p.b.c, true);
+		harness_run_for(p.loop, 20);
+		assert_int_equal(p.a.closed, 0);
+		conn_resume(p.a.c);
+		harness_run_until(p.loop, pair_one_closed, &p);
+		assert_int_equal(p.a.got.len, 10);
+		pair_close(&p);
+	}
+}
+
+static void
+test_tls_sudden_end(void **state)
+{
+	(void)state;
+	struct pair p;
+	pair_open_layer(&p, LAYER_TLS);
+	conn_write(p.b.c, SLICE("half a mess"));
+	harness_run_for(p.loop, 5);
+	/* Out of reach of conn_close, which would say close_notify. */
+	for (int fd = 3; fd < 64; fd++) {
+		int type;
+		socklen_t len = sizeof(type);
+		if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0)
+			shutdown(fd, SHUT_RDWR);
+	}
+	harness_run_until(p.loop, pair_is_closed, &p);
+	assert_int_equal(p.a.got.len, 11);
+	pair_close(&p);
+}
+
+static void
+test_deadline(void **state)
+{
+	(void)state;
+	struct pair p;
+	pair_open(&p, SOCK_STREAM);
+	conn_deadline(p.a.c, 10);
+	conn_deadline(p.b.c, 10);
+	conn_deadline(p.b.c, 0);
+	harness_run_for(p.loop, 60);
+	assert_int_equal(p.a.timeouts, 1);
+	assert_int_equal(p.b.timeouts, 0);
+	pair_close(&p);
+}
+
+/* ---- TCP ---- */
+
+static int
+listen_local(struct sockaddr_in *out)
+{
+	socklen_t len = sizeof(*out);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	*out = (struct sockaddr_in){.sin_family = AF_INET};
+	out->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_int_equal(bind(fd, (struct sockaddr *)out, sizeof(*out)), 0);
+	assert_int_equal(listen(fd, 8), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)out, &len), 0);
+	return fd;
+}
+
+static bool
+is_connected(void *arg)
+{
+	struct end *e = arg;
+	return e->connected || e->closed;
+}
+
+static void
+test_connect(void **state)
+{
+	(void)state;
+	struct sockaddr_in to;
+	int fd = listen_local(&to);
+	struct loop *loop = loop_new();
+	struct end e;
+	end_init(&e);
+	struct sockaddr_in source = {.sin_family = AF_INET};
+	source.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	e.c = conn_connect(loop, (struct sockaddr *)&to, sizeof(to),
+	    (struct sockaddr *)&source, sizeof(source), on_event, &e);
+	assert_non_null(e.c);
+	conn_write(e.c, SLICE("early"));
+	harness_run_until(loop, is_connected, &e);
+	assert_int_equal(e.connected, 1);
+	assert_string_equal(conn_peer_text(e.c), "127.0.0.1");
+	assert_int_equal(conn_peer_port(e.c), ntohs(to.sin_port));
+	assert_string_equal(conn_local_text(e.c), "127.0.0.1");
+	assert_true(conn_local_port(e.c) != 0);
+	assert_int_equal(conn_peer(e.c)->sa_family, AF_INET);
+	int got = accept(fd, NULL, NULL);
+	char text[8];
+	harness_run_for(loop, 5);
+	assert_int_equal(recv(got, text, sizeof(text), 0), 5);
+	/* A reset by the peer is an end with a reason. */
+	struct linger reset = {.l_onoff = 1, .l_linger = 0};
+	setsockopt(got, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+	close(got);
+	harness_run_until(loop, end_is_closed, &e);
+	assert_non_null(strstr(e.error, "reset"));
+	/* Nobody listens any more. */
+	close(fd);
+	e.connected = e.closed = 0;
+	e.c = conn_connect(
+	    loop, (struct sockaddr *)&to, sizeof(to), NULL, 0, on_event, &e);
+	assert_non_null(e.c);
+	harness_run_until(loop, is_connected, &e);
+	assert_int_equal(e.closed, 1);
+	assert_non_null(strstr(e.error, "refused"));
+	loop_free(&loop);
+	buf_fini(&e.got);
+}
+
+/* A loop may end with connections that nobody closed. */
+static void
+test_loop_ends_first(void **state)
+{
+	(void)state;
+	for (enum layer layer = 0; layer < LAYER_COUNT; layer++) {
+		struct pair p;
+		unsigned released = 0;
+		pair_open_layer(&p, layer);
+		int fd = make_file("0123456789", 10);
+		conn_write_file(p.a.c, fd, 0, 10, count_up, &released);
+		conn_write(p.b.c, SLICE("x"));
+		loop_free(&p.loop);
+		assert_int_equal(released, 1);
+		close(fd);
+		buf_fini(&p.a.got);
+		buf_fini(&p.b.got);
+	}
+}
+
+static int
+set_up(void **state)
+{
+	(void)state;
+	harness_ca_make(&ca);
+	return 0;
+}
+
+static int
+tear_down(void **state)
+{
+	(void)state;
+	harness_ca_remove(&ca);
+	return 0;
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_bytes_both_ways),
+	    cmocka_unit_test(test_slow_consumer),
+	    cmocka_unit_test(test_full_input),
+	    cmocka_unit_test(test_pause_resume),
+	    cmocka_unit_test(test_file_ranges),
+	    cmocka_unit_test(test_file_released_at_close),
+	    cmocka_unit_test(test_file_too_short),
+	    cmocka_unit_test(test_one_send_a_turn),
+	    cmocka_unit_test(test_long_format),
+	    cmocka_unit_test(test_high_and_low_marks),
+	    cmocka_unit_test(test_output_limit),
+	    cmocka_unit_test(test_tls_views),
+	    cmocka_unit_test(test_tls_names),
+	    cmocka_unit_test(test_tls_unknown_ca),
+	    cmocka_unit_test(test_tls_garbage),
+	    cmocka_unit_test(test_tls_output_around_handshake),
+	    cmocka_unit_test(test_starttls_injection),
+	    cmocka_unit_test(test_deflate_bomb),
+	    cmocka_unit_test(test_deflate_damaged),
+	    cmocka_unit_test(test_deflate_full_window),
+	    cmocka_unit_test(test_close_in_callback),
+	    cmocka_unit_test(test_close_flushes),
+	    cmocka_unit_test(test_half_close),
+	    cmocka_unit_test(test_eof_while_paused),
+	    cmocka_unit_test(test_tls_sudden_end),
+	    cmocka_unit_test(test_deadline),
+	    cmocka_unit_test(test_connect),
+	    cmocka_unit_test(test_loop_ends_first),
+	};
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
