@@ -225,6 +225,14 @@ imap_command_new(struct imap_session *s);
 /* Handles what a run function said, for drivers outside imap_session.c (APPEND). */
 void
 imap_command_result(struct imap_session *s, enum cmd_result result);
+/* Gives the frame and the arena back while the command goes on (IDLE); s->cmd is null
+ * from then on. */
+void
+imap_command_rest(struct imap_session *s);
+/* What every way into a session ends with: output handed over, the session ended and
+ * freed when its time has come. */
+void
+imap_leave(struct imap_session *s);
 /* The idle time-out from now on, or before login the pre-login one. */
 void
 imap_deadline(struct imap_session *s);
