@@ -145,6 +145,7 @@ check_section(struct reader *r, struct conf_scan_block *block)
 			    "there is a listener '%.*s' in line %d already: give this one "
 			    "another name",
 			    SLICE_ARG(slice_sub(block->title, 0, 40)), other->line);
+			block->damaged = true;
 			return;
 		}
 		if (!is_listener) {
@@ -228,6 +229,8 @@ check_key(struct reader *r, struct conf_scan_key *key)
 		key_blank(r, key);
 		return;
 	}
+	if (block->damaged)
+		return;
 	for (const struct conf_scan_key *other = key; other-- > r->scan.keys;) {
 		if (slice_equal(other->name, key->name) &&
 		    same_place(&r->scan.blocks[other->block], block)) {

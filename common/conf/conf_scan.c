@@ -170,8 +170,14 @@ read_word(struct scanner *s)
 		if (s->text.ptr[s->at] == '/' && s->at > from &&
 		    (peek(s, 1) == '/' || peek(s, 1) == '*'))
 			break;
-		if (s->text.ptr[s->at] == '$' && peek(s, 1) == '{')
+		if (s->text.ptr[s->at] == '$' && peek(s, 1) == '{') {
 			fault_substitution(s);
+			while (s->at < s->text.len && !strchr("}\n", s->text.ptr[s->at]))
+				s->at++;
+			if (peek(s, 0) == '}')
+				s->at++;
+			continue;
+		}
 		s->at++;
 	}
 	s->token.kind = TOKEN_WORD;
@@ -357,10 +363,8 @@ scan_setting(struct scanner *s, const struct token *name)
 }
 
 static void
-fault_shape(struct scanner *s, const struct token *name)
+fault_shape(struct scanner *s, const struct token *name, struct slice shown)
 {
-	struct slice shown = token_shown(s);
-
 	if (s->token.kind == TOKEN_BROKEN)
 		return;
 	if (at_mark(s, '('))
@@ -400,7 +404,7 @@ scan_section(struct scanner *s, size_t index, struct slice section)
 			    "(line %d) missing?",
 			    SLICE_ARG(section), line);
 		} else {
-			fault_shape(s, &name);
+			fault_shape(s, &name, token_shown(s));
 		}
 		out->blocks[index].damaged = true;
 		recover(s);
@@ -423,7 +427,8 @@ scan_top(struct scanner *s)
 		                      "a name is expected here: name = value, or name { ... }");
 		next_token(s);
 		/* Braces that match nothing must not stop the rest. */
-		while (!at_stop(s) && s->token.kind != TOKEN_WORD)
+		while (!at_stop(s) &&
+		    (s->token.kind != TOKEN_WORD || s->token.line == name.line))
 			next_token(s);
 		return;
 	}
@@ -444,6 +449,7 @@ scan_top(struct scanner *s)
 			    s->out->key_count ? s->out->keys[s->out->key_count - 1].end : 0;
 		return;
 	}
+	struct slice shown = token_shown(s);
 	s->out->blocks[index].section = name.text;
 	if (at_value(s)) {
 		struct token title = s->token;
@@ -454,7 +460,7 @@ scan_top(struct scanner *s)
 		}
 	}
 	if (!at_mark(s, '{')) {
-		fault_shape(s, &name);
+		fault_shape(s, &name, shown);
 		s->out->blocks[index].section = SLICE("");
 		s->out->blocks[index].damaged = true;
 		recover(s);
