@@ -297,7 +297,9 @@ auth_step_scram(struct auth_exchange *x)
 	unsigned out_len = 0;
 	int rc;
 
-	if (x->said_all && !slice_is_empty(x->input)) {
+	/* Only the last answer is empty; the library would take an empty first message for
+	 * none. */
+	if (x->has_input && x->said_all != slice_is_empty(x->input)) {
 		x->result = AUTH_BAD;
 		return;
 	}
