@@ -1,0 +1,530 @@
+/*
+ * Keys and records to bytes and back, exactly as store_schema.h gives them by offset.
+ *
+ * Encoders write into buffers whose size the caller has checked or whose limit is above
+ * anything that passed the op's own checks.  Decoders never read past the record and
+ * accept only the exact length, so that a cut or foreign record is found and not guessed
+ * at.  Pure; any thread.
+ */
+#include "store/store_codec_int.h"
+
+#include "base/ensure.h"
+
+/* ---- keys ---- */
+void
+key_begin(struct key *key, char class)
+{
+	key->b[0] = class;
+	key->len = 1;
+}
+
+void
+key_u32(struct key *key, uint32_t value)
+{
+	ENSURE(key->len + 4 <= sizeof(key->b));
+	be32_put(key->b + key->len, value);
+	key->len += 4;
+}
+
+void
+key_u64(struct key *key, uint64_t value)
+{
+	ENSURE(key->len + 8 <= sizeof(key->b));
+	be64_put(key->b + key->len, value);
+	key->len += 8;
+}
+
+void
+key_bytes(struct key *key, struct slice bytes)
+{
+	ENSURE(bytes.len <= sizeof(key->b) - key->len);
+	if (bytes.len)
+		memcpy(key->b + key->len, bytes.ptr, bytes.len);
+	key->len += bytes.len;
+}
+
+void
+key_name(struct key *key, char class, struct slice name)
+{
+	key_begin(key, class);
+	key_bytes(key, name);
+}
+
+void
+key_mailbox(struct key *key, char class, uint32_t mailbox)
+{
+	key_begin(key, class);
+	key_u32(key, mailbox);
+}
+
+void
+key_message(struct key *key, char class, uint32_t mailbox, uint32_t uid)
+{
+	key_begin(key, class);
+	key_u32(key, mailbox);
+	key_u32(key, uid);
+}
+
+void
+key_change(struct key *key, uint32_t mailbox, uint64_t modseq, uint32_t uid)
+{
+	key_begin(key, KEY_CHANGE);
+	key_u32(key, mailbox);
+	key_u64(key, modseq);
+	key_u32(key, uid);
+}
+
+void
+key_time(struct key *key, int64_t time_s, uint32_t mailbox, uint32_t uid)
+{
+	key_begin(key, KEY_TIME);
+	key_u64(key, time_s < 0 ? 0 : (uint64_t)time_s);
+	key_u32(key, mailbox);
+	key_u32(key, uid);
+}
+
+void
+key_next_prefix(struct key *key)
+{
+	/* Drop trailing 0xff bytes, then count the last one up.  The class byte is
+	 * ASCII, so this never runs out. */
+	while ((unsigned char)key->b[key->len - 1] == 0xff)
+		key->len--;
+	key->b[key->len - 1] = (char)((unsigned char)key->b[key->len - 1] + 1);
+}
+
+bool
+key_change_decode(struct slice key, struct change_key *out)
+{
+	if (key.len != 17)
+		return false;
+	out->mailbox = be32_get(key.ptr + 1);
+	out->modseq = be64_get(key.ptr + 5);
+	out->uid = be32_get(key.ptr + 13);
+	return true;
+}
+
+bool
+key_time_decode(struct slice key, struct time_key *out)
+{
+	if (key.len != 17)
+		return false;
+	out->time_s = (int64_t)be64_get(key.ptr + 1);
+	out->mailbox = be32_get(key.ptr + 9);
+	out->uid = be32_get(key.ptr + 13);
+	return true;
+}
+
+/* ---- texts: length u16 and bytes ---- */
+static void
+text_append(struct buf *out, struct slice text)
+{
+	ENSURE(text.len <= UINT16_MAX);
+	buf_append_be16(out, (uint16_t)text.len);
+	buf_append(out, text);
+}
+
+static bool
+text_take(struct slice *rest, struct slice *out)
+{
+	if (rest->len < 2)
+		return false;
+	size_t len = be16_get(rest->ptr);
+	if (rest->len - 2 < len)
+		return false;
+	*out = slice_sub(*rest, 2, len);
+	*rest = slice_from(*rest, 2 + len);
+	return true;
+}
+
+static bool
+record_fits(struct slice record, size_t size_min)
+{
+	return record.len >= size_min && record.ptr[0] == STORE_RECORD_VERSION;
+}
+
+/* ---- account partition ---- */
+void
+account_encode(const struct account_state *account, char out[ACCOUNT_SIZE])
+{
+	out[0] = STORE_RECORD_VERSION;
+	out[ACCOUNT_FLAGS] = account->removed ? ACCOUNT_FLAG_REMOVED : 0;
+	be64_put(out + ACCOUNT_CREATED, (uint64_t)account->created_s);
+	be64_put(out + ACCOUNT_QUOTA, account->quota_bytes);
+	be64_put(out + ACCOUNT_BYTES, account->bytes);
+	be64_put(out + ACCOUNT_MESSAGES, account->messages);
+	be32_put(out + ACCOUNT_NEXT_MAILBOX, account->next_mailbox);
+	be32_put(out + ACCOUNT_MAILBOXES, account->mailboxes);
+	be32_put(out + ACCOUNT_NEXT_UIDVALIDITY, account->next_uidvalidity);
+	be64_put(out + ACCOUNT_NEXT_EMAIL_ID, account->next_email_id);
+	be64_put(out + ACCOUNT_PURGED_TO, (uint64_t)account->purged_to_s);
+}
+
+bool
+account_decode(struct slice record, struct account_state *out)
+{
+	const char *p = record.ptr;
+	if (!record_fits(record, ACCOUNT_SIZE) || record.len != ACCOUNT_SIZE)
+		return false;
+	out->removed = (p[ACCOUNT_FLAGS] & ACCOUNT_FLAG_REMOVED) != 0;
+	out->created_s = (int64_t)be64_get(p + ACCOUNT_CREATED);
+	out->quota_bytes = be64_get(p + ACCOUNT_QUOTA);
+	out->bytes = be64_get(p + ACCOUNT_BYTES);
+	out->messages = be64_get(p + ACCOUNT_MESSAGES);
+	out->next_mailbox = be32_get(p + ACCOUNT_NEXT_MAILBOX);
+	out->mailboxes = be32_get(p + ACCOUNT_MAILBOXES);
+	out->next_uidvalidity = be32_get(p + ACCOUNT_NEXT_UIDVALIDITY);
+	out->next_email_id = be64_get(p + ACCOUNT_NEXT_EMAIL_ID);
+	out->purged_to_s = (int64_t)be64_get(p + ACCOUNT_PURGED_TO);
+	return true;
+}
+
+size_t
+state_encode(const struct mailbox_state *state, char out[STATE_SIZE_MAX])
+{
+	ENSURE(state->name.len <= MAILBOX_NAME_MAX);
+	out[0] = STORE_RECORD_VERSION;
+	be16_put(out + STATE_USE, state->use);
+	be32_put(out + STATE_UIDVALIDITY, state->uidvalidity);
+	be32_put(out + STATE_UIDNEXT, state->uidnext);
+	be32_put(out + STATE_EXISTS, state->exists);
+	be32_put(out + STATE_UNSEEN, state->unseen);
+	be32_put(out + STATE_DELETED, state->deleted);
+	be32_put(out + STATE_FIRST_RECENT, state->first_recent);
+	be64_put(out + STATE_MODSEQ, state->modseq);
+	be64_put(out + STATE_BYTES, state->bytes);
+	be64_put(out + STATE_HORIZON, state->horizon);
+	be16_put(out + STATE_NAME_LEN, (uint16_t)state->name.len);
+	memcpy(out + STATE_NAME, state->name.ptr, state->name.len);
+	return STATE_NAME + state->name.len;
+}
+
+bool
+state_decode(struct slice record, struct mailbox_state *out)
+{
+	const char *p = record.ptr;
+	if (!record_fits(record, STATE_NAME))
+		return false;
+	size_t name_len = be16_get(p + STATE_NAME_LEN);
+	if (record.len != STATE_NAME + name_len || name_len > MAILBOX_NAME_MAX ||
+	    name_len == 0)
+		return false;
+	out->use = be16_get(p + STATE_USE);
+	out->uidvalidity = be32_get(p + STATE_UIDVALIDITY);
+	out->uidnext = be32_get(p + STATE_UIDNEXT);
+	out->exists = be32_get(p + STATE_EXISTS);
+	out->unseen = be32_get(p + STATE_UNSEEN);
+	out->deleted = be32_get(p + STATE_DELETED);
+	out->first_recent = be32_get(p + STATE_FIRST_RECENT);
+	out->modseq = be64_get(p + STATE_MODSEQ);
+	out->bytes = be64_get(p + STATE_BYTES);
+	out->horizon = be64_get(p + STATE_HORIZON);
+	out->name = slice_sub(record, STATE_NAME, name_len);
+	return true;
+}
+
+bool
+name_decode(struct slice record, uint32_t *out_number)
+{
+	if (!record_fits(record, NAME_SIZE) || record.len != NAME_SIZE)
+		return false;
+	*out_number = be32_get(record.ptr + NAME_NUMBER);
+	return true;
+}
+
+size_t
+keywords_encode(const struct keyword_list *list, char out[KEYWORDS_SIZE_MAX])
+{
+	size_t at = KEYWORDS_LIST;
+	out[0] = STORE_RECORD_VERSION;
+	out[KEYWORDS_COUNT] = (char)list->count;
+	for (size_t i = 0; i < list->count; i++) {
+		out[at++] = (char)list->at[i].len;
+		memcpy(out + at, list->at[i].text, list->at[i].len);
+		at += list->at[i].len;
+	}
+	return at;
+}
+
+bool
+keywords_peek(struct slice record, struct slice out[MAILBOX_KEYWORDS_MAX],
+    size_t *out_count)
+{
+	if (!record_fits(record, KEYWORDS_LIST))
+		return false;
+	size_t count = (unsigned char)record.ptr[KEYWORDS_COUNT];
+	struct slice rest = slice_from(record, KEYWORDS_LIST);
+	if (count > MAILBOX_KEYWORDS_MAX)
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		if (rest.len == 0)
+			return false;
+		size_t len = (unsigned char)rest.ptr[0];
+		if (len == 0 || len > MAILBOX_KEYWORD_LEN_MAX || rest.len - 1 < len)
+			return false;
+		out[i] = slice_sub(rest, 1, len);
+		rest = slice_from(rest, 1 + len);
+	}
+	*out_count = count;
+	return rest.len == 0;
+}
+
+bool
+keywords_decode(struct slice record, struct keyword_list *out)
+{
+	struct slice names[MAILBOX_KEYWORDS_MAX];
+	size_t count;
+	if (!keywords_peek(record, names, &count))
+		return false;
+	out->count = count;
+	for (size_t i = 0; i < count; i++) {
+		out->at[i].len = (uint8_t)names[i].len;
+		memcpy(out->at[i].text, names[i].ptr, names[i].len);
+	}
+	return true;
+}
+
+void
+message_encode(const struct message_record *message, char out[MESSAGE_SIZE])
+{
+	out[0] = STORE_RECORD_VERSION;
+	out[MESSAGE_FLAGS] = (char)message->flags;
+	be16_put(out + MESSAGE_ZONE, (uint16_t)message->internaldate_zone_min);
+	be64_put(out + MESSAGE_KEYWORDS, message->keywords);
+	be64_put(out + MESSAGE_MODSEQ, message->modseq);
+	be64_put(out + MESSAGE_INTERNALDATE, (uint64_t)message->internaldate_s);
+	be64_put(out + MESSAGE_SAVE_DATE, (uint64_t)message->save_date_s);
+	be64_put(out + MESSAGE_BYTES, message->size);
+	be64_put(out + MESSAGE_BODY, message->body);
+	be64_put(out + MESSAGE_EMAIL_ID, message->email_id);
+}
+
+void
+expunged_encode(const struct message_record *message, int64_t time_s,
+    char out[EXPUNGED_SIZE])
+{
+	message_encode(message, out);
+	be64_put(out + EXPUNGED_TIME, (uint64_t)time_s);
+}
+
+bool
+expunged_decode(struct slice record, uint32_t uid, struct message_record *out,
+    int64_t *out_time_s)
+{
+	if (record.len != EXPUNGED_SIZE ||
+	    !message_decode(slice_sub(record, 0, MESSAGE_SIZE), uid, out))
+		return false;
+	*out_time_s = (int64_t)be64_get(record.ptr + EXPUNGED_TIME);
+	return true;
+}
+
+/* ---- directory ---- */
+void
+domain_encode(const struct domain_record *domain, char out[DOMAIN_SIZE])
+{
+	out[0] = STORE_RECORD_VERSION;
+	out[DOMAIN_POP3] = (char)domain->pop3_policy;
+	be32_put(out + DOMAIN_ACCOUNTS, domain->accounts);
+	be32_put(out + DOMAIN_ALIASES, domain->aliases);
+	memcpy(out + DOMAIN_POSTMASTER, domain->postmaster.v, 16);
+}
+
+static bool
+pop3_policy_decode(char byte, enum pop3_policy *out)
+{
+	if ((unsigned char)byte > POP3_POLICY_KEEP)
+		return false;
+	*out = (enum pop3_policy)byte;
+	return true;
+}
+
+bool
+domain_decode(struct slice record, struct domain_record *out)
+{
+	const char *p = record.ptr;
+	if (!record_fits(record, DOMAIN_SIZE) || record.len != DOMAIN_SIZE ||
+	    !pop3_policy_decode(p[DOMAIN_POP3], &out->pop3_policy))
+		return false;
+	out->accounts = be32_get(p + DOMAIN_ACCOUNTS);
+	out->aliases = be32_get(p + DOMAIN_ALIASES);
+	memcpy(out->postmaster.v, p + DOMAIN_POSTMASTER, 16);
+	return true;
+}
+
+void
+login_encode(const struct login_record *login, struct buf *out)
+{
+	char head[LOGIN_TEXTS];
+	head[0] = STORE_RECORD_VERSION;
+	head[LOGIN_FLAGS] = login->disabled ? LOGIN_FLAG_DISABLED : 0;
+	head[LOGIN_POP3] = (char)login->pop3_policy;
+	memcpy(head + LOGIN_ID, login->id.v, 16);
+	be64_put(head + LOGIN_CREATED, (uint64_t)login->created_s);
+	buf_append(out, slice_make(head, sizeof(head)));
+	text_append(out, login->login);
+	text_append(out, login->credential);
+}
+
+bool
+login_decode(struct slice record, struct login_record *out)
+{
+	const char *p = record.ptr;
+	if (!record_fits(record, LOGIN_TEXTS) ||
+	    !pop3_policy_decode(p[LOGIN_POP3], &out->pop3_policy))
+		return false;
+	out->disabled = (p[LOGIN_FLAGS] & LOGIN_FLAG_DISABLED) != 0;
+	memcpy(out->id.v, p + LOGIN_ID, 16);
+	out->created_s = (int64_t)be64_get(p + LOGIN_CREATED);
+	struct slice rest = slice_from(record, LOGIN_TEXTS);
+	return text_take(&rest, &out->login) && text_take(&rest, &out->credential) &&
+	       rest.len == 0;
+}
+
+void
+alias_encode(const struct slice *targets, size_t count, struct buf *out)
+{
+	buf_append_byte(out, STORE_RECORD_VERSION);
+	buf_append_be16(out, (uint16_t)count);
+	for (size_t i = 0; i < count; i++)
+		text_append(out, targets[i]);
+}
+
+bool
+alias_decode(struct slice record, struct slice out[DIRECTORY_ALIAS_TARGETS_MAX],
+    size_t *out_count)
+{
+	if (!record_fits(record, ALIAS_LIST))
+		return false;
+	size_t count = be16_get(record.ptr + ALIAS_COUNT);
+	struct slice rest = slice_from(record, ALIAS_LIST);
+	if (count > DIRECTORY_ALIAS_TARGETS_MAX)
+		return false;
+	for (size_t i = 0; i < count; i++)
+		if (!text_take(&rest, &out[i]))
+			return false;
+	*out_count = count;
+	return rest.len == 0;
+}
+
+void
+relay_encode(const struct relay_record *relay, struct buf *out)
+{
+	char head[RELAY_TEXTS];
+	head[0] = STORE_RECORD_VERSION;
+	be32_put(head + RELAY_NUMBER, relay->number);
+	be16_put(head + RELAY_PORT, relay->port);
+	head[RELAY_TLS] = (char)relay->tls;
+	head[RELAY_IMPLICIT] = relay->implicit_tls ? 1 : 0;
+	buf_append(out, slice_make(head, sizeof(head)));
+	text_append(out, relay->host);
+	text_append(out, relay->user);
+	text_append(out, relay->password);
+}
+
+bool
+relay_decode(struct slice record, struct relay_record *out)
+{
+	const char *p = record.ptr;
+	if (!record_fits(record, RELAY_TEXTS) ||
+	    (unsigned char)p[RELAY_TLS] > RELAY_TLS_REQUIRED)
+		return false;
+	out->number = be32_get(p + RELAY_NUMBER);
+	out->port = be16_get(p + RELAY_PORT);
+	out->tls = (enum relay_tls)p[RELAY_TLS];
+	out->implicit_tls = p[RELAY_IMPLICIT] != 0;
+	struct slice rest = slice_from(record, RELAY_TEXTS);
+	return text_take(&rest, &out->host) && text_take(&rest, &out->user) &&
+	       text_take(&rest, &out->password) && rest.len == 0;
+}
+
+/* ---- queue ---- */
+void
+counts_encode(const struct queue_counts *counts, char out[COUNTS_SIZE])
+{
+	out[0] = STORE_RECORD_VERSION;
+	be64_put(out + COUNTS_MESSAGES, counts->messages);
+	be64_put(out + COUNTS_RECIPIENTS, counts->recipients);
+	be64_put(out + COUNTS_HELD, counts->held);
+}
+
+bool
+counts_decode(struct slice record, struct queue_counts *out)
+{
+	if (!record_fits(record, COUNTS_SIZE) || record.len != COUNTS_SIZE)
+		return false;
+	out->messages = be64_get(record.ptr + COUNTS_MESSAGES);
+	out->recipients = be64_get(record.ptr + COUNTS_RECIPIENTS);
+	out->held = be64_get(record.ptr + COUNTS_HELD);
+	return true;
+}
+
+void
+queue_message_encode(const struct queue_message *message, struct buf *out)
+{
+	char head[QMESSAGE_TEXTS];
+	head[0] = STORE_RECORD_VERSION;
+	be32_put(head + QMESSAGE_FLAGS, message->flags);
+	be64_put(head + QMESSAGE_CREATED, (uint64_t)message->created_s);
+	be64_put(head + QMESSAGE_EXPIRES, (uint64_t)message->expires_s);
+	be32_put(head + QMESSAGE_RECIPIENTS, message->recipients);
+	be64_put(head + QMESSAGE_BYTES, message->size);
+	be64_put(head + QMESSAGE_BODY, message->body);
+	buf_append(out, slice_make(head, sizeof(head)));
+	text_append(out, message->sender);
+	text_append(out, message->login);
+	text_append(out, message->origin);
+}
+
+bool
+queue_message_decode(struct slice record, struct slice id, struct queue_message *out)
+{
+	const char *p = record.ptr;
+	if (!record_fits(record, QMESSAGE_TEXTS) || id.len != ID_TEXT_LEN)
+		return false;
+	memcpy(out->id, id.ptr, ID_TEXT_LEN);
+	out->id[ID_TEXT_LEN] = '\0';
+	out->flags = be32_get(p + QMESSAGE_FLAGS);
+	out->created_s = (int64_t)be64_get(p + QMESSAGE_CREATED);
+	out->expires_s = (int64_t)be64_get(p + QMESSAGE_EXPIRES);
+	out->recipients = be32_get(p + QMESSAGE_RECIPIENTS);
+	out->size = be64_get(p + QMESSAGE_BYTES);
+	out->body = be64_get(p + QMESSAGE_BODY);
+	struct slice rest = slice_from(record, QMESSAGE_TEXTS);
+	return text_take(&rest, &out->sender) && text_take(&rest, &out->login) &&
+	       text_take(&rest, &out->origin) && rest.len == 0;
+}
+
+void
+queue_recipient_encode(const struct queue_recipient *recipient, struct buf *out)
+{
+	char head[QRECIPIENT_TEXTS];
+	head[0] = STORE_RECORD_VERSION;
+	head[QRECIPIENT_STATE] = (char)recipient->state;
+	be32_put(head + QRECIPIENT_ATTEMPTS, recipient->attempts);
+	be64_put(head + QRECIPIENT_DUE, (uint64_t)recipient->due_s);
+	be64_put(head + QRECIPIENT_LAST_TRY, (uint64_t)recipient->last_try_s);
+	buf_append(out, slice_make(head, sizeof(head)));
+	text_append(out, recipient->address);
+	text_append(out, recipient->original);
+	text_append(out, recipient->last_reply);
+}
+
+bool
+queue_recipient_decode(struct slice record, struct slice id, uint32_t number,
+    struct queue_recipient *out)
+{
+	const char *p = record.ptr;
+	if (!record_fits(record, QRECIPIENT_TEXTS) || id.len != ID_TEXT_LEN ||
+	    (unsigned char)p[QRECIPIENT_STATE] > QUEUE_HELD)
+		return false;
+	memcpy(out->id, id.ptr, ID_TEXT_LEN);
+	out->id[ID_TEXT_LEN] = '\0';
+	out->number = number;
+	out->state = (enum queue_state)p[QRECIPIENT_STATE];
+	out->attempts = be32_get(p + QRECIPIENT_ATTEMPTS);
+	out->due_s = (int64_t)be64_get(p + QRECIPIENT_DUE);
+	out->last_try_s = (int64_t)be64_get(p + QRECIPIENT_LAST_TRY);
+	struct slice rest = slice_from(record, QRECIPIENT_TEXTS);
+	return text_take(&rest, &out->address) && text_take(&rest, &out->original) &&
+	       text_take(&rest, &out->last_reply) && rest.len == 0;
+}

@@ -1,0 +1,237 @@
+/*
+ * What is stored, by key and by offset.  Private to store/; docs/store-format.md is made
+ * from this file and must change with it.  The engine's own formats (bodies, segments,
+ * versions) are in its files.
+ *
+ * All integers are big-endian.  A key is one class byte and fixed-size numbers, so that
+ * each range that is ever read is contiguous; names come last in a key and have no end
+ * mark, but where two names follow each other a NUL stands between them (no name may hold
+ * one).  Every record begins with a version byte, STORE_RECORD_VERSION.  A record of
+ * another version, another length or with a bad inner length is damaged: readers say
+ * STATUS_CORRUPT.
+ *
+ * ACCOUNT PARTITION (its id is the account's: 'A' and 15 random bytes)
+ *
+ *   key                          record
+ *   A                            account, see ACCOUNT_*
+ *   N name                       mailbox number (NAME_*)
+ *   S mbox32                     mailbox state and its name (STATE_*)
+ *   K mbox32                     keyword names by bit (KEYWORDS_*); absent: none
+ *   M mbox32 uid32               message (MESSAGE_*)
+ *   C mbox32 modseq64 uid32      change log entry: CHANGE_LIVE or CHANGE_EXPUNGED, 1 byte
+ *   X mbox32 uid32               expunged message that can still come back (EXPUNGED_*)
+ *   T time64 mbox32 uid32        when it was expunged: modseq64 of its C entry, 8 bytes
+ *   U name                       subscription, version byte only
+ *
+ * DIRECTORY PARTITION ('D' and zeros)
+ *
+ *   I                            installation: INSTALL_*
+ *   D domain                     DOMAIN_*
+ *   L domain NUL local           account: LOGIN_* (domain and local part in lower case)
+ *   A id16                       version byte, then the L key without its class byte
+ *   F domain NUL local           alias; empty local part: catch-all.  ALIAS_*
+ *   R from NUL to                relay rule: RELAY_*
+ *   r number32                   version byte, then the R key without its class byte
+ *   G id16                       account whose partition is still to be emptied; version
+ *
+ * QUEUE PARTITION ('Q' and zeros); id16 is the id's 16 characters in lower case
+ *
+ *   c                            counts: COUNTS_*
+ *   m id16                       message: QMESSAGE_*
+ *   o created64 id16             messages by age; version byte
+ *   r id16 number32              recipient: QRECIPIENT_*
+ *   d due64 id16 number32        waiting recipients by due time; version byte
+ *
+ * INVARIANTS (store_check reports the number)
+ *
+ *   Account:
+ *    1. Every key decodes to a known class and every record decodes.
+ *    2. N and S are one to one: N(name) = n exactly when S(n).name = name.
+ *    3. S.exists, unseen, deleted and bytes are what the M records of the mailbox sum to.
+ *    4. S.uidnext is above every uid of the mailbox in M and X; S.modseq is at least every
+ *       modseq in M and C; S.first_recent is at most uidnext.
+ *    5. Every M has exactly one live C entry, at its modseq; every live C entry has its M.
+ *    6. An expunged C entry's uid has no M; it has a T that gives its modseq.
+ *    7. A.bytes, messages and mailboxes are the sums over S.
+ *    8. A.next_mailbox is above every mailbox number, next_uidvalidity above every
+ *       uidvalidity (no two are equal), next_email_id above every email id.
+ *    9. Every X has a T with its time; no uid has both M and X.
+ *   10. Every M, C and K belongs to a mailbox that has an S.
+ *   11. Keyword bits of M are below the mailbox's keyword count.
+ *   12. INBOX is there; a mailbox use is had by at most one mailbox.
+ *   13. Every M and X has a body whose size it gives; a body's references are exactly the
+ *       M and X records of its environment (and the m records of the queue's).
+ *   Directory:
+ *   20. L and A are one to one; every L's domain has its D.
+ *   21. D.accounts and D.aliases are counts of L and F; D.postmaster is an account of the
+ *       domain, or zero exactly when it has none.
+ *   22. No name is both L and F.
+ *   23. R and r are one to one; I.next_relay is above every number.
+ *   24. Every account of L has an account partition with an A record that is not marked
+ *       removed; every account partition with an A record is in A or in G, unless it is
+ *       younger than an hour (an account that is being made).
+ *   Queue:
+ *   30. m.recipients is the number of its r records and not zero; every r has its m.
+ *   31. Every waiting r has its d at its due time, a held one has none; every d has its r.
+ *   32. c.messages, recipients and held are the counts of m, r and held r.
+ *   33. Every m has its o at its creation time and the other way round.
+ *   Engine:
+ *   40. engine_check finds nothing; with read_bodies every checksum fits.
+ */
+#ifndef STORE_STORE_SCHEMA_H
+#define STORE_STORE_SCHEMA_H
+
+enum { STORE_RECORD_VERSION = 1 };
+
+/* clang-format off */
+enum {
+	KEY_ACCOUNT    = 'A',
+	KEY_NAME       = 'N',
+	KEY_STATE      = 'S',
+	KEY_KEYWORDS   = 'K',
+	KEY_MESSAGE    = 'M',
+	KEY_CHANGE     = 'C',
+	KEY_EXPUNGED   = 'X',
+	KEY_TIME       = 'T',
+	KEY_SUBSCRIBED = 'U',
+
+	KEY_INSTALL    = 'I',
+	KEY_DOMAIN     = 'D',
+	KEY_LOGIN      = 'L',
+	KEY_LOGIN_BACK = 'A',
+	KEY_ALIAS      = 'F',
+	KEY_RELAY      = 'R',
+	KEY_RELAY_BACK = 'r',
+	KEY_GONE       = 'G',
+
+	KEY_QCOUNTS    = 'c',
+	KEY_QMESSAGE   = 'm',
+	KEY_QOLDEST    = 'o',
+	KEY_QRECIPIENT = 'r',
+	KEY_QDUE       = 'd',
+};
+
+/* Account (A), 62 bytes. */
+enum {
+	ACCOUNT_FLAGS            = 1,  /* u8: bit 0 removed, nothing may be added */
+	ACCOUNT_CREATED          = 2,  /* i64, seconds */
+	ACCOUNT_QUOTA            = 10, /* u64, bytes; 0 none */
+	ACCOUNT_BYTES            = 18, /* u64 */
+	ACCOUNT_MESSAGES         = 26, /* u64 */
+	ACCOUNT_NEXT_MAILBOX     = 34, /* u32 */
+	ACCOUNT_MAILBOXES        = 38, /* u32 */
+	ACCOUNT_NEXT_UIDVALIDITY = 42, /* u32; starts with the time of creation */
+	ACCOUNT_NEXT_EMAIL_ID    = 46, /* u64 */
+	ACCOUNT_PURGED_TO        = 54, /* i64: X records older than this are purged */
+	ACCOUNT_SIZE             = 62,
+
+	ACCOUNT_FLAG_REMOVED     = 1 << 0,
+};
+
+/* Name (N), 5 bytes: the number at 1. */
+enum { NAME_NUMBER = 1, NAME_SIZE = 5 };
+
+/* Mailbox state (S), 53 bytes and the name. */
+enum {
+	STATE_USE          = 1,  /* u16, enum mailbox_use bits */
+	STATE_UIDVALIDITY  = 3,  /* u32 */
+	STATE_UIDNEXT      = 7,  /* u32 */
+	STATE_EXISTS       = 11, /* u32 */
+	STATE_UNSEEN       = 15, /* u32 */
+	STATE_DELETED      = 19, /* u32 */
+	STATE_FIRST_RECENT = 23, /* u32 */
+	STATE_MODSEQ       = 27, /* u64 */
+	STATE_BYTES        = 35, /* u64 */
+	STATE_HORIZON      = 43, /* u64: expunged entries up to this modseq may be trimmed */
+	STATE_NAME_LEN     = 51, /* u16 */
+	STATE_NAME         = 53,
+};
+
+/* Keywords (K): count u8, then length u8 and bytes of each. */
+enum { KEYWORDS_COUNT = 1, KEYWORDS_LIST = 2 };
+
+/* Message (M), 60 bytes. */
+enum {
+	MESSAGE_FLAGS        = 1,  /* u8, enum message_flag bits */
+	MESSAGE_ZONE         = 2,  /* i16, minutes */
+	MESSAGE_KEYWORDS     = 4,  /* u64, bits into K */
+	MESSAGE_MODSEQ       = 12, /* u64 */
+	MESSAGE_INTERNALDATE = 20, /* i64, seconds */
+	MESSAGE_SAVE_DATE    = 28, /* i64, seconds */
+	MESSAGE_BYTES        = 36, /* u64, RFC822.SIZE */
+	MESSAGE_BODY         = 44, /* u64, engine's body number */
+	MESSAGE_EMAIL_ID     = 52, /* u64 */
+	MESSAGE_SIZE         = 60,
+};
+
+/* Change (C), 1 byte. */
+enum { CHANGE_LIVE = 1, CHANGE_EXPUNGED = 2 };
+
+/* Expunged (X), 68 bytes: time, then the message record as it was. */
+enum { EXPUNGED_TIME = 60, EXPUNGED_SIZE = 68 };
+
+/* Installation (I), 37 bytes. */
+enum { INSTALL_SECRET = 1, INSTALL_NEXT_RELAY = 33, INSTALL_SIZE = 37 };
+
+/* Domain (D), 26 bytes. */
+enum {
+	DOMAIN_POP3       = 1,  /* u8, enum pop3_policy */
+	DOMAIN_ACCOUNTS   = 2,  /* u32 */
+	DOMAIN_ALIASES    = 6,  /* u32 */
+	DOMAIN_POSTMASTER = 10, /* id16 of its oldest account, zeros when it has none */
+	DOMAIN_SIZE       = 26,
+};
+
+/* Login (L), 27 bytes, then length u16 and bytes of login and credential. */
+enum {
+	LOGIN_FLAGS      = 1,  /* u8: bit 0 disabled */
+	LOGIN_POP3       = 2,  /* u8, enum pop3_policy */
+	LOGIN_ID         = 3,  /* id16 */
+	LOGIN_CREATED    = 19, /* i64, seconds */
+	LOGIN_TEXTS      = 27,
+
+	LOGIN_FLAG_DISABLED = 1 << 0,
+};
+
+/* Alias (F): count u16, then length u16 and bytes of each target. */
+enum { ALIAS_COUNT = 1, ALIAS_LIST = 3 };
+
+/* Relay (R), 9 bytes, then length u16 and bytes of host, user, password. */
+enum {
+	RELAY_NUMBER   = 1, /* u32 */
+	RELAY_PORT     = 5, /* u16 */
+	RELAY_TLS      = 7, /* u8, enum relay_tls */
+	RELAY_IMPLICIT = 8, /* u8 */
+	RELAY_TEXTS    = 9,
+};
+
+/* Queue counts (c), 25 bytes. */
+enum {
+	COUNTS_MESSAGES   = 1,  /* u64 */
+	COUNTS_RECIPIENTS = 9,  /* u64 */
+	COUNTS_HELD       = 17, /* u64 */
+	COUNTS_SIZE       = 25,
+};
+
+/* Queue message (m), 41 bytes, then length u16 and bytes of sender, login, origin. */
+enum {
+	QMESSAGE_FLAGS      = 1,  /* u32 */
+	QMESSAGE_CREATED    = 5,  /* i64, seconds */
+	QMESSAGE_EXPIRES    = 13, /* i64, seconds */
+	QMESSAGE_RECIPIENTS = 21, /* u32 */
+	QMESSAGE_BYTES      = 25, /* u64 */
+	QMESSAGE_BODY       = 33, /* u64 */
+	QMESSAGE_TEXTS      = 41,
+};
+
+/* Queue recipient (r), 22 bytes, then length u16 and bytes of address, original, reply. */
+enum {
+	QRECIPIENT_STATE    = 1,  /* u8, enum queue_state */
+	QRECIPIENT_ATTEMPTS = 2,  /* u32 */
+	QRECIPIENT_DUE      = 6,  /* i64, seconds, at least 0 */
+	QRECIPIENT_LAST_TRY = 14, /* i64, seconds */
+	QRECIPIENT_TEXTS    = 22,
+};
+/* clang-format on */
+
+#endif
