@@ -1,0 +1,68 @@
+/*
+ * Does a message match?  Exact: case-insensitive substrings of decoded text (RFC 9051
+ * section 6.4.4).  What is read is read once a message and only when needed: record,
+ * index record, header, body, in this order.
+ *
+ * Header text: fields unfolded, encoded-words decoded.  BODY: every text part, and what
+ * is inside message parts (their headers too), transfer encoding and charset decoded;
+ * other leaves (images and the like) are not text and are not searched.  TEXT: header,
+ * MIME headers of the parts and BODY.
+ */
+#ifndef IMAPD_IMAP_SEARCH_EVAL_H
+#define IMAPD_IMAP_SEARCH_EVAL_H
+
+#include "imapd/imap_search_parse.h"
+#include "text/message_index.h"
+
+enum {
+	IMAP_SEARCH_MESSAGE_MAX = 64 * 1024 * 1024, /* bytes of one message's decoded text */
+	IMAP_SEARCH_SCRATCH_MAX = 32 * 1024 * 1024, /* bytes: records, header values */
+};
+
+struct imap_search_eval {
+	struct store_reader *reader;
+	struct account_id account;
+	struct imap_session *session; /* for \Recent; null: nothing is recent */
+	int64_t now_s;
+	enum status status; /* sticky: what kept a message from being read */
+	uint64_t work;      /* bytes of text looked at since the caller set it to 0 */
+
+	/* The message under test. */
+	const struct message_record *record;
+	struct arena *scratch;
+	bool has_index, has_body, has_body_text, has_header_text;
+	struct message_index index;
+	struct body_handle body;
+	struct buf header_text; /* header, folded */
+	struct buf mime_text;   /* headers of parts, folded */
+	struct buf body_text;   /* folded; parts are kept apart by NUL */
+	struct buf raw, utf8;   /* steps between */
+};
+
+void
+imap_search_eval_init(struct imap_search_eval *eval, struct store_reader *reader,
+    struct account_id account, struct imap_session *session, int64_t now_s);
+void
+imap_search_eval_fini(struct imap_search_eval *eval);
+
+/* Resolves the tree's sets against the view, once a command; LIMIT on the arena's. */
+enum status
+imap_search_resolve(struct imap_search_node *root, const struct mailbox_view *view,
+    const struct imap_uid_ranges *saved, struct arena *arena) MUST_USE;
+/* Looks its keywords up, once a turn. */
+void
+imap_search_keywords(
+    struct imap_search_node *root, const struct slice *names, size_t name_count);
+/* The message's number is not needed: sets are UIDs by now.  After it the index record
+ * (imap_search_index) may be asked for until imap_search_done. */
+bool
+imap_search_match(struct imap_search_eval *eval, const struct imap_search_node *root,
+    const struct message_record *record);
+/* The index record of the message under test, or null (eval->status says why). */
+const struct message_index *
+imap_search_index(struct imap_search_eval *eval);
+/* Lets go of the message. */
+void
+imap_search_done(struct imap_search_eval *eval);
+
+#endif

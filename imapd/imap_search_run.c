@@ -1,0 +1,147 @@
+/*
+ * Searching in slices.
+ */
+#include "imapd/imap_search_run.h"
+
+#include "base/clock.h"
+
+static void
+search_cleanup(struct imap_session *s)
+{
+	struct imap_search_run *run = s->cmd_data;
+	if (run->eval_ready)
+		imap_search_eval_fini(&run->eval);
+	run->eval_ready = false;
+	if (run->user_free)
+		run->user_free(run->user);
+	run->user_free = NULL;
+}
+
+static bool
+look_at(struct imap_session *s, const struct message_record *record, uint32_t msn)
+{
+	struct imap_search_run *run = s->cmd_data;
+	struct imap_search_eval *eval = &run->eval;
+	(void)msn;
+
+	if (imap_search_match(eval, run->args->root, record) && run->count < run->max) {
+		if (run->count == 0)
+			run->modseq_first = record->modseq;
+		run->modseq_last = record->modseq;
+		if (record->modseq > run->modseq_highest)
+			run->modseq_highest = record->modseq;
+		if (run->match) {
+			const struct message_index *index = imap_search_index(eval);
+			if (index && !run->match(s, run->count, record, index))
+				run->failed = STATUS_LIMIT;
+			if (!index) {
+				imap_search_done(eval);
+				return true;
+			}
+		}
+		run->uids[run->count++] = record->uid;
+	}
+	imap_search_done(eval);
+	return eval->work < IMAP_SEARCH_TURN_WORK && run->failed == STATUS_OK;
+}
+
+static enum cmd_result
+search_slice(struct imap_session *s, struct imap_command *cmd)
+{
+	struct imap_search_run *run = s->cmd_data;
+	struct slice names[MAILBOX_KEYWORDS_MAX];
+	enum status status;
+
+	size_t name_count =
+	    mailbox_keywords(imap_reader(s), s->account, s->mailbox, names);
+	imap_search_keywords(run->args->root, names, name_count);
+	run->eval.work = 0;
+	bool ended = imap_walk_run(s, &run->walk, look_at, &status);
+	if (run->failed == STATUS_OK)
+		run->failed = status;
+	/* A message over the text limit has no exact answer; one that is damaged is only
+	 * left out, so that a mailbox with one bad message can still be searched. */
+	if (run->failed == STATUS_OK && run->eval.status == STATUS_LIMIT)
+		run->failed = STATUS_LIMIT;
+	if (run->failed != STATUS_OK) {
+		if (run->args->returns & IMAP_RETURN_SAVE)
+			imap_saved_set(s, NULL); /* RFC 5182 section 2.1 */
+		return imap_cmd_fail(s, cmd, run->failed);
+	}
+	if (!ended)
+		return CMD_AGAIN;
+	return run->done(s, cmd);
+}
+
+/* A set that must hold anyway (AND at the top) says where to look. */
+static void
+ranges_from_keys(struct imap_search_run *run, const struct mailbox_view *view)
+{
+	uint32_t best = mailbox_view_count(view);
+	for (const struct imap_search_node *n = run->args->root->child; n; n = n->next) {
+		if (n->key != IMAP_SEARCH_MSN && n->key != IMAP_SEARCH_UID)
+			continue;
+		uint32_t count = imap_uid_ranges_count(&n->ranges, view);
+		if (count < best || count == 0) {
+			best = count;
+			run->ranges = n->ranges;
+		}
+	}
+	run->max = best;
+}
+
+enum cmd_result
+imap_search_begin(struct imap_session *s, struct imap_command *cmd, imap_run_fn done,
+    bool (*match)(struct imap_session *s, uint32_t at, const struct message_record *record,
+	const struct message_index *index),
+    void (*user_free)(void *user), void *user)
+{
+	struct imap_search_args *args = cmd->u.search;
+	struct imap_search_run *run = ARENA_NEW(s->arena, struct imap_search_run);
+	struct uid_range *all = ARENA_NEW(s->arena, struct uid_range);
+
+	*all = (struct uid_range){1, UINT32_MAX};
+	*run = (struct imap_search_run){
+	    .args = args,
+	    .ranges = {all, 1},
+	    .done = done,
+	    .match = match,
+	    .user = user,
+	    .user_free = user_free,
+	};
+	s->cmd_data = run;
+	s->cleanup = search_cleanup;
+	if (args->bad_charset) {
+		if (args->returns & IMAP_RETURN_SAVE)
+			imap_saved_set(s, NULL);
+		return imap_cmd_finish(s, cmd, IMAP_NO, "BADCHARSET (US-ASCII UTF-8)",
+		    "That charset is not known here.");
+	}
+	if (args->has_modseq)
+		imap_condstore_on(s);
+	enum status status =
+	    imap_search_resolve(args->root, s->view, &s->saved, s->arena);
+	ranges_from_keys(run, s->view);
+	run->uids = ARENA_ARRAY(s->arena, uint32_t, run->max ? run->max : 1);
+	if (status != STATUS_OK || !run->uids)
+		return imap_cmd_fail(s, cmd, STATUS_LIMIT);
+	imap_search_eval_init(
+	    &run->eval, imap_reader(s), s->account, s, clock_wall_s());
+	run->eval_ready = true;
+	imap_walk_init(&run->walk, &run->ranges);
+	s->resume = search_slice;
+	return search_slice(s, cmd);
+}
+
+void
+imap_search_to_numbers(struct imap_session *s, const struct imap_command *cmd,
+    uint32_t *uids, uint32_t count)
+{
+	struct imap_msn_walk msns;
+
+	if (cmd->uid)
+		return;
+	imap_msn_walk_init(&msns, s->view);
+	for (uint32_t i = 0; i < count; i++)
+		uids[i] = imap_msn_walk_to(&msns, uids[i]);
+}

@@ -1,0 +1,45 @@
+/*
+ * The part that SEARCH, SORT and THREAD share: walk the mailbox in slices, evaluate, and
+ * collect what matches.
+ */
+#ifndef IMAPD_IMAP_SEARCH_RUN_H
+#define IMAPD_IMAP_SEARCH_RUN_H
+
+#include "imapd/imap_search_eval.h"
+#include "imapd/imap_walk.h"
+
+enum { IMAP_SEARCH_TURN_WORK = 4 * 1024 * 1024 }; /* bytes of text looked at in a turn */
+
+struct imap_search_run {
+	struct imap_search_args *args;
+	struct imap_search_eval eval;
+	bool eval_ready;
+	struct imap_uid_ranges ranges; /* what is walked: cut down by the keys */
+	struct imap_walk walk;
+	uint32_t *uids; /* found, ascending */
+	uint32_t count;
+	uint32_t max;
+	uint64_t modseq_first, modseq_last, modseq_highest; /* of the messages found */
+	enum status failed;
+	imap_run_fn done;
+	/* For SORT and THREAD: the message that matched, its place in uids, its index record. */
+	bool (*match)(struct imap_session *s, uint32_t at,
+	    const struct message_record *record, const struct message_index *index);
+	void *user;
+	void (*user_free)(void *user); /* at the command's end, whatever it was */
+};
+
+/* Starts; calls done(s, cmd) when all messages have been looked at, with
+ * s->cmd_data the run.  `match` may be null; when it returns false the command fails with
+ * LIMIT. */
+enum cmd_result
+imap_search_begin(struct imap_session *s, struct imap_command *cmd, imap_run_fn done,
+    bool (*match)(struct imap_session *s, uint32_t at, const struct message_record *record,
+	const struct message_index *index),
+    void (*user_free)(void *user), void *user);
+/* Replaces the found UIDs by message numbers, but for a UID command. */
+void
+imap_search_to_numbers(struct imap_session *s, const struct imap_command *cmd,
+    uint32_t *uids, uint32_t count);
+
+#endif
