@@ -178,6 +178,7 @@ configure(struct ub_ctx *unbound, const char *const *servers, size_t count)
 	/* A resolver on this machine is the usual set-up; libunbound refuses it unasked.
 	 */
 	if (!set_option(unbound, "do-not-query-localhost:", "no") ||
+	    !set_option(unbound, "unblock-lan-zones:", "yes") || /* PTR of 10.0.0.1 */
 	    !set_option(unbound, "msg-cache-size:", "1m") ||
 	    !set_option(unbound, "rrset-cache-size:", "2m") ||
 	    !set_option(unbound, "outgoing-range:", "256") ||
