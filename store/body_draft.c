@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -69,34 +70,41 @@ write_all(int fd, struct slice bytes, uint64_t offset)
 		if (done < 0 && errno == EINTR)
 			continue;
 		if (done <= 0)
-			return done < 0 ? status_from_errno(errno) : STATUS_IO;
+			return done < 0 && errno != EFBIG ? status_from_errno(errno)
+			                                  : STATUS_FULL;
 		bytes = slice_from(bytes, (size_t)done);
 		offset += (uint64_t)done;
 	}
 	return STATUS_OK;
 }
 
+/* A file without a name: it goes with the process, whatever happens to it, and can still
+ * be given one below a shard. */
+static int
+spool_open(const char *spool)
+{
+	int fd = open(spool, O_RDWR | O_TMPFILE | O_CLOEXEC, 0640);
+	if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL))
+		return fd;
+	/* The file system has no such files: its bytes will be copied into a segment. */
+	char id[ID_TEXT_SIZE], path[4096];
+	id_make(id);
+	if (snprintf(path, sizeof path, "%s/%s", spool, id) >= (int)sizeof path) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
+	if (fd >= 0)
+		unlink(path);
+	return fd;
+}
+
 static enum status
 draft_spill(struct body_draft *draft)
 {
-	char id[ID_TEXT_SIZE];
-	id_make(id);
-	struct buf path;
-	buf_init(&path, 4096);
-	buf_append_format(&path, "%s/%s", draft->spool, id);
-	buf_append_byte(&path, 0);
-	if (!buf_ok(&path)) {
-		buf_fini(&path);
-		return STATUS_LIMIT;
-	}
-	draft->fd = open(path.ptr, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
-	if (draft->fd < 0) {
-		int err = errno;
-		buf_fini(&path);
-		return status_from_errno(err);
-	}
-	draft->file = xstrdup(path.ptr);
-	buf_fini(&path);
+	draft->fd = spool_open(draft->spool);
+	if (draft->fd < 0)
+		return status_from_errno(errno);
 	enum status status = write_all(draft->fd, buf_slice(&draft->memory), SPILL_START);
 	buf_fini(&draft->memory);
 	return status;
@@ -254,9 +262,6 @@ draft_free(struct body_draft *draft)
 		munmap(draft->map, draft->map_size);
 	if (draft->fd >= 0)
 		close(draft->fd);
-	if (draft->file)
-		unlink(draft->file); /* its links in shards stay */
-	free(draft->file);
 	buf_fini(&draft->prefix);
 	buf_fini(&draft->memory);
 	buf_fini(&draft->derived);

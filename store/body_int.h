@@ -36,7 +36,6 @@ struct body_draft {
 	struct buf prefix;
 	struct buf memory;  /* until it spills */
 	int fd;             /* the spool file, or -1 */
-	char *file;         /* its path */
 	char *map;          /* of the whole spool file, after seal */
 	size_t map_size;
 	uint64_t start;     /* of the first message byte in the spool file, after seal */

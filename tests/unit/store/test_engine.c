@@ -863,7 +863,10 @@ struct model_commit {
 static struct slice
 model_key(char out[4], int key)
 {
-	snprintf(out, 4, "m%02d", key);
+	ENSURE(key >= 0 && key <= 99);
+	out[0] = 'm';
+	out[1] = (char)('0' + key / 10);
+	out[2] = (char)('0' + key % 10);
 	return slice_make(out, 3);
 }
 

@@ -1,0 +1,296 @@
+/*
+ * Body records: references, derived bytes, and the live-byte counters of segments, which
+ * a write transaction gathers in memory and writes once at its end.
+ */
+#include "store/engine_lmdb_int.h"
+
+enum {
+	BODY_RECORD_SIZE = 32,
+	SEGMENT_RECORD_SIZE = 16,
+};
+
+static struct lmdb_env *
+txn_env(const struct engine_txn *txn)
+{
+	return (struct lmdb_env *)txn->env;
+}
+
+static MDB_txn *
+txn_mdb(const struct engine_txn *txn)
+{
+	return ((const struct lmdb_txn *)txn)->mdb;
+}
+
+static MDB_val
+id_key(char out[8], uint64_t body)
+{
+	be64_put(out, body);
+	return (MDB_val){8, out};
+}
+
+uint64_t
+body_live_bytes(uint64_t size)
+{
+	uint64_t bytes = BODY_FRAME_HEADER_SIZE + size;
+	return (bytes + BODY_FRAME_ALIGN - 1) / BODY_FRAME_ALIGN * BODY_FRAME_ALIGN;
+}
+
+bool
+body_record_decode(struct slice value, struct body_record *out)
+{
+	if (value.len != BODY_RECORD_SIZE)
+		return false;
+	out->segment = be32_get(value.ptr);
+	out->offset = be64_get(value.ptr + 4);
+	out->size = be64_get(value.ptr + 12);
+	out->refs = be32_get(value.ptr + 20);
+	out->crc = be32_get(value.ptr + 24);
+	out->start = be32_get(value.ptr + 28);
+	return true;
+}
+
+static enum status
+body_record_put(struct engine_txn *txn, uint64_t body, const struct body_record *record)
+{
+	char bytes[BODY_RECORD_SIZE], id[8];
+	be32_put(bytes, record->segment);
+	be64_put(bytes + 4, record->offset);
+	be64_put(bytes + 12, record->size);
+	be32_put(bytes + 20, record->refs);
+	be32_put(bytes + 24, record->crc);
+	be32_put(bytes + 28, record->start);
+	MDB_val key = id_key(id, body), value = {sizeof bytes, bytes};
+	return lmdb_status(mdb_put(txn_mdb(txn), txn_env(txn)->body, &key, &value, 0));
+}
+
+enum status
+body_record_get(
+    struct lmdb_env *env, MDB_txn *mdb, uint64_t body, struct body_record *out)
+{
+	char id[8];
+	MDB_val key = id_key(id, body), value;
+	int rc = mdb_get(mdb, env->body, &key, &value);
+	if (rc != 0)
+		return lmdb_status(rc);
+	struct slice bytes = slice_make(value.mv_data, value.mv_size);
+	return body_record_decode(bytes, out) ? STATUS_OK : STATUS_CORRUPT;
+}
+
+bool
+segment_record_decode(struct slice value, struct segment_record *out)
+{
+	if (value.len != SEGMENT_RECORD_SIZE)
+		return false;
+	out->live = be64_get(value.ptr);
+	out->end = be64_get(value.ptr + 8);
+	return true;
+}
+
+/* ---- counters ---- */
+
+static enum status
+delta_write(struct lmdb_env *env, const struct segment_delta *delta)
+{
+	char id[4], bytes[SEGMENT_RECORD_SIZE];
+	be32_put(id, delta->segment);
+	MDB_val key = {sizeof id, id}, value;
+	struct segment_record record = {0, 0};
+	int rc = mdb_get(env->write.mdb, env->seg, &key, &value);
+	if (rc == 0 &&
+	    !segment_record_decode(slice_make(value.mv_data, value.mv_size), &record))
+		return STATUS_CORRUPT;
+	if (rc != 0 && rc != MDB_NOTFOUND)
+		return lmdb_status(rc);
+	/* Below zero is damage that a check reports; the counter must not wrap. */
+	int64_t live = (int64_t)record.live + delta->live;
+	be64_put(bytes, live < 0 ? 0 : (uint64_t)live);
+	be64_put(bytes + 8, record.end > delta->end ? record.end : delta->end);
+	value = (MDB_val){sizeof bytes, bytes};
+	return lmdb_status(mdb_put(env->write.mdb, env->seg, &key, &value, 0));
+}
+
+enum status
+lmdb_deltas_flush(struct lmdb_env *env)
+{
+	for (size_t i = 0; i < env->delta_count; i++) {
+		enum status status = delta_write(env, &env->deltas[i]);
+		if (status != STATUS_OK)
+			return status;
+	}
+	env->delta_count = 0;
+	return STATUS_OK;
+}
+
+static enum status
+delta_add(struct lmdb_env *env, const struct body_record *record, int sign)
+{
+	struct segment_delta *delta = NULL;
+	for (size_t i = env->delta_count; i-- > 0 && !delta;) {
+		if (env->deltas[i].segment == record->segment)
+			delta = &env->deltas[i];
+	}
+	if (!delta) {
+		if (env->delta_count == LMDB_DELTAS_MAX) {
+			enum status status = lmdb_deltas_flush(env);
+			if (status != STATUS_OK)
+				return status;
+		}
+		delta = &env->deltas[env->delta_count++];
+		*delta = (struct segment_delta){record->segment, 0, 0};
+	}
+	delta->live += sign * (int64_t)body_live_bytes(record->size);
+	uint64_t end = record->offset + record->start + record->size;
+	if (sign > 0 && end > delta->end)
+		delta->end = end;
+	return STATUS_OK;
+}
+
+/* ---- writing ---- */
+
+enum status
+lmdb_body_count(struct engine_txn *txn, uint64_t body, int delta)
+{
+	struct lmdb_env *env = txn_env(txn);
+	struct body_record record;
+	enum status status = body_record_get(env, txn_mdb(txn), body, &record);
+	if (status != STATUS_OK)
+		return status;
+	if (record.refs == 0)
+		return STATUS_CORRUPT;
+	if (delta > 0 && record.refs == UINT32_MAX)
+		return STATUS_LIMIT;
+	record.refs += (uint32_t)delta;
+	if (record.refs > 0)
+		return body_record_put(txn, body, &record);
+	char id[8];
+	MDB_val key = id_key(id, body);
+	int rc = mdb_del(txn_mdb(txn), env->body, &key, NULL);
+	if (rc == 0)
+		rc = mdb_del(txn_mdb(txn), env->derived, &key, NULL);
+	if (rc != 0 && rc != MDB_NOTFOUND)
+		return lmdb_status(rc);
+	return delta_add(env, &record, -1);
+}
+
+enum status
+lmdb_body_set_derived(struct engine_txn *txn, uint64_t body, struct slice derived)
+{
+	char id[8];
+	MDB_val key = id_key(id, body);
+	MDB_val value = {derived.len, (void *)(uintptr_t)derived.ptr};
+	if (derived.len == 0) {
+		int rc = mdb_del(txn_mdb(txn), txn_env(txn)->derived, &key, NULL);
+		return rc == MDB_NOTFOUND ? STATUS_OK : lmdb_status(rc);
+	}
+	return lmdb_status(mdb_put(txn_mdb(txn), txn_env(txn)->derived, &key, &value, 0));
+}
+
+enum status
+lmdb_body_attach(struct engine_txn *txn, struct body_draft *draft, uint64_t *out_body)
+{
+	const struct body_place *place = &draft->places[txn->env->index];
+	ENSURE(place->body != 0); /* the commit must have named the draft */
+	*out_body = place->body;
+	/* Gone and attached again is no different from new: the draft's hold on the
+	 * segment has kept the bytes. */
+	enum status status = lmdb_body_count(txn, place->body, 1);
+	if (status != STATUS_NOT_FOUND)
+		return status;
+	struct body_record record = {
+	    .segment = (uint32_t)(place->body >> 32),
+	    .offset = place->offset - BODY_FRAME_HEADER_SIZE,
+	    .size = draft->size,
+	    .refs = 1,
+	    .crc = draft->crc,
+	    .start = BODY_FRAME_HEADER_SIZE,
+	};
+	status = body_record_put(txn, place->body, &record);
+	struct slice derived = body_draft_derived(draft);
+	if (status == STATUS_OK && derived.len > 0)
+		status = lmdb_body_set_derived(txn, place->body, derived);
+	return status == STATUS_OK ? delta_add(txn_env(txn), &record, 1) : status;
+}
+
+/* ---- reading ---- */
+
+static void
+body_describe(const struct body_record *record, struct engine_body *out)
+{
+	out->size = record->size;
+	out->refs = record->refs;
+	out->segment = record->segment;
+	out->offset = record->offset + record->start;
+	out->crc = record->crc;
+}
+
+enum status
+lmdb_body_stat(struct engine_txn *txn, uint64_t body, struct engine_body *out)
+{
+	struct body_record record;
+	enum status status = body_record_get(txn_env(txn), txn_mdb(txn), body, &record);
+	if (status == STATUS_OK)
+		body_describe(&record, out);
+	return status;
+}
+
+enum status
+lmdb_body_derived(struct engine_txn *txn, uint64_t body, struct slice *out)
+{
+	char id[8];
+	MDB_val key = id_key(id, body), value;
+	int rc = mdb_get(txn_mdb(txn), txn_env(txn)->derived, &key, &value);
+	if (rc == 0) {
+		*out = slice_make(value.mv_data, value.mv_size);
+		return STATUS_OK;
+	}
+	if (rc != MDB_NOTFOUND)
+		return lmdb_status(rc);
+	/* A body whose record would have been too large has an empty one. */
+	struct body_record record;
+	*out = SLICE("");
+	return body_record_get(txn_env(txn), txn_mdb(txn), body, &record);
+}
+
+enum status
+lmdb_body_open(struct engine_txn *txn, uint64_t body, struct body_handle *out)
+{
+	struct lmdb_env *env = txn_env(txn);
+	struct body_record record;
+	enum status status = body_record_get(env, txn_mdb(txn), body, &record);
+	if (status != STATUS_OK)
+		return status;
+	uint64_t offset = record.offset + record.start;
+	struct lmdb_pin *pin;
+	status = pin_open(env, record.segment, offset + record.size, &pin);
+	if (status != STATUS_OK)
+		return status == STATUS_NOT_FOUND ? STATUS_CORRUPT : status;
+	*out = (struct body_handle){pin->fd, offset, record.size, pin->map + offset, pin};
+	return STATUS_OK;
+}
+
+enum status
+lmdb_body_each(struct engine_txn *txn,
+    bool (*fn)(uint64_t id, const struct engine_body *body, void *arg), void *arg)
+{
+	MDB_cursor *cursor;
+	int rc = mdb_cursor_open(txn_mdb(txn), txn_env(txn)->body, &cursor);
+	if (rc != 0)
+		return lmdb_status(rc);
+	enum status status = STATUS_OK;
+	MDB_val key, value;
+	while ((rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
+		struct body_record record;
+		struct engine_body body;
+		if (key.mv_size != 8 ||
+		    !body_record_decode(
+			slice_make(value.mv_data, value.mv_size), &record)) {
+			status = STATUS_CORRUPT;
+			continue;
+		}
+		body_describe(&record, &body);
+		if (!fn(be64_get(key.mv_data), &body, arg))
+			break;
+	}
+	mdb_cursor_close(cursor);
+	return rc != 0 && rc != MDB_NOTFOUND ? lmdb_status(rc) : status;
+}

@@ -1,0 +1,282 @@
+/*
+ * Private to engine_lmdb*.c: one environment (an LMDB environment with its folder of
+ * segment files), its transactions, segments and pins.
+ *
+ * On disk, below the store's path:
+ *
+ *	superblock               format, shard count, installation id (engine_lmdb.c)
+ *	watch.map                change hints (engine_watch.c)
+ *	spool/                   spilled drafts, unnamed files
+ *	directory/ queue/ shard-NN/
+ *		data.mdb lock.mdb
+ *		bodies/NNNNNNNN.seg   segments (body_frame.h); hexadecimal ids
+ *
+ * Databases of an environment; integers big-endian:
+ *
+ *	kv       partition id 16 + key          -> value
+ *	body     body id u64                    -> segment u32, offset u64 (of the frame),
+ *	                                           size u64, refs u32, crc u32, start u32
+ *	                                           (of the bytes in the frame)
+ *	derived  body id u64                    -> derived record
+ *	seg      segment u32                    -> live bytes u64, end u64
+ *	meta     "format" u32, "installation" 16 bytes, "next_segment" u32
+ *
+ * A body id is segment << 32 | offset / 8: known when the frame is written, never used
+ * twice, and sorted by segment.
+ *
+ * Lock order: LMDB's write lock, then pin_lock.  The gate (below) is held for no longer
+ * than counting.
+ */
+#ifndef STORE_ENGINE_LMDB_INT_H
+#define STORE_ENGINE_LMDB_INT_H
+
+#include <lmdb.h>
+
+#include "base/buf.h"
+#include "store/engine_int.h"
+
+enum {
+	LMDB_FORMAT = 1,
+	LMDB_READERS_MAX = 1024, /* slots; one a reader and environment, all processes */
+	LMDB_DELTAS_MAX = 64,    /* segments whose counters one transaction keeps apart */
+	LMDB_PINS_IDLE_MAX = 64, /* mapped segments without a handle, an environment */
+	LMDB_PIN_IDLE_MS = 30000,
+	LMDB_PIN_BUCKETS = 64,
+	LMDB_SEGMENT_RESERVE = 16, /* ids taken at once */
+	LMDB_GATE_WAIT_MS = 2000,  /* for the transactions of others to end, to remap */
+	LMDB_INSTALLATION_SIZE = 16,
+	LMDB_PATH_MAX = 4096,
+};
+
+struct lmdb_env;
+
+/* A segment file that this process appends to.  Its shared lock says to others that it
+ * is not to be deleted; it ends with the last reference: the environment's (while it is
+ * the current one) and those of drafts' places. */
+struct engine_segment {
+	_Atomic uint32_t holders;
+	uint32_t id;
+	int fd;
+	uint64_t end;       /* where the next frame goes */
+	uint64_t capacity;  /* bytes */
+	uint64_t allocated; /* bytes of the file that exist ahead of `end` */
+};
+
+/* What a write transaction changes in a segment's counters. */
+struct segment_delta {
+	uint32_t segment;
+	int64_t live;
+	uint64_t end;
+};
+
+struct lmdb_txn {
+	struct engine_txn txn;
+	MDB_txn *mdb;
+	struct lmdb_txn *next; /* of a reader's */
+};
+
+/* A mapped segment; counted by handles, kept a while after the last. */
+struct lmdb_pin {
+	struct engine_pin pin;
+	struct lmdb_env *env;
+	struct list by_bucket;
+	struct list idle; /* linked when handles == 0, oldest first */
+	uint32_t segment;
+	uint32_t handles;
+	bool stale; /* replaced by a larger mapping: goes with its last handle */
+	int fd;
+	char *map;
+	uint64_t map_size;
+	uint64_t file_size; /* as last seen */
+	uint64_t idle_since_ms;
+};
+
+struct lmdb_env {
+	struct engine_env env;
+	struct lmdb_engine *engine;
+	char *path;
+	int bodies_fd; /* the folder of segments */
+	MDB_env *mdb;
+	MDB_dbi kv, body, derived, seg, meta;
+	dev_t dev; /* identity of the folder, for the list of open ones */
+	ino_t ino;
+
+	/* Lets a remap wait until no transaction of this process is open. */
+	pthread_mutex_t gate_lock;
+	pthread_cond_t gate_changed;
+	uint32_t gate_inside;
+	bool gate_closed;
+
+	/* the writer's: */
+	struct lmdb_txn write;
+	struct segment_delta deltas[LMDB_DELTAS_MAX];
+	size_t delta_count;
+	struct engine_segment *current;
+	uint32_t ids_next, ids_end; /* reserved segment ids */
+	uint64_t space_checked_ms;
+	bool space_low;
+
+	pthread_mutex_t pin_lock;
+	struct list pins[LMDB_PIN_BUCKETS];
+	struct list pins_idle;
+	uint32_t pins_idle_count;
+};
+
+struct lmdb_engine {
+	struct engine engine;
+	char *path;
+	uint64_t map_size;
+	uint64_t segment_size;
+	uint32_t min_free_percent;
+	bool sync;
+	unsigned char installation[LMDB_INSTALLATION_SIZE];
+	pthread_mutex_t readers_lock;
+	struct list readers;
+	struct lmdb_env envs[ENGINE_ENVS_MAX];
+};
+
+struct lmdb_reader {
+	struct engine_reader reader;
+	struct list node; /* in lmdb_engine.readers */
+	struct lmdb_txn *used, *spare;
+	MDB_txn *txns[ENGINE_ENVS_MAX];
+	bool open[ENGINE_ENVS_MAX];
+	_Atomic uint64_t begin_ms[ENGINE_ENVS_MAX]; /* 0: not open */
+};
+
+/* A record of `body`, decoded. */
+struct body_record {
+	uint32_t segment;
+	uint64_t offset; /* of the frame */
+	uint64_t size;
+	uint32_t refs;
+	uint32_t crc;
+	uint32_t start; /* of the first message byte, from the frame's begin */
+};
+
+struct segment_record {
+	uint64_t live;
+	uint64_t end;
+};
+
+/* engine_lmdb_env.c */
+enum status
+lmdb_status(int rc);
+/* Logs and aborts: the disk has not kept what it promised. */
+_Noreturn void
+lmdb_fatal(const char *what, int err);
+enum status
+lmdb_env_open(struct lmdb_env *env, const char *name, bool create, char **error);
+void
+lmdb_env_close(struct lmdb_env *env);
+/* mdb_txn_begin, or mdb_txn_renew when *txn is not null, with a remap when another
+ * process has grown the map.  Each success is paired with lmdb_txn_leave. */
+enum status
+lmdb_txn_enter(struct lmdb_env *env, unsigned flags, MDB_txn **txn);
+void
+lmdb_txn_leave(struct lmdb_env *env);
+uint64_t
+lmdb_env_last_txn(struct engine_env *env);
+/* Sets *error to a formatted line; the caller frees it. */
+void
+lmdb_error(char **error, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* engine_lmdb_txn.c */
+struct engine_reader *
+lmdb_reader_new(struct engine *engine);
+void
+lmdb_reader_free(struct engine_reader *reader);
+void
+lmdb_reader_end(struct engine_reader *reader);
+enum status
+lmdb_snap(struct engine_reader *reader, struct engine_env *env, struct partition_id part,
+    struct engine_txn **out);
+uint64_t
+lmdb_oldest_reader_age_ms(const struct engine *engine);
+enum status
+lmdb_get(struct engine_txn *txn, struct slice full, struct slice *out);
+enum status
+lmdb_put(struct engine_txn *txn, struct slice full, struct slice value);
+enum status
+lmdb_del(struct engine_txn *txn, struct slice full);
+enum status
+lmdb_raw_open(struct engine_txn *txn, void **out);
+enum status
+lmdb_raw_move(void *raw, enum raw_move move, struct slice full, struct slice *out_full,
+    struct slice *out_value);
+void
+lmdb_raw_close(void *raw);
+enum status
+lmdb_begin(struct engine_env *env, struct engine_txn **out);
+void
+lmdb_abort(struct engine_env *env);
+enum status
+lmdb_commit(struct engine_env *env);
+
+/* engine_lmdb_body.c */
+enum status
+lmdb_body_attach(struct engine_txn *txn, struct body_draft *draft, uint64_t *out_body);
+enum status
+lmdb_body_count(struct engine_txn *txn, uint64_t body, int delta);
+enum status
+lmdb_body_set_derived(struct engine_txn *txn, uint64_t body, struct slice derived);
+enum status
+lmdb_body_stat(struct engine_txn *txn, uint64_t body, struct engine_body *out);
+enum status
+lmdb_body_derived(struct engine_txn *txn, uint64_t body, struct slice *out);
+enum status
+lmdb_body_open(struct engine_txn *txn, uint64_t body, struct body_handle *out);
+enum status
+lmdb_body_each(struct engine_txn *txn,
+    bool (*fn)(uint64_t id, const struct engine_body *body, void *arg), void *arg);
+/* Writes the counters that the write transaction changed. */
+enum status
+lmdb_deltas_flush(struct lmdb_env *env);
+enum status
+body_record_get(
+    struct lmdb_env *env, MDB_txn *mdb, uint64_t body, struct body_record *out);
+bool
+body_record_decode(struct slice value, struct body_record *out);
+bool
+segment_record_decode(struct slice value, struct segment_record *out);
+/* Bytes that a body of that size counts for in its segment. */
+uint64_t
+body_live_bytes(uint64_t size);
+
+/* engine_lmdb_place.c */
+void
+lmdb_place(struct engine_env *env, struct engine_commit **commits, size_t count);
+void
+lmdb_place_release(struct body_place *place);
+
+/* engine_lmdb_segment.c */
+void
+segment_name(uint32_t id, char out[16]);
+/* The id of a segment's file name; 0 when it is not one. */
+uint32_t
+segment_name_parse(const char *name);
+/* A new file with room for `frame` bytes, in place and locked, its folder synced. */
+enum status
+segment_create(struct lmdb_env *env, uint32_t id, uint64_t frame,
+    struct engine_segment **out);
+/* Makes sure that the file's blocks exist up to `end`. */
+enum status
+segment_allocate(struct engine_segment *segment, uint64_t end);
+void
+segment_unref(struct engine_segment **segment);
+void
+segment_dir_sync(struct lmdb_env *env);
+enum status
+pin_open(struct lmdb_env *env, uint32_t segment, uint64_t end, struct lmdb_pin **out);
+/* Closes pins that were idle for LMDB_PIN_IDLE_MS; all idle ones when `all`. */
+void
+pins_trim(struct lmdb_env *env, bool all);
+
+/* engine_lmdb_care.c */
+uint32_t
+lmdb_maintain(struct engine *engine);
+enum status
+lmdb_check(
+    struct engine *engine, void (*report)(const char *problem, void *arg), void *arg);
+
+#endif

@@ -1,0 +1,312 @@
+/*
+ * Placing drafts: their bytes become durable in a segment before the transaction that
+ * refers to them begins.  Memory drafts are appended to the process's current segment in
+ * one vectored write and one fdatasync a batch; a spilled draft's file is linked in as a
+ * segment of its own, without copying (where the file system cannot, it is appended).
+ *
+ * A draft that cannot be placed fails its commits with FULL or IO and harms no others.
+ * A sync that fails ends the process.  Runs on the environment's writer thread.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "store/engine_lmdb_int.h"
+
+enum {
+	SPACE_CHECK_MS = 1000,
+	PLACE_VECTOR_MAX = 1024, /* IOV_MAX */
+	PLACE_DRAFTS_MAX = PLACE_VECTOR_MAX / 3,
+};
+
+/* Frames gathered for one write to the current segment. */
+struct append {
+	struct lmdb_env *env;
+	uint64_t offset; /* in the file, of the first */
+	uint64_t bytes;
+	int vector_count;
+	struct iovec vector[PLACE_VECTOR_MAX];
+	size_t draft_count;
+	struct body_draft *drafts[PLACE_DRAFTS_MAX];
+	char headers[PLACE_DRAFTS_MAX][BODY_FRAME_HEADER_SIZE];
+	bool dirty;          /* the current segment has bytes that are not synced */
+	bool linked;         /* the folder has entries that are not synced */
+	enum status failure; /* why the last draft was not placed */
+};
+
+void
+lmdb_place_release(struct body_place *place)
+{
+	segment_unref(&place->segment);
+}
+
+/* Takes a run of segment ids for this process: gaps do no harm, ids are never reused. */
+static enum status
+segment_ids_reserve(struct lmdb_env *env)
+{
+	MDB_txn *txn = NULL;
+	enum status status = lmdb_txn_enter(env, 0, &txn);
+	if (status != STATUS_OK)
+		return status;
+	MDB_val key = {12, (void *)(uintptr_t) "next_segment"}, value;
+	uint32_t next = 1;
+	int rc = mdb_get(txn, env->meta, &key, &value);
+	if (rc == 0 && value.mv_size == 4)
+		next = be32_get(value.mv_data);
+	if ((rc == 0 && value.mv_size != 4) || next == 0 ||
+	    next > UINT32_MAX - LMDB_SEGMENT_RESERVE)
+		rc = MDB_CORRUPTED;
+	char bytes[4];
+	be32_put(bytes, next + LMDB_SEGMENT_RESERVE);
+	value = (MDB_val){sizeof bytes, bytes};
+	if (rc == 0 || rc == MDB_NOTFOUND)
+		rc = mdb_put(txn, env->meta, &key, &value, 0);
+	if (rc == 0) {
+		rc = mdb_txn_commit(txn);
+		if (rc != 0 && lmdb_status(rc) != STATUS_FULL)
+			lmdb_fatal("a commit", rc);
+	} else {
+		mdb_txn_abort(txn);
+	}
+	lmdb_txn_leave(env);
+	if (rc != 0)
+		return lmdb_status(rc);
+	env->ids_next = next;
+	env->ids_end = next + LMDB_SEGMENT_RESERVE;
+	return STATUS_OK;
+}
+
+static enum status
+segment_id_take(struct lmdb_env *env, uint32_t *out)
+{
+	if (env->ids_next == env->ids_end) {
+		enum status status = segment_ids_reserve(env);
+		if (status != STATUS_OK)
+			return status;
+	}
+	*out = env->ids_next++;
+	return STATUS_OK;
+}
+
+/* ---- appending ---- */
+
+static enum status
+write_vector(int fd, struct iovec *vector, int count, uint64_t offset)
+{
+	while (count > 0) {
+		ssize_t done = pwritev(fd, vector, count, (off_t)offset);
+		if (done < 0 && errno == EINTR)
+			continue;
+		if (done <= 0) /* EFBIG is a limit on files: no room, too */
+			return done < 0 && errno != EFBIG ? status_from_errno(errno)
+			                                  : STATUS_FULL;
+		offset += (uint64_t)done;
+		size_t left = (size_t)done;
+		while (count > 0 && left >= vector->iov_len) {
+			left -= vector->iov_len;
+			vector++;
+			count--;
+		}
+		if (count > 0) {
+			vector->iov_base = (char *)vector->iov_base + left;
+			vector->iov_len -= left;
+		}
+	}
+	return STATUS_OK;
+}
+
+/* Writes what was gathered; on failure the drafts are as if never placed. */
+static void
+append_flush(struct append *append)
+{
+	struct engine_segment *segment = append->env->current;
+	if (append->draft_count == 0)
+		return;
+	enum status status = segment_allocate(segment, append->offset + append->bytes);
+	if (status == STATUS_OK)
+		status = write_vector(
+		    segment->fd, append->vector, append->vector_count, append->offset);
+	if (status == STATUS_OK) {
+		append->dirty = true;
+		atomic_fetch_add_explicit(&append->env->engine->engine.body_bytes,
+		    append->bytes, memory_order_relaxed);
+	} else {
+		append->failure = status;
+		segment->end = append->offset;
+		for (size_t i = 0; i < append->draft_count; i++) {
+			struct body_place *place =
+			    &append->drafts[i]->places[append->env->env.index];
+			segment_unref(&place->segment);
+			*place = (struct body_place){0};
+		}
+	}
+	append->draft_count = 0;
+	append->vector_count = 0;
+	append->bytes = 0;
+}
+
+static void
+append_sync(struct append *append)
+{
+	if (!append->dirty)
+		return;
+	append->dirty = false;
+	if (!append->env->engine->sync)
+		return;
+	if (fdatasync(append->env->current->fd) < 0)
+		lmdb_fatal("fdatasync of a segment", errno);
+	atomic_fetch_add_explicit(
+	    &append->env->engine->engine.syncs, 1, memory_order_relaxed);
+}
+
+/* The current segment with room for `frame` bytes. */
+static enum status
+append_room(struct append *append, uint64_t frame)
+{
+	struct lmdb_env *env = append->env;
+	if (env->current && frame <= env->current->capacity - env->current->end)
+		return STATUS_OK;
+	append_flush(append);
+	append_sync(append);
+	segment_unref(&env->current);
+	uint32_t id;
+	enum status status = segment_id_take(env, &id);
+	if (status == STATUS_OK)
+		status = segment_create(env, id, frame, &env->current);
+	return status;
+}
+
+static enum status
+append_add(struct append *append, struct body_draft *draft)
+{
+	static const char ZEROES[BODY_FRAME_ALIGN];
+	struct slice bytes = body_draft_bytes(draft);
+	uint64_t frame = body_live_bytes(bytes.len);
+	enum status status = append_room(append, frame);
+	if (status != STATUS_OK)
+		return status;
+	if (append->draft_count == PLACE_DRAFTS_MAX)
+		append_flush(append);
+	struct engine_segment *segment = append->env->current;
+	if (append->draft_count == 0)
+		append->offset = segment->end;
+	size_t at = append->draft_count++;
+	append->drafts[at] = draft;
+	body_frame_header_put(append->headers[at], bytes.len, draft->crc);
+	struct iovec *vector = append->vector + append->vector_count;
+	*vector++ = (struct iovec){append->headers[at], BODY_FRAME_HEADER_SIZE};
+	*vector++ = (struct iovec){(void *)(uintptr_t)bytes.ptr, bytes.len};
+	*vector = (struct iovec){(void *)(uintptr_t)ZEROES,
+	    (size_t)(frame - BODY_FRAME_HEADER_SIZE - bytes.len)};
+	append->vector_count += 3;
+	append->bytes += frame;
+	struct body_place *place = &draft->places[append->env->env.index];
+	atomic_fetch_add(&segment->holders, 1);
+	place->segment = segment;
+	place->body = (uint64_t)segment->id << 32 | segment->end / BODY_FRAME_ALIGN;
+	place->offset = segment->end + BODY_FRAME_HEADER_SIZE;
+	segment->end += frame;
+	return STATUS_OK;
+}
+
+/* ---- linking ---- */
+
+/* The spool file becomes a segment; it stays locked as long as the draft lives.  Not OK:
+ * append it instead. */
+static enum status
+link_draft(struct append *append, struct body_draft *draft)
+{
+	struct lmdb_env *env = append->env;
+	uint32_t id;
+	if (flock(draft->fd, LOCK_SH | LOCK_NB) < 0)
+		return STATUS_BUSY;
+	enum status status = segment_id_take(env, &id);
+	if (status != STATUS_OK)
+		return status;
+	char from[64], name[16];
+	snprintf(from, sizeof from, "/proc/self/fd/%d", draft->fd);
+	segment_name(id, name);
+	if (linkat(AT_FDCWD, from, env->bodies_fd, name, AT_SYMLINK_FOLLOW) < 0)
+		return status_from_errno(errno);
+	if (env->engine->sync) {
+		/* Not fdatasync: the link count must be there with the name. */
+		if (fsync(draft->fd) < 0)
+			lmdb_fatal("fsync of a spilled draft", errno);
+		atomic_fetch_add_explicit(
+		    &env->engine->engine.syncs, 1, memory_order_relaxed);
+	}
+	append->linked = true;
+	struct body_place *place = &draft->places[env->env.index];
+	place->body = (uint64_t)id << 32;
+	place->offset = draft->start;
+	atomic_fetch_add_explicit(
+	    &env->engine->engine.body_bytes, draft->size, memory_order_relaxed);
+	return STATUS_OK;
+}
+
+/* ---- space ---- */
+
+static bool
+space_is_low(struct lmdb_env *env)
+{
+	uint32_t percent = env->engine->min_free_percent;
+	if (percent == 0)
+		return false;
+	uint64_t now = clock_mono_ms();
+	if (env->space_checked_ms != 0 && now - env->space_checked_ms < SPACE_CHECK_MS)
+		return env->space_low;
+	struct statvfs fs;
+	env->space_checked_ms = now;
+	env->space_low = fstatvfs(env->bodies_fd, &fs) == 0 && fs.f_blocks > 0 &&
+	                 (uint64_t)fs.f_bavail * 100 < (uint64_t)fs.f_blocks * percent;
+	return env->space_low;
+}
+
+static void
+place_draft(struct append *append, struct body_draft *draft)
+{
+	enum status status = STATUS_IO;
+	if (draft->fd >= 0)
+		status = link_draft(append, draft);
+	if (status != STATUS_OK)
+		status = append_add(append, draft);
+	if (status != STATUS_OK)
+		append->failure = status;
+}
+
+void
+lmdb_place(struct engine_env *base, struct engine_commit **commits, size_t count)
+{
+	struct lmdb_env *env = (struct lmdb_env *)base;
+	struct append append;
+	append.env = env;
+	append.bytes = 0;
+	append.vector_count = 0;
+	append.draft_count = 0;
+	append.dirty = append.linked = false;
+	append.failure = STATUS_FULL;
+	for (size_t i = 0; i < count; i++) {
+		for (struct body_draft *d = commits[i]->drafts; d; d = d->next) {
+			if (d->places[base->index].body == 0 && !space_is_low(env))
+				place_draft(&append, d);
+		}
+	}
+	append_flush(&append);
+	append_sync(&append);
+	if (append.linked)
+		segment_dir_sync(env);
+	/* A flush that failed has taken places back. */
+	for (size_t i = 0; i < count; i++) {
+		for (struct body_draft *d = commits[i]->drafts; d; d = d->next) {
+			if (d->places[base->index].body == 0)
+				commits[i]->status = append.failure;
+		}
+	}
+}
