@@ -10,6 +10,8 @@
  */
 #include "imapd/imap_int.h"
 
+#include <stdlib.h>
+
 #include "base/log.h"
 #include "text/encoding.h"
 
@@ -31,7 +33,8 @@ on_auth(void *arg, enum auth_result result, struct slice challenge, struct slice
 
 	wait->result = result;
 	wait->challenge = arena_copy(imap_arena(s), challenge);
-	wait->login = login.ptr ? arena_copy(imap_arena(s), login) : SLICE_NULL;
+	if (login.ptr)
+		wait->login = arena_copy(imap_arena(s), login);
 	imap_resume(s);
 }
 

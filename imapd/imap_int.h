@@ -306,6 +306,18 @@ bool
 imap_mailbox_decode(struct imap_session *s, struct slice raw, struct slice *out,
     const char **out_text);
 
+/* "* STATUS name (...)" with enum imap_status_item bits. */
+void
+imap_write_status(struct imap_session *s, const struct mailbox_info *info, unsigned items);
+/* "* LIST (...) "/" name", with OLDNAME unless old_name is null (RFC 9051 section
+ * 6.3.9.7). */
+void
+imap_write_list(struct imap_session *s, const struct mailbox_info *info,
+    struct slice old_name);
+/* The reply to a name that cannot be one: NO [CANNOT] text. */
+enum cmd_result
+imap_name_refused(struct imap_session *s, struct imap_command *cmd, const char *text);
+
 /* ---- the selected mailbox (imap_sync.c, imap_cmd_select.c) ---- */
 /* Tells the client what has changed: EXPUNGE or VANISHED (only if `expunge`), EXISTS,
  * RECENT, FETCH.  Without `expunge` nothing is told while there are expunged messages.

@@ -1,0 +1,74 @@
+/*
+ * GETQUOTA, GETQUOTAROOT, SETQUOTA.  One quota root holds the whole account; its limit is
+ * set by the operator (`postroom account set`), so SETQUOTA is always refused.
+ *
+ * Thread: the worker's loop.  RFC 9208 (RFC 2087).
+ */
+#include "imapd/imap_int.h"
+
+#define QUOTA_ROOT "user"
+
+enum { QUOTA_UNIT = 1024 }; /* octets of one STORAGE unit, RFC 9208 section 5.1 */
+
+/* Without a limit there is no resource to name. */
+static enum status
+write_quota(struct imap_session *s)
+{
+	struct account_usage usage;
+	struct buf *out = imap_out(s);
+	enum status status = account_usage_get(imap_reader(s), s->account, &usage);
+
+	if (status != STATUS_OK)
+		return status;
+	buf_append(out, SLICE("* QUOTA " QUOTA_ROOT " ("));
+	if (usage.quota_bytes > 0) {
+		buf_append(out, SLICE("STORAGE "));
+		buf_append_u64(out, (usage.bytes + QUOTA_UNIT - 1) / QUOTA_UNIT);
+		buf_append_byte(out, ' ');
+		buf_append_u64(out, usage.quota_bytes / QUOTA_UNIT);
+	}
+	buf_append(out, SLICE(")\r\n"));
+	return STATUS_OK;
+}
+
+enum cmd_result
+imap_run_getquota(struct imap_session *s, struct imap_command *cmd)
+{
+	if (!slice_equal(cmd->u.mailbox, SLICE(QUOTA_ROOT)))
+		return imap_cmd_finish(s, cmd, IMAP_NO, "NONEXISTENT", "no such quota root");
+	enum status status = write_quota(s);
+	if (status != STATUS_OK)
+		return imap_cmd_fail(s, cmd, status);
+	return imap_cmd_finish(s, cmd, IMAP_OK, NULL, "GETQUOTA completed");
+}
+
+enum cmd_result
+imap_run_getquotaroot(struct imap_session *s, struct imap_command *cmd)
+{
+	struct slice name;
+	const char *text;
+	struct mailbox_info info;
+	struct buf *out = imap_out(s);
+
+	if (!imap_mailbox_decode(s, cmd->u.mailbox, &name, &text))
+		return imap_name_refused(s, cmd, text);
+	enum status status = mailbox_find(imap_reader(s), s->account, name, &info);
+	if (status == STATUS_OK && info.exists_not)
+		status = STATUS_NOT_FOUND;
+	if (status != STATUS_OK)
+		return imap_cmd_fail(s, cmd, status);
+	buf_append(out, SLICE("* QUOTAROOT "));
+	imap_resp_mailbox(out, name, imap_is_utf8(s));
+	buf_append(out, SLICE(" " QUOTA_ROOT "\r\n"));
+	status = write_quota(s);
+	if (status != STATUS_OK)
+		return imap_cmd_fail(s, cmd, status);
+	return imap_cmd_finish(s, cmd, IMAP_OK, NULL, "GETQUOTAROOT completed");
+}
+
+enum cmd_result
+imap_run_setquota(struct imap_session *s, struct imap_command *cmd)
+{
+	return imap_cmd_finish(
+	    s, cmd, IMAP_NO, "NOPERM", "quotas are set by the administrator");
+}

@@ -1,0 +1,53 @@
+/*
+ * postroom-imapd: gives service_main what is IMAP's.  Each worker thread has a struct
+ * imap_worker; the loop, the store reader and their turn belong to the service.
+ *
+ * Store upkeep (store_maintain) is smtpd's.
+ */
+#include "base/ensure.h"
+#include "imapd/imap_session.h"
+
+static struct imap_stats stats;
+
+static void
+on_worker_start(struct service *service, struct worker *worker)
+{
+	struct imap_worker *w = xcalloc(1, sizeof(*w));
+
+	imap_worker_init(w, worker_loop(worker), service_reader(worker), &stats);
+	w->service = service;
+	service_worker_set_user(worker, w);
+}
+
+static void
+on_worker_stop(struct service *service, struct worker *worker)
+{
+	(void)service;
+	imap_worker_stop(service_worker_user(worker));
+}
+
+static void
+on_accept(struct service *service, struct worker *worker, int fd,
+    const struct listener *listener, struct worker_conn *token)
+{
+	(void)service;
+	imap_session_new(service_worker_user(worker), fd, listener->tls, token);
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct service_options options = {
+	    .daemon = "imapd",
+	    .sasl_service = "imap",
+	    .protocols = {CONF_IMAP},
+	    .protocol_count = 1,
+	    .refuse_text = {"* BYE [UNAVAILABLE] too many connections, try later\r\n", 53},
+	    .accept = on_accept,
+	    .worker_start = on_worker_start,
+	    .worker_stop = on_worker_stop,
+	};
+
+	imap_stats_init(&stats);
+	return service_main(argc, argv, &options);
+}
