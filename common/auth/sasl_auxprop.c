@@ -303,6 +303,12 @@ auth_step_scram(struct auth_exchange *x)
 		x->result = AUTH_BAD;
 		return;
 	}
+	/* No -PLUS mechanism is offered, so a first message that binds to a channel has no
+	 * place (RFC 5802 section 6); the library would find out only at the end. */
+	if (!x->user.ptr && slice_has_prefix(x->input, SLICE("p"))) {
+		x->result = AUTH_BAD;
+		return;
+	}
 	if (!x->conn)
 		rc = conn_start(x, &out, &out_len);
 	else

@@ -56,7 +56,7 @@ struct harness_loop {
 
 static struct harness_pool harness_pool;
 
-static void *
+__attribute__((unused)) static void *
 harness_thread(void *arg)
 {
 	struct harness_pool *pool = arg;
@@ -111,7 +111,7 @@ harness_stop(void **state)
 	return 0;
 }
 
-static void
+__attribute__((unused)) static void
 loop_init(struct harness_loop *loop)
 {
 	*loop = (struct harness_loop){0};
@@ -119,7 +119,7 @@ loop_init(struct harness_loop *loop)
 	pthread_cond_init(&loop->wake, NULL);
 }
 
-static void
+__attribute__((unused)) static void
 harness_work(void *loop_arg, void (*work)(void *), void (*done)(void *), void *arg)
 {
 	struct harness_loop *loop = loop_arg;
@@ -136,7 +136,7 @@ harness_work(void *loop_arg, void (*work)(void *), void (*done)(void *), void *a
 	pthread_mutex_unlock(&harness_pool.lock);
 }
 
-static void
+__attribute__((unused)) static void
 harness_delay(void *loop_arg, uint64_t ms, void (*fn)(void *), void *arg)
 {
 	struct harness_loop *loop = loop_arg;
@@ -148,7 +148,7 @@ harness_delay(void *loop_arg, uint64_t ms, void (*fn)(void *), void *arg)
 }
 
 /* Takes the delayed job that is due first. */
-static struct job *
+__attribute__((unused)) static struct job *
 loop_next_delayed(struct harness_loop *loop)
 {
 	struct job **best = &loop->delayed;
@@ -166,7 +166,7 @@ loop_next_delayed(struct harness_loop *loop)
 }
 
 /* One completion; false when nothing is under way. */
-static bool
+__attribute__((unused)) static bool
 loop_turn(struct harness_loop *loop)
 {
 	pthread_mutex_lock(&loop->lock);
@@ -186,7 +186,7 @@ loop_turn(struct harness_loop *loop)
 	return true;
 }
 
-static void
+__attribute__((unused)) static void
 loop_drain(struct harness_loop *loop)
 {
 	while (loop_turn(loop))
@@ -203,7 +203,7 @@ struct directory {
 	_Atomic unsigned lookups;
 };
 
-static char *
+__attribute__((unused)) static char *
 make_keys(const char *password)
 {
 	struct buf out;
@@ -216,7 +216,7 @@ make_keys(const char *password)
 	return text;
 }
 
-static enum status
+__attribute__((unused)) static enum status
 directory_lookup(
     void *arg, struct slice login, struct arena *arena, struct auth_record *out)
 {
@@ -240,10 +240,10 @@ directory_lookup(
 	return STATUS_OK;
 }
 
-static const char *const all_mechanisms[] = {
+__attribute__((unused)) static const char *const all_mechanisms[] = {
     "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN"};
 
-static struct auth *
+__attribute__((unused)) static struct auth *
 make_auth(struct directory *d, unsigned block_after)
 {
 	const struct auth_options options = {
@@ -276,7 +276,7 @@ struct outcome {
 	char login[400];
 };
 
-static void
+__attribute__((unused)) static void
 outcome_set(void *arg, enum auth_result result, struct slice challenge, struct slice login)
 {
 	struct outcome *o = arg;
@@ -307,7 +307,7 @@ struct scram_client {
 	char salt_text[128];
 };
 
-static size_t
+__attribute__((unused)) static size_t
 client_hmac(const EVP_MD *md, const void *key, size_t key_len, const char *text,
     unsigned char *out)
 {
@@ -318,7 +318,7 @@ client_hmac(const EVP_MD *md, const void *key, size_t key_len, const char *text,
 	return len;
 }
 
-static void
+__attribute__((unused)) static void
 client_start(struct scram_client *c, const char *mechanism, const char *gs2,
     const char *user, const char *password, const char *nonce)
 {
@@ -330,7 +330,7 @@ client_start(struct scram_client *c, const char *mechanism, const char *gs2,
 }
 
 /* The final message from the server's first; false when that is none. */
-static bool
+__attribute__((unused)) static bool
 client_continue(struct scram_client *c, const char *server_first)
 {
 	char nonce[512], without_proof[900];
@@ -369,7 +369,7 @@ client_continue(struct scram_client *c, const char *server_first)
 }
 
 /* True when the server has shown that it knows the keys. */
-static bool
+__attribute__((unused)) static bool
 client_believes(struct scram_client *c, const char *server_final)
 {
 	unsigned char server_key[64], signature[64];
