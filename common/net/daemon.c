@@ -186,10 +186,24 @@ daemon_bind(const char *address, uint16_t port, int backlog, int *out_fd)
 
 /* ---- limits and readiness ---- */
 
+/* A closed standard descriptor would be given to the next socket, and then written to as
+ * if it were the terminal; libuv aborts on it. */
+static void
+fill_standard_descriptors(void)
+{
+	int fd;
+	do {
+		fd = open("/dev/null", O_RDWR);
+	} while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 void
 daemon_limits(void)
 {
 	struct rlimit limit;
+	fill_standard_descriptors();
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
 		limit.rlim_cur = limit.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &limit);

@@ -36,7 +36,8 @@ daemon_listeners_inherited(struct listener *out, size_t max, size_t *out_count) 
 enum status
 daemon_bind(const char *address, uint16_t port, int backlog, int *out_fd) MUST_USE;
 
-/* Raises RLIMIT_NOFILE to its hard limit, ignores SIGPIPE, umask 0077. */
+/* Raises RLIMIT_NOFILE to its hard limit, ignores SIGPIPE, umask 0077, and opens
+ * /dev/null on standard descriptors that are closed. */
 void
 daemon_limits(void);
 /* no_new_privs and a seccomp filter that leaves what a serving daemon uses (no execve, no

@@ -17,9 +17,9 @@ enum { END_KEEP = 256 };
 struct end {
 	struct conn *c;
 	struct buf got;
-	size_t take_max;  /* bytes consumed per CONN_READ; 0: all */
-	bool again;       /* asks for another turn when something is left */
-	bool hold;        /* consumes nothing */
+	size_t take_max; /* bytes consumed per CONN_READ; 0: all */
+	bool again;      /* asks for another turn when something is left */
+	bool hold;       /* consumes nothing */
 	bool close_on_read;
 	size_t input_longest;
 	unsigned reads, drained, secured, connected, timeouts, closed;
@@ -171,8 +171,9 @@ make_bytes(size_t size, unsigned seed)
 	/* Half text that repeats, half noise. */
 	for (size_t i = 0; i < size; i++) {
 		seed = seed * 1103515245u + 12345u;
-		bytes[i] = (i / 4096) % 2 ? (char)(seed >> 16)
-					  : "Received: from example "[(i + (i >> 8)) % 23];
+		bytes[i] = (i / 4096) % 2
+		               ? (char)(seed >> 16)
+		               : "Received: from example "[(i + (i >> 8)) % 23];
 	}
 	return bytes;
 }
@@ -556,15 +557,15 @@ test_tls_names(void **state)
 		bool verify;
 		bool good;
 	} cases[] = {
-	    {"mail.test",       true,  true },
-	    {"localhost",       true,  true },
-	    {"127.0.0.1",       true,  true },
-	    {"::1",             true,  true },
-	    {"other.test",      true,  false},
-	    {"127.0.0.2",       true,  false},
-	    {"sub.mail.test",   true,  false},
-	    {"other.test",      false, true },
-	    {"",                false, true },
+	    {"mail.test",     true,  true },
+	    {"localhost",     true,  true },
+	    {"127.0.0.1",     true,  true },
+	    {"::1",           true,  true },
+	    {"other.test",    true,  false},
+	    {"127.0.0.2",     true,  false},
+	    {"sub.mail.test", true,  false},
+	    {"other.test",    false, true },
+	    {"",              false, true },
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct pair p;
@@ -695,7 +696,8 @@ static size_t
 deflate_raw(const char *from, size_t size, char **out)
 {
 	z_stream z = {0};
-	assert_int_equal(deflateInit2(&z, 9, Z_DEFLATED, -15, 9, Z_DEFAULT_STRATEGY), Z_OK);
+	assert_int_equal(
+	    deflateInit2(&z, 9, Z_DEFLATED, -15, 9, Z_DEFAULT_STRATEGY), Z_OK);
 	size_t cap = deflateBound(&z, size) + 64;
 	*out = malloc(cap);
 	z.next_in = (Bytef *)(uintptr_t)from;
@@ -965,8 +967,8 @@ test_connect(void **state)
 	/* Nobody listens any more. */
 	close(fd);
 	e.connected = e.closed = 0;
-	e.c = conn_connect(
-	    loop, (struct sockaddr *)&to, sizeof(to), NULL, 0, on_event, &e);
+	e.c =
+	    conn_connect(loop, (struct sockaddr *)&to, sizeof(to), NULL, 0, on_event, &e);
 	assert_non_null(e.c);
 	harness_run_until(loop, is_connected, &e);
 	assert_int_equal(e.closed, 1);

@@ -27,7 +27,8 @@ in_child(void (*fn)(void))
 	fflush(NULL);
 	pid_t pid = fork();
 	if (pid == 0) {
-		fclose(stderr);
+		if (!freopen("/dev/null", "w", stderr))
+			_exit(1);
 		fn();
 		_exit(0);
 	}
@@ -118,12 +119,16 @@ test_inherited(void **state)
 	assert_int_equal(daemon_bind("127.0.0.1", 0, 16, &b), STATUS_OK);
 	fcntl(a, F_SETFL, 0);
 	unsetenv("POSTROOM_LISTENERS");
-	assert_int_equal(daemon_listeners_inherited(listeners, 4, &count), STATUS_NOT_FOUND);
+	assert_int_equal(
+	    daemon_listeners_inherited(listeners, 4, &count), STATUS_NOT_FOUND);
 	setenv("POSTROOM_LISTENERS", "", 1);
-	assert_int_equal(daemon_listeners_inherited(listeners, 4, &count), STATUS_NOT_FOUND);
-	snprintf(text, sizeof(text), "mx:smtp:starttls:%d subs:submission:implicit:%d", a, b);
+	assert_int_equal(
+	    daemon_listeners_inherited(listeners, 4, &count), STATUS_NOT_FOUND);
+	snprintf(
+	    text, sizeof(text), "mx:smtp:starttls:%d subs:submission:implicit:%d", a, b);
 	setenv("POSTROOM_LISTENERS", text, 1);
-	assert_int_equal(daemon_listeners_inherited(listeners, 1, &count), STATUS_INVALID);
+	assert_int_equal(
+	    daemon_listeners_inherited(listeners, 1, &count), STATUS_INVALID);
 	assert_int_equal(daemon_listeners_inherited(listeners, 4, &count), STATUS_OK);
 	assert_int_equal(count, 2);
 	assert_string_equal(listeners[0].name, "mx");
@@ -143,8 +148,8 @@ test_inherited(void **state)
 		char one[64];
 		const char *mark = strstr(bad[i], "%d");
 		if (mark)
-			snprintf(one, sizeof(one), "%.*s%d%s", (int)(mark - bad[i]), bad[i],
-			    a, mark + 2);
+			snprintf(one, sizeof(one), "%.*s%d%s", (int)(mark - bad[i]),
+			    bad[i], a, mark + 2);
 		else
 			snprintf(one, sizeof(one), "%s", bad[i]);
 		setenv("POSTROOM_LISTENERS", one, 1);
@@ -243,8 +248,6 @@ thread_in_sandbox(void *arg)
 	return NULL;
 }
 
-static bool sandbox_timer_fired;
-
 static void
 use_everything_allowed(void)
 {
@@ -262,7 +265,6 @@ use_everything_allowed(void)
 	if (resolver_new(loop, servers, 1, 1000, &resolver) != STATUS_OK)
 		_exit(12);
 	resolver_free(&resolver);
-	sandbox_timer_fired = true;
 	loop_free(&loop);
 	struct harness_ca ca;
 	harness_ca_make(&ca);
@@ -270,7 +272,8 @@ use_everything_allowed(void)
 	int fd;
 	if (daemon_bind("127.0.0.1", 0, 5, &fd) != STATUS_OK)
 		_exit(13);
-	void *map = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *map =
+	    mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (map == MAP_FAILED || mprotect(map, 4096, PROT_READ) != 0)
 		_exit(14);
 }
@@ -330,7 +333,11 @@ test_sandbox(void **state)
 static void
 limits(void)
 {
+	close(0);
+	close(1);
 	daemon_limits();
+	if (fcntl(0, F_GETFD) < 0 || fcntl(1, F_GETFD) < 0)
+		_exit(3);
 	raise(SIGPIPE);
 	int fd = open("/tmp/net-umask-probe", O_CREAT | O_RDWR | O_CLOEXEC, 0666);
 	struct stat st;

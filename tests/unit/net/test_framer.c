@@ -21,25 +21,25 @@ test_line(void **state)
 		size_t used;
 		size_t line_len;
 	} cases[] = {
-	    {SLICE(""), FRAMER_MORE, 0, 0},
-	    {SLICE("NOOP"), FRAMER_MORE, 0, 0},
-	    {SLICE("NOOP\r"), FRAMER_MORE, 0, 0},
-	    {SLICE("NOOP\r\n"), FRAMER_DONE, 6, 4},
-	    {SLICE("\r\n"), FRAMER_DONE, 2, 0},
-	    {SLICE("NOOP\r\nQUIT\r\n"), FRAMER_DONE, 6, 4},
-	    {SLICE("caf\xc3\xa9\r\n"), FRAMER_DONE, 7, 5},
-	    {SLICE("NOOP\nQUIT\r\n"), FRAMER_BARE_LF, 5, 0},
-	    {SLICE("\n"), FRAMER_BARE_LF, 1, 0},
-	    {SLICE("NO\rOP\r\n"), FRAMER_BARE_CR, 7, 0},
-	    {SLICE("NOOP\r\r\n"), FRAMER_BARE_CR, 7, 0},
-	    {SLICE("NO\rOP\n"), FRAMER_BARE_CR, 6, 0},
-	    {SLICE("NO\0OP\r\n"), FRAMER_NUL, 7, 0},
-	    {SLICE("NO\0OP"), FRAMER_MORE, 0, 0},
-	    {SLICE("0123456789\r\n"), FRAMER_DONE, 12, 10},
-	    {SLICE("01234567890\r\n"), FRAMER_TOO_LONG, 13, 0},
-	    {SLICE("0123456789\r"), FRAMER_MORE, 0, 0},
-	    {SLICE("0123456789ab"), FRAMER_TOO_LONG, 0, 0},
-	    {SLICE("0123456789abc\n"), FRAMER_TOO_LONG, 14, 0},
+	    {SLICE(""),                 FRAMER_MORE,     0,  0 },
+	    {SLICE("NOOP"),             FRAMER_MORE,     0,  0 },
+	    {SLICE("NOOP\r"),           FRAMER_MORE,     0,  0 },
+	    {SLICE("NOOP\r\n"),         FRAMER_DONE,     6,  4 },
+	    {SLICE("\r\n"),             FRAMER_DONE,     2,  0 },
+	    {SLICE("NOOP\r\nQUIT\r\n"), FRAMER_DONE,     6,  4 },
+	    {SLICE("caf\xc3\xa9\r\n"),  FRAMER_DONE,     7,  5 },
+	    {SLICE("NOOP\nQUIT\r\n"),   FRAMER_BARE_LF,  5,  0 },
+	    {SLICE("\n"),               FRAMER_BARE_LF,  1,  0 },
+	    {SLICE("NO\rOP\r\n"),       FRAMER_BARE_CR,  7,  0 },
+	    {SLICE("NOOP\r\r\n"),       FRAMER_BARE_CR,  7,  0 },
+	    {SLICE("NO\rOP\n"),         FRAMER_BARE_CR,  6,  0 },
+	    {SLICE("NO\0OP\r\n"),       FRAMER_NUL,      7,  0 },
+	    {SLICE("NO\0OP"),           FRAMER_MORE,     0,  0 },
+	    {SLICE("0123456789\r\n"),   FRAMER_DONE,     12, 10},
+	    {SLICE("01234567890\r\n"),  FRAMER_TOO_LONG, 13, 0 },
+	    {SLICE("0123456789\r"),     FRAMER_MORE,     0,  0 },
+	    {SLICE("0123456789ab"),     FRAMER_TOO_LONG, 0,  0 },
+	    {SLICE("0123456789abc\n"),  FRAMER_TOO_LONG, 14, 0 },
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct slice line = SLICE_NULL;
@@ -166,7 +166,8 @@ dot_run(struct slice input, size_t cut, size_t cut2, struct dot_result *r)
 	framer_dot_init(&r->dot);
 	for (int i = 0; i < 3 && !r->ended; i++) {
 		size_t used, before = r->out.len;
-		r->ended = framer_dot_feed(&r->dot, pieces[i], &r->out, &used) == FRAMER_DONE;
+		r->ended =
+		    framer_dot_feed(&r->dot, pieces[i], &r->out, &used) == FRAMER_DONE;
 		assert_true(r->out.len - before <= pieces[i].len + 2);
 		assert_true(r->ended || used == pieces[i].len);
 		r->used += used;
@@ -179,8 +180,9 @@ cut_dot(struct slice input, size_t cut, size_t cut2, struct buf *seen)
 {
 	struct dot_result r;
 	dot_run(input, cut, cut2, &r);
-	buf_append_format(&r.out, "|%d %zu %d%d%d%d %zu %zu", r.ended, r.used, r.dot.bare_cr,
-	    r.dot.bare_lf, r.dot.nul, r.dot.has_8bit, r.dot.line_longest, r.dot.line_len);
+	buf_append_format(&r.out, "|%d %zu %d%d%d%d %zu %zu", r.ended, r.used,
+	    r.dot.bare_cr, r.dot.bare_lf, r.dot.nul, r.dot.has_8bit, r.dot.line_longest,
+	    r.dot.line_len);
 	*seen = r.out;
 }
 
@@ -193,15 +195,15 @@ test_dot(void **state)
 		bool ended;
 		size_t used, longest;
 	} cases[] = {
-	    {SLICE(".\r\n"), SLICE(""), true, 3, 0},
-	    {SLICE("\r\n.\r\n"), SLICE("\r\n"), true, 5, 0},
-	    {SLICE("a\r\n.\r\nQUIT\r\n"), SLICE("a\r\n"), true, 6, 1},
-	    {SLICE("..\r\n.\r\n"), SLICE(".\r\n"), true, 7, 1},
-	    {SLICE("..a\r\n.b\r\n.\r\n"), SLICE(".a\r\nb\r\n"), true, 12, 2},
-	    {SLICE("a.\r\n.\r\n"), SLICE("a.\r\n"), true, 7, 2},
-	    {SLICE("long line\r\nx\r\n.\r\n"), SLICE("long line\r\nx\r\n"), true, 17, 9},
-	    {SLICE("no end\r\n."), SLICE("no end\r\n"), false, 9, 6},
-	    {SLICE("no end\r\n.\r"), SLICE("no end\r\n"), false, 10, 6},
+	    {SLICE(".\r\n"),                   SLICE(""),                   true,  3,  0},
+	    {SLICE("\r\n.\r\n"),               SLICE("\r\n"),               true,  5,  0},
+	    {SLICE("a\r\n.\r\nQUIT\r\n"),      SLICE("a\r\n"),              true,  6,  1},
+	    {SLICE("..\r\n.\r\n"),             SLICE(".\r\n"),              true,  7,  1},
+	    {SLICE("..a\r\n.b\r\n.\r\n"),      SLICE(".a\r\nb\r\n"),        true,  12, 2},
+	    {SLICE("a.\r\n.\r\n"),             SLICE("a.\r\n"),             true,  7,  2},
+	    {SLICE("long line\r\nx\r\n.\r\n"), SLICE("long line\r\nx\r\n"), true,  17, 9},
+	    {SLICE("no end\r\n."),             SLICE("no end\r\n"),         false, 9,  6},
+	    {SLICE("no end\r\n.\r"),           SLICE("no end\r\n"),         false, 10, 6},
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct dot_result r;
@@ -210,7 +212,8 @@ test_dot(void **state)
 		assert_int_equal(r.used, cases[i].used);
 		assert_int_equal(r.dot.line_longest, cases[i].longest);
 		assert_true(slice_equal(buf_slice(&r.out), cases[i].out));
-		assert_false(r.dot.bare_cr || r.dot.bare_lf || r.dot.nul || r.dot.has_8bit);
+		assert_false(
+		    r.dot.bare_cr || r.dot.bare_lf || r.dot.nul || r.dot.has_8bit);
 		buf_fini(&r.out);
 		check_cuts(cases[i].input, cut_dot);
 	}
@@ -325,19 +328,19 @@ test_stuff(void **state)
 	static const struct {
 		struct slice input, plain, normal;
 	} cases[] = {
-	    {SLICE(""), SLICE(".\r\n"), SLICE(".\r\n")},
-	    {SLICE("a\r\n"), SLICE("a\r\n.\r\n"), SLICE("a\r\n.\r\n")},
-	    {SLICE("a"), SLICE("a\r\n.\r\n"), SLICE("a\r\n.\r\n")},
-	    {SLICE("a\r"), SLICE("a\r\n.\r\n"), SLICE("a\r\n.\r\n")},
-	    {SLICE(".a\r\n..\r\n"), SLICE("..a\r\n...\r\n.\r\n"),
-		SLICE("..a\r\n...\r\n.\r\n")},
-	    {SLICE("."), SLICE("..\r\n.\r\n"), SLICE("..\r\n.\r\n")},
-	    {SLICE("a\n.\n"), SLICE("a\n.\n\r\n.\r\n"), SLICE("a\r\n..\r\n.\r\n")},
-	    {SLICE("a\r.\r"), SLICE("a\r.\r\n.\r\n"), SLICE("a\r\n..\r\n.\r\n")},
+	    {SLICE(""),               SLICE(".\r\n"),                SLICE(".\r\n")              },
+	    {SLICE("a\r\n"),          SLICE("a\r\n.\r\n"),           SLICE("a\r\n.\r\n")         },
+	    {SLICE("a"),              SLICE("a\r\n.\r\n"),           SLICE("a\r\n.\r\n")         },
+	    {SLICE("a\r"),            SLICE("a\r\n.\r\n"),           SLICE("a\r\n.\r\n")         },
+	    {SLICE(".a\r\n..\r\n"),   SLICE("..a\r\n...\r\n.\r\n"),
+             SLICE("..a\r\n...\r\n.\r\n")							},
+	    {SLICE("."),              SLICE("..\r\n.\r\n"),          SLICE("..\r\n.\r\n")        },
+	    {SLICE("a\n.\n"),         SLICE("a\n.\n\r\n.\r\n"),      SLICE("a\r\n..\r\n.\r\n")   },
+	    {SLICE("a\r.\r"),         SLICE("a\r.\r\n.\r\n"),        SLICE("a\r\n..\r\n.\r\n")   },
 	    {SLICE("a\r\r\n.\r\r\n"), SLICE("a\r\r\n..\r\r\n.\r\n"),
-		SLICE("a\r\n\r\n..\r\n\r\n.\r\n")},
-	    {SLICE("\n\r.\r\n"), SLICE("\n\r.\r\n.\r\n"), SLICE("\r\n\r\n..\r\n.\r\n")},
-	    {SLICE("\r\n\r\n"), SLICE("\r\n\r\n.\r\n"), SLICE("\r\n\r\n.\r\n")},
+             SLICE("a\r\n\r\n..\r\n\r\n.\r\n")						   },
+	    {SLICE("\n\r.\r\n"),      SLICE("\n\r.\r\n.\r\n"),       SLICE("\r\n\r\n..\r\n.\r\n")},
+	    {SLICE("\r\n\r\n"),       SLICE("\r\n\r\n.\r\n"),        SLICE("\r\n\r\n.\r\n")      },
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct buf out;
@@ -360,7 +363,8 @@ careless_ends(struct slice s)
 	size_t count = 0;
 	for (size_t i = 0; i < s.len; i++) {
 		bool start = i == 0 || s.ptr[i - 1] == '\n' || s.ptr[i - 1] == '\r';
-		bool end = i + 1 < s.len && (s.ptr[i + 1] == '\n' || s.ptr[i + 1] == '\r');
+		bool end =
+		    i + 1 < s.len && (s.ptr[i + 1] == '\n' || s.ptr[i + 1] == '\r');
 		count += s.ptr[i] == '.' && start && end;
 	}
 	return count;
@@ -415,7 +419,8 @@ imap_arrives(struct imap_run *run, struct slice piece)
 		struct slice input = buf_slice(&run->input);
 		size_t used;
 		if (run->streaming > 0) {
-			used = run->streaming < input.len ? (size_t)run->streaming : input.len;
+			used = run->streaming < input.len ? (size_t)run->streaming
+			                                  : input.len;
 			run->streaming -= used;
 			buf_append(&run->seen, slice_sub(input, 0, used));
 			buf_consume(&run->input, used);
@@ -480,37 +485,38 @@ test_imap(void **state)
 	static const struct {
 		struct slice input, seen;
 	} cases[] = {
-	    {SLICE("a NOOP\r\n"), SLICE("1[a NOOP]")},
-	    {SLICE("a NOOP\r\nb IDLE\r\n"), SLICE("1[a NOOP]1[b IDLE]")},
-	    {SLICE("\r\n"), SLICE("1[]")},
+	    {SLICE("a NOOP\r\n"),						SLICE("1[a NOOP]")                   },
+	    {SLICE("a NOOP\r\nb IDLE\r\n"),                                      SLICE("1[a NOOP]1[b IDLE]")          },
+	    {SLICE("\r\n"),						      SLICE("1[]")                         },
 	    {SLICE("a LOGIN {5}\r\nalice {3+}\r\nb\r\n\r\nc X\r\n"),
-		SLICE("L5st L3nt 1[a LOGIN {5}\r\nalice {3+}\r\nb\r\n]1[c X]")},
-	    {SLICE("a X {0}\r\n\r\nb Y\r\n"), SLICE("L0st 1[a X {0}\r\n]1[b Y]")},
-	    {SLICE("a X ~{3+}\r\n\0\r\n \r\n"), SLICE("L3nb 1[a X ~{3+}\r\n\0\r\n ]")},
-	    {SLICE("a X {3+}\r\n\0\r\n \r\nb Y\r\n"), SLICE("L3nt 6[]1[b Y]")},
-	    {SLICE("a X {05+}\r\nhello\r\n"), SLICE("L5nt 1[a X {05+}\r\nhello]")},
-	    {SLICE("a X {}\r\n"), SLICE("1[a X {}]")},
-	    {SLICE("a X {+}\r\n"), SLICE("1[a X {+}]")},
-	    {SLICE("a X {5} \r\n"), SLICE("1[a X {5} ]")},
-	    {SLICE("a X 5}\r\n}\r\n5}\r\n"), SLICE("1[a X 5}]1[}]1[5}]")},
-	    {SLICE("a X {-5}\r\n"), SLICE("1[a X {-5}]")},
-	    {SLICE("a X {5-}\r\n"), SLICE("1[a X {5-}]")},
-	    {SLICE("a X {9223372036854775808}\r\nb Y\r\n"), SLICE("3[]1[b Y]")},
-	    {SLICE("a X {99999999999999999999999999}\r\nb Y\r\n"), SLICE("3[]1[b Y]")},
-	    {SLICE("a\nb Y\r\n"), SLICE("5[]1[b Y]")},
-	    {SLICE("a\rb\r\nb Y\r\n"), SLICE("4[]1[b Y]")},
-	    {SLICE("a\0b\r\nb Y\r\n"), SLICE("6[]1[b Y]")},
-	    {SLICE("a X {1+}\r\nx\n\r\nb Y\r\n"), SLICE("L1nt 5[]1[]1[b Y]")},
-	    /* command text over the line limit, in one line and summed up */
-	    {SLICE("a " TEN TEN TEN TEN TEN TEN "\r\nb Y\r\n"), SLICE("3[]1[b Y]")},
-	    {SLICE("a {1+}\r\nx" TEN TEN TEN TEN TEN "y\r\nb Y\r\n"), SLICE("L1nt 3[]1[b Y]")},
-	    /* a literal without room is read and dropped, and the stream stays in step */
+             SLICE("L5st L3nt 1[a LOGIN {5}\r\nalice {3+}\r\nb\r\n]1[c X]")                                           },
+	    {SLICE("a X {0}\r\n\r\nb Y\r\n"),                                    SLICE("L0st 1[a X {0}\r\n]1[b Y]")   },
+	    {SLICE("a X ~{3+}\r\n\0\r\n \r\n"),                                  SLICE("L3nb 1[a X ~{3+}\r\n\0\r\n ]")},
+	    {SLICE("a X {3+}\r\n\0\r\n \r\nb Y\r\n"),                            SLICE("L3nt 6[]1[b Y]")              },
+	    {SLICE("a X {05+}\r\nhello\r\n"),                                    SLICE("L5nt 1[a X {05+}\r\nhello]")  },
+	    {SLICE("a X {}\r\n"),						SLICE("1[a X {}]")                   },
+	    {SLICE("a X {+}\r\n"),					       SLICE("1[a X {+}]")                  },
+	    {SLICE("a X {5} \r\n"),					      SLICE("1[a X {5} ]")                 },
+	    {SLICE("a X 5}\r\n}\r\n5}\r\n"),                                     SLICE("1[a X 5}]1[}]1[5}]")          },
+	    {SLICE("a X {-5}\r\n"),					      SLICE("1[a X {-5}]")                 },
+	    {SLICE("a X {5-}\r\n"),					      SLICE("1[a X {5-}]")                 },
+	    {SLICE("a X {9223372036854775808}\r\nb Y\r\n"),                      SLICE("3[]1[b Y]")                   },
+	    {SLICE("a X {99999999999999999999999999}\r\nb Y\r\n"),               SLICE("3[]1[b Y]")                   },
+	    {SLICE("a\nb Y\r\n"),						SLICE("5[]1[b Y]")                   },
+	    {SLICE("a\rb\r\nb Y\r\n"),					   SLICE("4[]1[b Y]")                   },
+	    {SLICE("a\0b\r\nb Y\r\n"),					   SLICE("6[]1[b Y]")                   },
+	    {SLICE("a X {1+}\r\nx\n\r\nb Y\r\n"),                                SLICE("L1nt 5[]1[]1[b Y]")           },
+ /* command text over the line limit, in one line and summed up */
+	    {SLICE("a " TEN TEN TEN TEN TEN TEN "\r\nb Y\r\n"),                  SLICE("3[]1[b Y]")                   },
+	    {SLICE("a {1+}\r\nx" TEN TEN TEN TEN TEN "y\r\nb Y\r\n"),
+             SLICE("L1nt 3[]1[b Y]")										  },
+ /* a literal without room is read and dropped, and the stream stays in step */
 	    {SLICE("a X {79+}\r\n" TEN TEN TEN TEN TEN TEN TEN "abc\r\n"
 		   "bad} \r\nb Y\r\n"),
-		SLICE("L79nt 3[]1[b Y]")},
-	    /* a streamed one never enters the frame */
+             SLICE("L79nt 3[]1[b Y]")										 },
+ /* a streamed one never enters the frame */
 	    {SLICE("a APPEND x {60}\r\n" TEN TEN TEN TEN TEN TEN "\r\nb Y\r\n"),
-		SLICE("L60st " TEN TEN TEN TEN TEN TEN "1[a APPEND x {60}\r\n]1[b Y]")},
+             SLICE("L60st " TEN TEN TEN TEN TEN TEN "1[a APPEND x {60}\r\n]1[b Y]")                                   },
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct buf seen;

@@ -37,10 +37,11 @@ on_answer(const struct resolver_answer *answer, void *arg)
 		len += (size_t)snprintf(a->text + len, sizeof(a->text) - len, "%u %.*s|",
 		    r->preference, SLICE_ARG(r->name));
 		for (size_t k = 0; k < r->data.len && len < sizeof(a->text); k++)
-			len += (size_t)snprintf(a->text + len, sizeof(a->text) - len, "%02x",
-			    (unsigned char)r->data.ptr[k]);
+			len += (size_t)snprintf(a->text + len, sizeof(a->text) - len,
+			    "%02x", (unsigned char)r->data.ptr[k]);
 		if (len < sizeof(a->text))
-			len += (size_t)snprintf(a->text + len, sizeof(a->text) - len, ";");
+			len +=
+			    (size_t)snprintf(a->text + len, sizeof(a->text) - len, ";");
 	}
 }
 
@@ -52,7 +53,8 @@ is_answered(void *arg)
 }
 
 static struct asked
-ask(struct loop *loop, struct resolver *resolver, const char *name, enum resolver_type type)
+ask(struct loop *loop, struct resolver *resolver, const char *name,
+    enum resolver_type type)
 {
 	struct asked a = {0};
 	resolver_ask(resolver, slice_from_cstr(name), type, on_answer, &a);
@@ -63,23 +65,22 @@ ask(struct loop *loop, struct resolver *resolver, const char *name, enum resolve
 	return a;
 }
 
-static const char script_text[] =
-    "# a comment\n"
-    "\n"
-    "example.test MX 20 mx2.Example.test\n"
-    "example.test MX SECURE 10 mx1.example.test.\n"
-    "example.test TXT \"v=spf1 -all\"\n"
-    "null.test MX 0 .\n"
-    "mx1.example.test A 192.0.2.1\n"
-    "mx1.example.test A 192.0.2.2\n"
-    "mx1.example.test AAAA 2001:db8::1\n"
-    "_25._tcp.mx1.example.test TLSA SECURE 3 1 1 00ffAB\n"
-    "1.2.0.192.in-addr.arpa PTR mx1.example.test\n"
-    "bogus.test A BOGUS\n"
-    "broken.test MX SERVFAIL\n"
-    "gone.test A NXDOMAIN\n"
-    "slow.test A TIMEOUT\n"
-    "none.test A SECURE\n";
+static const char script_text[] = "# a comment\n"
+				  "\n"
+				  "example.test MX 20 mx2.Example.test\n"
+				  "example.test MX SECURE 10 mx1.example.test.\n"
+				  "example.test TXT \"v=spf1 -all\"\n"
+				  "null.test MX 0 .\n"
+				  "mx1.example.test A 192.0.2.1\n"
+				  "mx1.example.test A 192.0.2.2\n"
+				  "mx1.example.test AAAA 2001:db8::1\n"
+				  "_25._tcp.mx1.example.test TLSA SECURE 3 1 1 00ffAB\n"
+				  "1.2.0.192.in-addr.arpa PTR mx1.example.test\n"
+				  "bogus.test A BOGUS\n"
+				  "broken.test MX SERVFAIL\n"
+				  "gone.test A NXDOMAIN\n"
+				  "slow.test A TIMEOUT\n"
+				  "none.test A SECURE\n";
 
 static struct resolver *
 open_script(struct loop *loop, const char *text)
@@ -113,26 +114,27 @@ test_script(void **state)
 		bool secure;
 		const char *text;
 	} cases[] = {
-	    {"example.test", RESOLVER_MX, RESOLVER_OK, true,
-		"10 mx1.example.test|;20 mx2.example.test|;"},
-	    {"EXAMPLE.test", RESOLVER_TXT, RESOLVER_OK, false,
-		"0 |763d73706631202d616c6c;"},
-	    {"example.test", RESOLVER_A, RESOLVER_NO_DATA, false, ""},
-	    {"null.test", RESOLVER_MX, RESOLVER_OK, false, "0 |;"},
-	    {"mx1.example.test", RESOLVER_A, RESOLVER_OK, false, "0 |c0000201;0 |c0000202;"},
-	    {"mx1.example.test", RESOLVER_AAAA, RESOLVER_OK, false,
-		"0 |20010db8000000000000000000000001;"},
-	    {"_25._tcp.mx1.example.test", RESOLVER_TLSA, RESOLVER_OK, true,
-		"0 |03010100ffab;"},
-	    {"1.2.0.192.in-addr.arpa", RESOLVER_PTR, RESOLVER_OK, false,
-		"0 mx1.example.test|;"},
-	    {"bogus.test", RESOLVER_A, RESOLVER_BOGUS, false, ""},
-	    {"broken.test", RESOLVER_MX, RESOLVER_FAILED, false, ""},
-	    {"gone.test", RESOLVER_A, RESOLVER_NO_NAME, false, ""},
-	    {"slow.test", RESOLVER_A, RESOLVER_FAILED, false, ""},
-	    {"none.test", RESOLVER_A, RESOLVER_NO_DATA, true, ""},
-	    {"unlisted.test", RESOLVER_A, RESOLVER_NO_NAME, false, ""},
-	    {"", RESOLVER_A, RESOLVER_FAILED, false, ""},
+	    {"example.test",              RESOLVER_MX,   RESOLVER_OK,      true,
+             "10 mx1.example.test|;20 mx2.example.test|;"                               },
+	    {"EXAMPLE.test",              RESOLVER_TXT,  RESOLVER_OK,      false,
+             "0 |763d73706631202d616c6c;"					       },
+	    {"example.test",              RESOLVER_A,    RESOLVER_NO_DATA, false, ""    },
+	    {"null.test",                 RESOLVER_MX,   RESOLVER_OK,      false, "0 |;"},
+	    {"mx1.example.test",          RESOLVER_A,    RESOLVER_OK,      false,
+             "0 |c0000201;0 |c0000202;"						 },
+	    {"mx1.example.test",          RESOLVER_AAAA, RESOLVER_OK,      false,
+             "0 |20010db8000000000000000000000001;"                                     },
+	    {"_25._tcp.mx1.example.test", RESOLVER_TLSA, RESOLVER_OK,      true,
+             "0 |03010100ffab;"							 },
+	    {"1.2.0.192.in-addr.arpa",    RESOLVER_PTR,  RESOLVER_OK,      false,
+             "0 mx1.example.test|;"						     },
+	    {"bogus.test",                RESOLVER_A,    RESOLVER_BOGUS,   false, ""    },
+	    {"broken.test",               RESOLVER_MX,   RESOLVER_FAILED,  false, ""    },
+	    {"gone.test",                 RESOLVER_A,    RESOLVER_NO_NAME, false, ""    },
+	    {"slow.test",                 RESOLVER_A,    RESOLVER_FAILED,  false, ""    },
+	    {"none.test",                 RESOLVER_A,    RESOLVER_NO_DATA, true,  ""    },
+	    {"unlisted.test",             RESOLVER_A,    RESOLVER_NO_NAME, false, ""    },
+	    {"",			  RESOLVER_A,    RESOLVER_FAILED,  false, ""    },
 	};
 	struct loop *loop = loop_new();
 	struct resolver *resolver = open_script(loop, script_text);
@@ -177,8 +179,8 @@ test_script_errors(void **state)
 		assert_null(open_script(loop, bad[i]));
 	struct resolver *resolver = NULL;
 	char *error = NULL;
-	assert_int_equal(
-	    resolver_new_script(loop, "/nonexistent", &resolver, &error), STATUS_NOT_FOUND);
+	assert_int_equal(resolver_new_script(loop, "/nonexistent", &resolver, &error),
+	    STATUS_NOT_FOUND);
 	free(error);
 	loop_free(&loop);
 }
@@ -215,31 +217,31 @@ test_record_data(void **state)
 		struct slice rdata;
 		bool good;
 	} cases[] = {
-	    {RESOLVER_A, SLICE("\1\2\3\4"), true},
-	    {RESOLVER_A, SLICE("\1\2\3"), false},
-	    {RESOLVER_A, SLICE(""), false},
-	    {RESOLVER_AAAA, SLICE("0123456789abcdef"), true},
-	    {RESOLVER_AAAA, SLICE("0123456789abcdefg"), false},
-	    {RESOLVER_MX, SLICE("\0\12\2mx\4test\0"), true},
-	    {RESOLVER_MX, SLICE("\0\12\0"), true},
-	    {RESOLVER_MX, SLICE("\0\12\2mx\4tes"), false},
-	    {RESOLVER_MX, SLICE("\0\12\2mx\4test"), false},
-	    {RESOLVER_MX, SLICE("\0\12\2mx\4test\0x"), false},
-	    {RESOLVER_MX, SLICE("\0\12\xc0\0"), false},
-	    {RESOLVER_MX, SLICE("\0\12\3a.b\0"), false},
-	    {RESOLVER_MX, SLICE("\0\12\3a\0b\0"), false},
-	    {RESOLVER_MX, SLICE("\0\12"), false},
-	    {RESOLVER_MX, SLICE("\0"), false},
-	    {RESOLVER_MX, SLICE(""), false},
-	    {RESOLVER_PTR, SLICE("\4host\0"), true},
-	    {RESOLVER_PTR, SLICE(""), false},
-	    {RESOLVER_TXT, SLICE("\3abc\2de"), true},
-	    {RESOLVER_TXT, SLICE("\0"), true},
-	    {RESOLVER_TXT, SLICE("\4abc"), false},
-	    {RESOLVER_TXT, SLICE(""), false},
-	    {RESOLVER_TLSA, SLICE("\3\1\1h"), true},
-	    {RESOLVER_TLSA, SLICE("\3\1\1"), false},
-	    {RESOLVER_TLSA, SLICE("\3"), false},
+	    {RESOLVER_A,    SLICE("\1\2\3\4"),           true },
+	    {RESOLVER_A,    SLICE("\1\2\3"),             false},
+	    {RESOLVER_A,    SLICE(""),                   false},
+	    {RESOLVER_AAAA, SLICE("0123456789abcdef"),   true },
+	    {RESOLVER_AAAA, SLICE("0123456789abcdefg"),  false},
+	    {RESOLVER_MX,   SLICE("\0\12\2mx\4test\0"),  true },
+	    {RESOLVER_MX,   SLICE("\0\12\0"),            true },
+	    {RESOLVER_MX,   SLICE("\0\12\2mx\4tes"),     false},
+	    {RESOLVER_MX,   SLICE("\0\12\2mx\4test"),    false},
+	    {RESOLVER_MX,   SLICE("\0\12\2mx\4test\0x"), false},
+	    {RESOLVER_MX,   SLICE("\0\12\xc0\0"),        false},
+	    {RESOLVER_MX,   SLICE("\0\12\3a.b\0"),       false},
+	    {RESOLVER_MX,   SLICE("\0\12\3a\0b\0"),      false},
+	    {RESOLVER_MX,   SLICE("\0\12"),              false},
+	    {RESOLVER_MX,   SLICE("\0"),                 false},
+	    {RESOLVER_MX,   SLICE(""),                   false},
+	    {RESOLVER_PTR,  SLICE("\4host\0"),           true },
+	    {RESOLVER_PTR,  SLICE(""),                   false},
+	    {RESOLVER_TXT,  SLICE("\3abc\2de"),          true },
+	    {RESOLVER_TXT,  SLICE("\0"),                 true },
+	    {RESOLVER_TXT,  SLICE("\4abc"),              false},
+	    {RESOLVER_TXT,  SLICE(""),                   false},
+	    {RESOLVER_TLSA, SLICE("\3\1\1h"),            true },
+	    {RESOLVER_TLSA, SLICE("\3\1\1"),             false},
+	    {RESOLVER_TLSA, SLICE("\3"),                 false},
 	};
 	struct arena *arena = arena_new(1 << 20);
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -247,8 +249,9 @@ test_record_data(void **state)
 		/* An exact copy, so that reading past it is seen. */
 		char *copy = malloc(cases[i].rdata.len ? cases[i].rdata.len : 1);
 		memcpy(copy, cases[i].rdata.ptr, cases[i].rdata.len);
-		assert_int_equal(resolver_record_from_wire(cases[i].type,
-				     slice_make(copy, cases[i].rdata.len), arena, &record),
+		assert_int_equal(
+		    resolver_record_from_wire(cases[i].type,
+			slice_make(copy, cases[i].rdata.len), arena, &record),
 		    cases[i].good);
 		free(copy);
 	}
@@ -270,9 +273,9 @@ struct server {
 static size_t
 make_reply(unsigned char *packet, size_t len)
 {
-	static const unsigned char mx[] = {0xc0, 12, 0, 15, 0, 1, 0, 0, 0, 60, 0, 9, 0, 20, 4,
-	    'M', 'x', '2', 'A', 0xc0, 12, 0xc0, 12, 0, 15, 0, 1, 0, 0, 0, 60, 0, 8, 0, 10, 3,
-	    'm', 'x', '1', 0xc0, 12};
+	static const unsigned char mx[] = {0xc0, 12, 0, 15, 0, 1, 0, 0, 0, 60, 0, 9, 0,
+	    20, 4, 'M', 'x', '2', 'A', 0xc0, 12, 0xc0, 12, 0, 15, 0, 1, 0, 0, 0, 60, 0, 8,
+	    0, 10, 3, 'm', 'x', '1', 0xc0, 12};
 	static const unsigned char txt[] = {
 	    0xc0, 12, 0, 16, 0, 1, 0, 0, 0, 60, 0, 5, 1, 'a', 2, 'b', 'c'};
 	size_t question = 12;
@@ -361,8 +364,8 @@ test_unbound(void **state)
 	a = ask(loop, resolver, "text.example", RESOLVER_TXT);
 	assert_int_equal(a.result, RESOLVER_OK);
 	assert_string_equal(a.text, "0 |616263;");
-	assert_int_equal(ask(loop, resolver, "xnone.example", RESOLVER_A).result,
-	    RESOLVER_NO_NAME);
+	assert_int_equal(
+	    ask(loop, resolver, "xnone.example", RESOLVER_A).result, RESOLVER_NO_NAME);
 	assert_int_equal(
 	    ask(loop, resolver, "nodata.example", RESOLVER_A).result, RESOLVER_NO_DATA);
 	assert_int_equal(

@@ -37,8 +37,8 @@ test_certificate(void **state)
 	X509_VERIFY_PARAM_set_flags(
 	    X509_STORE_CTX_get0_param(context), X509_V_FLAG_X509_STRICT);
 	if (X509_verify_cert(context) != 1)
-		fail_msg("%s", X509_verify_cert_error_string(
-				   X509_STORE_CTX_get_error(context)));
+		fail_msg("%s",
+		    X509_verify_cert_error_string(X509_STORE_CTX_get_error(context)));
 	assert_int_equal(X509_check_host(cert, "mail.test", 0, 0, NULL), 1);
 	assert_int_equal(X509_check_host(cert, "localhost", 0, 0, NULL), 1);
 	assert_int_equal(X509_check_host(cert, "evil.test", 0, 0, NULL), 0);
@@ -48,7 +48,8 @@ test_certificate(void **state)
 	assert_int_equal(X509_check_ca(root), 1);
 	int days, seconds;
 	assert_int_equal(ASN1_TIME_diff(&days, &seconds, X509_get0_notBefore(cert),
-			     X509_get0_notAfter(cert)), 1);
+			     X509_get0_notAfter(cert)),
+	    1);
 	assert_int_equal(days, 825);
 	X509_STORE_CTX_free(context);
 	X509_STORE_free(store);
@@ -81,8 +82,9 @@ test_ca_is_kept(void **state)
 	snprintf(cert_path, sizeof(cert_path), "%s/second.pem", ca.folder);
 	snprintf(key_path, sizeof(key_path), "%s/second.key", ca.folder);
 	X509 *before = read_certificate(ca.ca);
-	assert_int_equal(tls_make_self_signed(ca.ca, ca.ca_key, cert_path, key_path, names, 1,
-			     &error), STATUS_OK);
+	assert_int_equal(
+	    tls_make_self_signed(ca.ca, ca.ca_key, cert_path, key_path, names, 1, &error),
+	    STATUS_OK);
 	X509 *after = read_certificate(ca.ca), *cert = read_certificate(cert_path);
 	assert_int_equal(X509_cmp(before, after), 0);
 	EVP_PKEY *key = X509_get_pubkey(after);
@@ -100,11 +102,13 @@ static void
 test_bad_names(void **state)
 {
 	(void)state;
-	static const char *const bad[] = {"", "a,DNS:evil.test", "a b", "a\nb", "email:x"};
+	static const char *const bad[] = {
+	    "", "a,DNS:evil.test", "a b", "a\nb", "email:x"};
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		char *error = NULL;
 		assert_int_equal(tls_make_self_signed(ca.ca, ca.ca_key, "/nonexistent/x",
-				     "/nonexistent/y", &bad[i], 1, &error), STATUS_INVALID);
+				     "/nonexistent/y", &bad[i], 1, &error),
+		    STATUS_INVALID);
 		assert_non_null(error);
 		free(error);
 	}
@@ -112,7 +116,8 @@ test_bad_names(void **state)
 	static const char *const good[] = {"good.test"};
 	char *error = NULL;
 	assert_int_equal(tls_make_self_signed(ca.ca, ca.ca_key, "/nonexistent/x",
-			     "/nonexistent/y", good, 1, &error), STATUS_IO);
+			     "/nonexistent/y", good, 1, &error),
+	    STATUS_IO);
 	assert_non_null(strstr(error, "/nonexistent/y"));
 	free(error);
 }
@@ -123,8 +128,8 @@ test_context_errors(void **state)
 	(void)state;
 	struct tls_context *tls = NULL;
 	char *error = NULL;
-	assert_int_equal(
-	    tls_context_server("/nonexistent", ca.key, "1.2", &tls, &error), STATUS_INVALID);
+	assert_int_equal(tls_context_server("/nonexistent", ca.key, "1.2", &tls, &error),
+	    STATUS_INVALID);
 	assert_non_null(strstr(error, "/nonexistent"));
 	free(error);
 	assert_int_equal(
@@ -209,11 +214,13 @@ test_tickets(void **state)
 		last_session = NULL;
 		assert_int_equal(handshake(client, tls_context_ssl(ca.server), NULL), 0);
 		assert_non_null(last_session);
-		/* T6: at another listener it is a full handshake; at its own a resumption. */
+		/* T6: at another listener it is a full handshake; at its own a
+		 * resumption. */
 		SSL_SESSION *session = last_session;
 		SSL_SESSION_up_ref(session);
 		assert_int_equal(handshake(client, tls_context_ssl(other), session), 0);
-		assert_int_equal(handshake(client, tls_context_ssl(ca.server), session), 1);
+		assert_int_equal(
+		    handshake(client, tls_context_ssl(ca.server), session), 1);
 		SSL_SESSION_free(session);
 		SSL_SESSION_free(last_session);
 		SSL_CTX_free(client);

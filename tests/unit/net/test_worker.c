@@ -281,9 +281,9 @@ test_out_of_descriptors(void **state)
 	getrusage(RUSAGE_SELF, &after);
 	/* Waiting, not spinning: hardly any time was used in those 300 ms. */
 	long used_us = (after.ru_utime.tv_sec - before.ru_utime.tv_sec) * 1000000 +
-		       after.ru_utime.tv_usec - before.ru_utime.tv_usec +
-		       (after.ru_stime.tv_sec - before.ru_stime.tv_sec) * 1000000 +
-		       after.ru_stime.tv_usec - before.ru_stime.tv_usec;
+	               after.ru_utime.tv_usec - before.ru_utime.tv_usec +
+	               (after.ru_stime.tv_sec - before.ru_stime.tv_sec) * 1000000 +
+	               after.ru_stime.tv_usec - before.ru_stime.tv_usec;
 	assert_true(used_us < 100 * 1000);
 	while (count > 0)
 		close(fds[--count]);
