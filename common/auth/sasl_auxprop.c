@@ -17,6 +17,7 @@
 
 #include "auth/credential_int.h"
 #include "base/ensure.h"
+#include "text/encoding.h"
 
 /* Our own number for "the exchange of this connection", beside the library's. */
 enum { CALLBACK_EXCHANGE = 0x50520001 };
@@ -290,6 +291,21 @@ result_of(struct auth_exchange *x, int rc)
 	}
 }
 
+/* What RFC 5802 section 7 allows at all in a client's message: UTF-8 without controls;
+ * and no -PLUS mechanism is offered, so a first message that binds to a channel has no
+ * place (section 6).  The library looks at less, or later. */
+static bool
+message_is_plausible(const struct auth_exchange *x)
+{
+	for (size_t i = 0; i < x->input.len; i++)
+		if ((unsigned char)x->input.ptr[i] < ' ' || x->input.ptr[i] == 0x7f)
+			return false;
+	/* The first message is the one that names the user. */
+	if (!x->user.ptr && slice_has_prefix(x->input, SLICE("p")))
+		return false;
+	return utf8_is_valid(x->input);
+}
+
 void
 auth_step_scram(struct auth_exchange *x)
 {
@@ -299,13 +315,8 @@ auth_step_scram(struct auth_exchange *x)
 
 	/* Only the last answer is empty; the library would take an empty first message for
 	 * none. */
-	if (x->has_input && x->said_all != slice_is_empty(x->input)) {
-		x->result = AUTH_BAD;
-		return;
-	}
-	/* No -PLUS mechanism is offered, so a first message that binds to a channel has no
-	 * place (RFC 5802 section 6); the library would find out only at the end. */
-	if (!x->user.ptr && slice_has_prefix(x->input, SLICE("p"))) {
+	if (x->has_input &&
+	    (x->said_all != slice_is_empty(x->input) || !message_is_plausible(x))) {
 		x->result = AUTH_BAD;
 		return;
 	}
