@@ -9,10 +9,11 @@
 #define SMTPD_RELAY_H
 
 #include "service/service.h"
+#include "service/trace.h"
 
-/* Begins to work on the queue; attempts run on `main_loop` and the workers. */
+/* Begins to work on the queue.  `trace` (may be null) is borrowed. */
 void
-relay_start(struct service *service, struct loop *main_loop);
+relay_start(struct service *service, struct loop *main_loop, struct trace *trace);
 /* No new attempts; those that stand are given up and stay in the queue. */
 void
 relay_stop(void);

@@ -1,0 +1,194 @@
+/*
+ * What the relay's files share: jobs, sites, the scheduler's state.  Private to smtpd.
+ *
+ * The way of a queued recipient:
+ *
+ *   queue ─load─► job (message × site) ─► site ─► session (connection) ─► result ─► queue
+ *                   └────────► local delivery ─────────────────────────► result
+ *
+ * Everything runs on the relay's one loop.  A recipient is *active* from the load until
+ * its result is committed; only active ones are in memory (RELAY_ACTIVE_MAX), so memory
+ * does not grow with the queue.  Active recipients are leases that die with the process:
+ * after a crash only what was in flight is tried again.
+ */
+#ifndef SMTPD_RELAY_INT_H
+#define SMTPD_RELAY_INT_H
+
+#include <netinet/in.h>
+
+#include "base/hashmap.h"
+#include "net/conn.h"
+#include "net/resolver.h"
+#include "service/service.h"
+#include "service/trace.h"
+#include "smtpd/relay_reply.h"
+#include "store/queue.h"
+
+enum {
+	RELAY_ACTIVE_MAX = 20000,     /* recipients in memory */
+	RELAY_ACTIVE_LOW = 10000,     /* load more below it */
+	RELAY_JOB_RECIPIENTS_MAX = 100, /* of one transaction, RFC 5321 section 4.5.3.1.8 */
+	RELAY_ADDRESSES_MAX = 20,     /* addresses tried of one site */
+	RELAY_MX_MAX = 10,            /* hosts tried of one site */
+	RELAY_CONNECTIONS_MAX = 500,  /* of all sites together */
+	RELAY_MESSAGES_PER_CONNECTION = 200,
+	RELAY_SITE_TTL_S_MIN = 60,    /* a site's addresses are kept at least so long */
+	RELAY_SITE_TTL_S_MAX = 3600,
+	RELAY_RESULTS_MAX = 2000,     /* in one commit */
+	RELAY_DOT_TIMEOUT_MS = 10 * 60 * 1000, /* RFC 5321 section 4.5.3.2.6 */
+	RELAY_DATA_SLICE = 64 * 1024, /* bytes of message text stuffed at a time */
+};
+
+struct relay;
+struct relay_site;
+
+struct relay_recipient {
+	uint32_t number;
+	uint32_t attempts;
+	char *address;
+	enum queue_outcome outcome;
+	bool settled; /* outcome and reply are final for this attempt */
+	char *reply;
+};
+
+/* One message for one site. */
+struct relay_job {
+	struct list node; /* in the site's pending list */
+	struct relay_site *site;
+	char id[ID_TEXT_SIZE];
+	char *sender;
+	uint32_t flags;
+	uint64_t size;
+	int64_t created_s, expires_s;
+	bool authenticated; /* somebody who logged in waits for news */
+	struct relay_recipient *recipients;
+	size_t count;
+	/* while a session or a delivery has it */
+	struct body_handle body;
+	char via[300]; /* host and TLS, for the trace */
+};
+
+struct relay_address {
+	struct sockaddr_storage address;
+	socklen_t len;
+	char host[256]; /* the MX or smart host that it is of */
+};
+
+enum relay_site_state { SITE_UNKNOWN, SITE_RESOLVING, SITE_KNOWN };
+
+struct relay_site {
+	struct list node; /* in relay->sites_list */
+	struct relay *relay;
+	char *key;    /* "mx:example.org", "host:r3" */
+	char *domain; /* of the recipients, or the smart host's name */
+	/* the smart host's rule, or all empty for MX */
+	bool by_rule;
+	uint16_t port;
+	enum relay_tls tls;
+	bool implicit_tls;
+	char *user;
+	char *password;
+
+	enum relay_site_state state;
+	int64_t known_until_s;
+	struct relay_address *addresses;
+	size_t address_count;
+	struct relay_lookup *lookup;
+
+	bool run_scheduled;
+	struct list pending; /* jobs */
+	size_t pending_count;
+	unsigned connections;
+	unsigned connections_max; /* lowered when the site refuses more, grows with success */
+};
+
+struct relay {
+	struct service *service;
+	struct loop *loop;
+	struct store_reader *reader;
+	struct loop_hook turn_end;
+	struct resolver *resolver;
+	struct tls_context *tls; /* client */
+	struct store_watch *watch;
+	struct loop_timer timer;
+	struct trace *trace;
+	struct hashmap *sites;  /* by key */
+	struct hashmap *active; /* "id number" → site or local */
+	struct list sites_list;
+	unsigned connections;
+	bool load_wanted;
+	bool load_scheduled;
+	bool stopping;
+
+	struct list results;  /* struct relay_result, not committed yet */
+	struct list forwards; /* struct relay_forward */
+	size_t result_count;
+	bool commit_under_way;
+	bool commit_scheduled;
+	struct loop_timer commit_timer;
+};
+
+/* ---- relay.c ---- */
+/* The job's unsettled recipients get this outcome; all results are handed in and the job
+ * is freed. */
+void
+relay_job_finish(struct relay *relay, struct relay_job *job, enum queue_outcome outcome,
+    const char *reply);
+void
+relay_recipient_settle(
+    struct relay_recipient *recipient, enum queue_outcome outcome, const char *reply);
+/* Reads the message again: false (job freed, nothing done) when it or all of the job's
+ * recipients have gone or are held; opens the body. */
+bool
+relay_job_open(struct relay *relay, struct relay_job *job);
+/* Opens connections for what is pending, within the limits. */
+void
+relay_site_run(struct relay_site *site);
+struct relay_job *
+relay_site_next_job(struct relay_site *site);
+/* Everything pending there gets this outcome (the site cannot be reached). */
+void
+relay_site_fail(
+    struct relay_site *site, enum queue_outcome outcome, const char *reply);
+void
+relay_session_ended(struct relay_site *site);
+
+/* ---- relay_target.c ---- */
+/* Finds the site's addresses; then relay_site_run or relay_site_fail. */
+void
+relay_site_resolve(struct relay_site *site);
+void
+relay_site_resolve_cancel(struct relay_site *site);
+/* Loopback, private, link-local, multicast, unspecified. */
+bool
+relay_address_is_private(const struct sockaddr *address);
+
+/* ---- relay_session.c ---- */
+/* A connection that works the site's jobs off; ends by relay_session_ended. */
+void
+relay_session_start(struct relay_site *site);
+
+/* ---- relay_local.c ---- */
+void
+relay_local_deliver(struct relay *relay, struct relay_job *job);
+
+/* ---- relay_result.c ---- */
+void
+relay_results_add(struct relay *relay, const struct relay_job *job,
+    const struct relay_recipient *recipient);
+/* Forwards of a local delivery: committed together with the results. */
+void
+relay_results_forward(struct relay *relay, const struct relay_job *job,
+    struct body_draft *draft, const char *const *addresses, size_t count);
+/* The recipient is no longer active (its result is committed, or it was dropped). */
+void
+relay_active_remove(struct relay *relay, const char *id, uint32_t number);
+
+/* ---- relay_schedule.c, pure ---- */
+/* Seconds until the next attempt: the schedule's entry with up to a tenth of jitter taken
+ * from `random`. */
+int64_t
+relay_retry_delay_s(
+    const uint64_t *retry_s, size_t retry_count, uint32_t attempts, uint64_t random);
+
+#endif

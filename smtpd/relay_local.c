@@ -1,0 +1,171 @@
+/*
+ * Queued recipients that live here: reports to local senders, and the local half of a
+ * message that also went out.  Resolved again at each attempt, so that changed aliases
+ * count.
+ */
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/ensure.h"
+#include "smtpd/relay_int.h"
+#include "store/message.h"
+#include "text/address.h"
+#include "text/date.h"
+
+enum { LOCAL_ARENA_MAX = 4 * 1024 * 1024, RETURN_PATH_MAX = 512 };
+
+struct local_delivery {
+	struct deliver_op op;
+	struct relay *relay;
+	struct relay_job *job;
+	struct arena *arena;
+	struct body_draft *draft;
+	uint32_t *owners; /* index of the job's recipient, by deliver recipient */
+	const char **forwards;
+	size_t forward_count;
+};
+
+static void
+delivery_free(struct local_delivery *d)
+{
+	body_draft_unref(&d->draft);
+	arena_free(&d->arena);
+	free(d);
+}
+
+static enum queue_outcome
+outcome_of(enum status status, const char **out_reply)
+{
+	if (status == STATUS_OK) {
+		*out_reply = "250 2.0.0 delivered";
+		return QUEUE_DELIVERED;
+	}
+	if (status == STATUS_NOT_FOUND) {
+		*out_reply = "550 5.1.1 no such user here";
+		return QUEUE_FAILED;
+	}
+	*out_reply = status == STATUS_QUOTA ? "452 4.2.2 the mailbox is full"
+	                                    : "451 4.3.0 the mail store could not take it";
+	return QUEUE_DEFERRED;
+}
+
+/* store_done_fn */
+static void
+delivered(struct store_op *op)
+{
+	struct local_delivery *d = op->user;
+	struct relay_job *job = d->job;
+	for (size_t i = 0; i < d->op.recipient_count; i++) {
+		const struct deliver_recipient *r = &d->op.recipients[i];
+		struct relay_recipient *owner = &job->recipients[d->owners[i]];
+		const char *reply;
+		enum queue_outcome outcome = outcome_of(r->status, &reply);
+		/* An alias's worst result counts: it is tried again for all. */
+		if (!owner->settled || owner->outcome == QUEUE_DELIVERED)
+			relay_recipient_settle(owner, outcome, reply);
+		TRACE(d->relay->trace, "deliver.local", LF_STR("mid", job->id),
+		    LF_STR("from", job->sender), LF_STR("to", owner->address),
+		    LF_STR("status", status_text(r->status)), LF_U64("uid", r->uid));
+	}
+	if (d->forward_count > 0)
+		relay_results_forward(
+		    d->relay, job, d->draft, d->forwards, d->forward_count);
+	relay_job_finish(d->relay, job, QUEUE_DELIVERED, "250 2.0.0 forwarded");
+	delivery_free(d);
+}
+
+/* The body again as a draft, Return-Path in front (RFC 5321 section 4.4). */
+static enum status
+draft_make(struct local_delivery *d)
+{
+	struct slice bytes = body_handle_bytes(&d->job->body);
+	struct buf head AUTO_BUF;
+	buf_init(&head, RETURN_PATH_MAX);
+	buf_append_format(&head, "Return-Path: <%s>\r\n", d->job->sender);
+	d->draft = body_draft_new(
+	    store_reader_store(d->relay->reader), bytes.len + RETURN_PATH_MAX);
+	enum status status = body_draft_append(d->draft, bytes);
+	if (status == STATUS_OK && buf_ok(&head))
+		status = body_draft_prefix(d->draft, buf_slice(&head));
+	if (status == STATUS_OK)
+		status = body_draft_seal(d->draft);
+	return status;
+}
+
+/* The targets of one recipient join the delivery; what cannot is settled at once. */
+static void
+recipient_resolve(
+    struct local_delivery *d, uint32_t index, struct deliver_recipient *recipients)
+{
+	struct relay_recipient *r = &d->job->recipients[index];
+	const struct conf *conf = service_conf(d->relay->service);
+	struct mailbox_address address;
+	struct directory_target *targets;
+	size_t count;
+	enum directory_answer answer;
+	enum status status = STATUS_INVALID;
+	if (address_parse(slice_from_cstr(r->address), true, d->arena, &address) ==
+	    ADDRESS_OK)
+		status = directory_resolve(d->relay->reader, address.local,
+		    address.domain, slice_from_cstr(conf->smtp.recipient_delimiter),
+		    d->arena, &answer, &targets, &count);
+	if (status != STATUS_OK) {
+		relay_recipient_settle(
+		    r, QUEUE_DEFERRED, "451 4.3.0 the directory could not be read");
+		return;
+	}
+	if (answer != DIRECTORY_TARGETS) {
+		relay_recipient_settle(r, QUEUE_FAILED,
+		    answer == DIRECTORY_LOOP ? "554 5.4.6 the alias goes in circles"
+		                             : "550 5.1.1 no such user here");
+		return;
+	}
+	for (size_t i = 0; i < count; i++) {
+		if (targets[i].local) {
+			if (d->op.recipient_count == DIRECTORY_TARGETS_MAX)
+				break;
+			d->owners[d->op.recipient_count] = index;
+			recipients[d->op.recipient_count++] =
+			    (struct deliver_recipient){.account = targets[i].account};
+		} else if (d->forward_count < DIRECTORY_TARGETS_MAX) {
+			d->forwards[d->forward_count++] =
+			    arena_cstr(d->arena, targets[i].address);
+		}
+	}
+}
+
+void
+relay_local_deliver(struct relay *relay, struct relay_job *job)
+{
+	struct local_delivery *d = xcalloc(1, sizeof(*d));
+	d->relay = relay;
+	d->job = job;
+	d->arena = arena_new(LOCAL_ARENA_MAX);
+	d->owners = ARENA_ARRAY(d->arena, uint32_t, DIRECTORY_TARGETS_MAX);
+	d->forwards = ARENA_ARRAY(d->arena, const char *, DIRECTORY_TARGETS_MAX);
+	struct deliver_recipient *recipients =
+	    ARENA_ARRAY(d->arena, struct deliver_recipient, DIRECTORY_TARGETS_MAX);
+	ENSURE(d->owners && d->forwards && recipients);
+	for (uint32_t i = 0; i < job->count; i++)
+		recipient_resolve(d, i, recipients);
+	enum status status = draft_make(d);
+	if (status != STATUS_OK) {
+		const char *reply;
+		enum queue_outcome outcome = outcome_of(status, &reply);
+		relay_job_finish(relay, job, outcome, reply);
+		delivery_free(d);
+		return;
+	}
+	int64_t now = clock_wall_s();
+	d->op.op =
+	    (struct store_op){.done = delivered, .user = d, .arena = d->arena};
+	d->op.draft = d->draft;
+	d->op.recipients = recipients;
+	d->op.internaldate_s = now;
+	d->op.internaldate_zone_min = (int16_t)date_local_zone_min(now);
+	if (d->op.recipient_count == 0) {
+		delivered(&d->op.op);
+		return;
+	}
+	deliver_op_submit(relay->reader, &d->op);
+}

@@ -1,0 +1,431 @@
+/*
+ * Results of attempts go back into the queue in batches: one commit takes what has
+ * gathered while the one before was under way, together with the reports that the results
+ * cause, so that a recipient never leaves without its sender being told, and never is
+ * told twice.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/ensure.h"
+#include "base/log.h"
+#include "base/stats.h"
+#include "smtpd/relay_bounce.h"
+#include "smtpd/relay_int.h"
+
+enum {
+	RESULT_ARENA_MAX = 16 * 1024 * 1024, /* bytes of one commit's outputs */
+	RESULT_RETRY_MS = 1000,              /* after a commit that failed */
+	REPORT_RETRY_S = 300,                /* a report that could not be written */
+	ACTIVE_KEY_MAX = 48,
+};
+
+struct relay_result {
+	struct list node;
+	struct queue_result result;
+	char *sender;
+	char *address;
+	char *reply;
+	uint32_t flags;
+	bool authenticated;
+	int64_t created_s, expires_s;
+};
+
+struct relay_forward {
+	struct list node;
+	char *sender;
+	struct body_draft *draft;
+	uint32_t flags;
+	char **addresses;
+	size_t count;
+};
+
+/* One commit. */
+struct relay_batch {
+	struct queue_result_op op;
+	struct relay *relay;
+	struct arena *arena;
+	struct list results, forwards;
+	struct queue_new_message *reports;
+	size_t report_count;
+};
+
+static void
+commit_later(struct relay *relay);
+
+static void
+active_key(const char *id, uint32_t number, char out[ACTIVE_KEY_MAX])
+{
+	snprintf(out, ACTIVE_KEY_MAX, "%s %u", id, number);
+}
+
+void
+relay_active_remove(struct relay *relay, const char *id, uint32_t number)
+{
+	char key[ACTIVE_KEY_MAX];
+	active_key(id, number, key);
+	hashmap_remove(relay->active, slice_from_cstr(key));
+}
+
+static void
+result_free(struct relay_result *r)
+{
+	free(r->sender);
+	free(r->address);
+	free(r->reply);
+	free(r);
+}
+
+static void
+forward_free(struct relay_forward *f)
+{
+	body_draft_unref(&f->draft);
+	for (size_t i = 0; i < f->count; i++)
+		free(f->addresses[i]);
+	free(f->addresses);
+	free(f->sender);
+	free(f);
+}
+
+static const char *
+event_of(enum queue_outcome outcome)
+{
+	static const char *const events[] = {"relay.done", "relay.fail", "relay.defer"};
+	return events[outcome];
+}
+
+/* Expired: what is deferred once more has failed. */
+static void
+result_schedule(struct relay *relay, struct relay_result *r, uint32_t attempts)
+{
+	const struct conf *conf = service_conf(relay->service);
+	if (r->result.outcome != QUEUE_DEFERRED)
+		return;
+	int64_t now = clock_wall_s();
+	if (now >= r->expires_s) {
+		r->result.outcome = QUEUE_FAILED;
+		return;
+	}
+	r->result.due_s = now + relay_retry_delay_s(conf->relay.retry_s,
+	                            conf->relay.retry_count, attempts, random_u64());
+	/* One last attempt at the end of its life. */
+	if (r->result.due_s > r->expires_s)
+		r->result.due_s = r->expires_s;
+}
+
+void
+relay_results_add(struct relay *relay, const struct relay_job *job,
+    const struct relay_recipient *recipient)
+{
+	struct relay_result *r = xcalloc(1, sizeof(*r));
+	memcpy(r->result.id, job->id, sizeof(r->result.id));
+	r->result.number = recipient->number;
+	r->result.outcome = recipient->outcome;
+	r->sender = xstrdup(job->sender);
+	r->address = xstrdup(recipient->address);
+	r->reply = xstrdup(recipient->reply);
+	r->result.reply = slice_from_cstr(r->reply);
+	r->flags = job->flags;
+	r->authenticated = job->authenticated;
+	r->created_s = job->created_s;
+	r->expires_s = job->expires_s;
+	result_schedule(relay, r, recipient->attempts + 1);
+	list_append(&relay->results, &r->node);
+	relay->result_count++;
+	static const char *const counters[] = {"relay_delivered_total",
+	    "relay_failed_total", "relay_deferred_total"};
+	stats_add(stats_get(counters[r->result.outcome]), 1);
+	TRACE(relay->trace, event_of(r->result.outcome), LF_STR("mid", job->id),
+	    LF_STR("from", job->sender), LF_STR("to", r->address),
+	    LF_STR("host", job->via), LF_U64("try", recipient->attempts + 1),
+	    LF_STR("reply", r->reply), LF_U64("next", (uint64_t)r->result.due_s));
+	commit_later(relay);
+}
+
+void
+relay_results_forward(struct relay *relay, const struct relay_job *job,
+    struct body_draft *draft, const char *const *addresses, size_t count)
+{
+	struct relay_forward *f = xcalloc(1, sizeof(*f));
+	f->sender = xstrdup(job->sender);
+	f->draft = body_draft_ref(draft);
+	f->flags = job->flags;
+	f->count = count;
+	f->addresses = xcalloc(count, sizeof(*f->addresses));
+	for (size_t i = 0; i < count; i++)
+		f->addresses[i] = xstrdup(addresses[i]);
+	list_append(&relay->forwards, &f->node);
+	commit_later(relay);
+}
+
+/* ---- reports ---- */
+
+static struct queue_new_message *
+message_add(struct relay_batch *batch)
+{
+	struct queue_new_message *m = &batch->reports[batch->report_count++];
+	*m = (struct queue_new_message){0};
+	id_make(m->id);
+	m->created_s = m->due_s = clock_wall_s();
+	m->expires_s = m->created_s +
+	    (int64_t)service_conf(batch->relay->service)->relay.lifetime_s;
+	return m;
+}
+
+/* One report of some results of one message; false when it could not be written. */
+static bool
+report_add(struct relay_batch *batch, struct relay_result *first,
+    const struct bounce_recipient *recipients, size_t count, bool delay)
+{
+	struct relay *relay = batch->relay;
+	struct queue_message original;
+	struct body_handle body = {0};
+	struct buf text AUTO_BUF;
+	buf_init(&text, BOUNCE_SIZE_MAX);
+	struct slice id = slice_from_cstr(first->result.id);
+	if (queue_message_get(relay->reader, id, &original) == STATUS_OK &&
+	    queue_body_open(relay->reader, &original, &body) != STATUS_OK)
+		body = (struct body_handle){0};
+	struct queue_new_message *m = message_add(batch);
+	struct bounce bounce = {
+	    .hostname = service_conf(relay->service)->hostname,
+	    .report_id = m->id,
+	    .message_id = first->result.id,
+	    .sender = slice_from_cstr(first->sender),
+	    .now_s = m->created_s,
+	    .arrived_s = first->created_s,
+	    .expires_s = first->expires_s,
+	    .delay = delay,
+	    .utf8 = first->flags & QUEUE_MESSAGE_UTF8,
+	    .recipients = recipients,
+	    .count = count,
+	    .original = body.map ? body_handle_bytes(&body) : SLICE_NULL,
+	};
+	bounce_write(&bounce, &text);
+	if (body.map)
+		body_handle_close(&body);
+	m->draft =
+	    body_draft_new(store_reader_store(relay->reader), BOUNCE_SIZE_MAX);
+	if (!buf_ok(&text) ||
+	    body_draft_append(m->draft, buf_slice(&text)) != STATUS_OK ||
+	    body_draft_seal(m->draft) != STATUS_OK) {
+		body_draft_unref(&m->draft);
+		batch->report_count--;
+		return false;
+	}
+	m->flags = QUEUE_MESSAGE_BOUNCE | (first->flags & QUEUE_MESSAGE_UTF8);
+	struct queue_new_recipient *to = ARENA_NEW(batch->arena, struct queue_new_recipient);
+	to->address = to->original =
+	    arena_copy(batch->arena, slice_from_cstr(first->sender));
+	m->recipients = to;
+	m->recipient_count = 1;
+	TRACE(relay->trace, "bounce.made", LF_STR("mid", m->id),
+	    LF_STR("parent", first->result.id), LF_STR("to", first->sender),
+	    LF_STR("reason", delay ? "delayed" : "failed"));
+	return true;
+}
+
+static bool
+result_wants_report(const struct relay_batch *batch, const struct relay_result *r)
+{
+	/* Never a report about a report, never to the null sender (RFC 5321 section 6.1). */
+	if (r->sender[0] == '\0' || (r->flags & QUEUE_MESSAGE_BOUNCE))
+		return false;
+	if (r->result.outcome == QUEUE_FAILED)
+		return true;
+	const struct conf *conf = service_conf(batch->relay->service);
+	return r->result.outcome == QUEUE_DEFERRED && r->authenticated &&
+	       !(r->flags & QUEUE_MESSAGE_WARNED) && conf->relay.warn_after_s > 0 &&
+	       batch->op.warned_id[0] == '\0' &&
+	       clock_wall_s() - r->created_s >= (int64_t)conf->relay.warn_after_s;
+}
+
+/* Results of a message with the same outcome that stand side by side (a job's results
+ * are added together) make one report. */
+static void
+reports_make(struct relay_batch *batch)
+{
+	LIST_EACH(&batch->results, node)
+	{
+		struct relay_result *r = LIST_ENTRY(node, struct relay_result, node);
+		struct relay_result *previous = node->prev == &batch->results
+		    ? NULL
+		    : LIST_ENTRY(node->prev, struct relay_result, node);
+		if (!result_wants_report(batch, r))
+			continue;
+		bool continued = previous &&
+		    strcmp(previous->result.id, r->result.id) == 0 &&
+		    previous->result.outcome == r->result.outcome;
+		if (continued)
+			continue;
+		size_t count = 0;
+		struct bounce_recipient recipients[RELAY_JOB_RECIPIENTS_MAX];
+		for (struct list *at = node;
+		     at != &batch->results && count < RELAY_JOB_RECIPIENTS_MAX;
+		     at = at->next) {
+			struct relay_result *same =
+			    LIST_ENTRY(at, struct relay_result, node);
+			if (strcmp(same->result.id, r->result.id) != 0 ||
+			    same->result.outcome != r->result.outcome)
+				break;
+			recipients[count++] = (struct bounce_recipient){
+			    slice_from_cstr(same->address), slice_from_cstr(same->reply)};
+		}
+		bool delay = r->result.outcome == QUEUE_DEFERRED;
+		if (delay)
+			memcpy(batch->op.warned_id, r->result.id,
+			    sizeof(batch->op.warned_id));
+		if (report_add(batch, r, recipients, count, delay))
+			continue;
+		/* No recipient leaves without its report: these stay a while longer. */
+		if (delay)
+			batch->op.warned_id[0] = '\0';
+		struct list *at = node;
+		for (size_t i = 0; i < count; i++, at = at->next) {
+			struct relay_result *same =
+			    LIST_ENTRY(at, struct relay_result, node);
+			if (!delay)
+				same->result.due_s = clock_wall_s() + REPORT_RETRY_S;
+			same->result.outcome = QUEUE_DEFERRED;
+		}
+	}
+}
+
+static void
+forwards_make(struct relay_batch *batch)
+{
+	LIST_EACH(&batch->forwards, node)
+	{
+		struct relay_forward *f = LIST_ENTRY(node, struct relay_forward, node);
+		struct queue_new_message *m = message_add(batch);
+		struct queue_new_recipient *to =
+		    ARENA_ARRAY(batch->arena, struct queue_new_recipient, f->count);
+		ENSURE(to);
+		for (size_t i = 0; i < f->count; i++)
+			to[i].address = to[i].original = slice_from_cstr(f->addresses[i]);
+		m->sender = slice_from_cstr(f->sender);
+		m->flags = f->flags;
+		m->draft = body_draft_ref(f->draft);
+		m->recipients = to;
+		m->recipient_count = f->count;
+	}
+}
+
+/* ---- the commit ---- */
+
+static void
+batch_free(struct relay_batch *batch)
+{
+	for (size_t i = 0; i < batch->report_count; i++)
+		body_draft_unref(&batch->reports[i].draft);
+	LIST_EACH_SAFE(&batch->results, node)
+		result_free(LIST_ENTRY(node, struct relay_result, node));
+	LIST_EACH_SAFE(&batch->forwards, node)
+		forward_free(LIST_ENTRY(node, struct relay_forward, node));
+	arena_free(&batch->arena);
+	free(batch);
+}
+
+static void
+batch_retry(void *arg)
+{
+	struct relay *relay = arg;
+	relay->commit_scheduled = false;
+	commit_later(relay);
+}
+
+/* store_done_fn */
+static void
+batch_done(struct store_op *op)
+{
+	struct relay_batch *batch = op->user;
+	struct relay *relay = batch->relay;
+	relay->commit_under_way = false;
+	if (op->status != STATUS_OK) {
+		/* The disk is full or failing: nothing of it happened.  The recipients stay
+		 * active, their results are kept and tried again in a second. */
+		LOG_ERROR("store.error", LF_STR("op", "queue results"),
+		    LF_STR("status", status_text(op->status)));
+		LIST_EACH_SAFE(&batch->results, node)
+		{
+			list_remove(node);
+			list_append(&relay->results, node);
+			relay->result_count++;
+		}
+		LIST_EACH_SAFE(&batch->forwards, node)
+		{
+			list_remove(node);
+			list_append(&relay->forwards, node);
+		}
+		batch_free(batch);
+		relay->commit_scheduled = true;
+		loop_timer_start(
+		    relay->loop, &relay->commit_timer, RESULT_RETRY_MS, batch_retry, relay);
+		return;
+	}
+	LIST_EACH(&batch->results, node)
+	{
+		const struct relay_result *r =
+		    LIST_ENTRY(node, struct relay_result, node);
+		relay_active_remove(relay, r->result.id, r->result.number);
+	}
+	batch_free(batch);
+	if (!list_is_empty(&relay->results) || !list_is_empty(&relay->forwards))
+		commit_later(relay);
+}
+
+static void
+commit_now(void *arg)
+{
+	struct relay *relay = arg;
+	relay->commit_scheduled = false;
+	if (relay->commit_under_way ||
+	    (list_is_empty(&relay->results) && list_is_empty(&relay->forwards)))
+		return;
+	struct relay_batch *batch = xcalloc(1, sizeof(*batch));
+	batch->relay = relay;
+	batch->arena = arena_new(RESULT_ARENA_MAX);
+	list_init(&batch->results);
+	list_init(&batch->forwards);
+	size_t count = 0;
+	struct list *node;
+	while (count < RELAY_RESULTS_MAX && (node = list_pop(&relay->results))) {
+		list_append(&batch->results, node);
+		count++;
+	}
+	relay->result_count -= count;
+	size_t forwards = 0;
+	while (forwards < RELAY_RESULTS_MAX && (node = list_pop(&relay->forwards))) {
+		list_append(&batch->forwards, node);
+		forwards++;
+	}
+	struct queue_result *results =
+	    ARENA_ARRAY(batch->arena, struct queue_result, count + 1);
+	batch->reports = ARENA_ARRAY(
+	    batch->arena, struct queue_new_message, count + forwards + 1);
+	ENSURE(results && batch->reports);
+	reports_make(batch);
+	forwards_make(batch);
+	count = 0;
+	LIST_EACH(&batch->results, at)
+		results[count++] = LIST_ENTRY(at, struct relay_result, node)->result;
+	batch->op.op = (struct store_op){
+	    .done = batch_done, .user = batch, .arena = batch->arena};
+	batch->op.results = results;
+	batch->op.result_count = count;
+	batch->op.reports = batch->reports;
+	batch->op.report_count = batch->report_count;
+	batch->op.now_s = clock_wall_s();
+	relay->commit_under_way = true;
+	queue_result_submit(relay->reader, &batch->op);
+}
+
+static void
+commit_later(struct relay *relay)
+{
+	if (relay->commit_scheduled || relay->commit_under_way)
+		return;
+	relay->commit_scheduled = true;
+	loop_defer(relay->loop, commit_now, relay);
+}

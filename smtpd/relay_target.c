@@ -1,0 +1,346 @@
+/*
+ * Where a site's mail goes: MX hosts in order of preference, or the domain itself when it
+ * has none (RFC 5321 section 5.1), null MX (RFC 7505), never to ourselves, and never to
+ * private addresses found by MX unless the operator allows it.  A relay rule's host is
+ * taken as it is.
+ */
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/ensure.h"
+#include "base/ids.h"
+#include "smtpd/relay_int.h"
+#include "text/address.h"
+
+/* One lookup of a site: MX first, then A and AAAA of each host, one after the other. */
+struct relay_lookup {
+	struct relay_site *site;
+	struct resolver_query *query;
+	char hosts[RELAY_MX_MAX][256];
+	size_t host_count;
+	size_t host; /* being asked for */
+	bool asking_aaaa;
+	bool failed; /* some answer was a passing failure */
+	bool private_seen;
+	uint32_t ttl_s;
+	char why[200];
+	struct relay_address addresses[RELAY_ADDRESSES_MAX];
+	size_t address_count;
+};
+
+static void
+host_ask(struct relay_lookup *lookup);
+
+bool
+relay_address_is_private(const struct sockaddr *address)
+{
+	if (address->sa_family == AF_INET) {
+		const struct sockaddr_in *in = (const void *)address;
+		uint32_t ip = ntohl(in->sin_addr.s_addr);
+		return ip >> 24 == 0 || ip >> 24 == 10 || ip >> 24 == 127 ||
+		       ip >> 20 == 0xac1 || ip >> 16 == 0xc0a8 || ip >> 16 == 0xa9fe ||
+		       ip >> 22 == 0x191 || ip >> 28 >= 0xe;
+	}
+	const struct sockaddr_in6 *in6 = (const void *)address;
+	const unsigned char *b = in6->sin6_addr.s6_addr;
+	if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
+		struct sockaddr_in in = {.sin_family = AF_INET};
+		memcpy(&in.sin_addr, b + 12, 4);
+		return relay_address_is_private((const struct sockaddr *)&in);
+	}
+	return IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr) ||
+	       IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr) || b[0] == 0xff ||
+	       (b[0] == 0xfe && (b[1] & 0x80) == 0x80) || (b[0] & 0xfe) == 0xfc;
+}
+
+static bool
+address_set(struct relay_address *out, int family, const void *bytes, uint16_t port)
+{
+	memset(&out->address, 0, sizeof(out->address));
+	if (family == AF_INET) {
+		struct sockaddr_in *in = (void *)&out->address;
+		in->sin_family = AF_INET;
+		in->sin_port = htons(port);
+		memcpy(&in->sin_addr, bytes, 4);
+		out->len = sizeof(*in);
+	} else {
+		struct sockaddr_in6 *in6 = (void *)&out->address;
+		in6->sin6_family = AF_INET6;
+		in6->sin6_port = htons(port);
+		memcpy(&in6->sin6_addr, bytes, 16);
+		out->len = sizeof(*in6);
+	}
+	return true;
+}
+
+/* "192.0.2.1", "2001:db8::1", "[192.0.2.1]" and "[IPv6:2001:db8::1]". */
+static bool
+literal_parse(const char *text, uint16_t port, struct relay_address *out)
+{
+	char plain[256];
+	struct slice s = slice_from_cstr(text);
+	if (s.len > 2 && s.ptr[0] == '[' && s.ptr[s.len - 1] == ']')
+		s = slice_sub(s, 1, s.len - 2);
+	if (slice_has_prefix_nocase(s, SLICE("IPv6:")))
+		s = slice_from(s, 5);
+	unsigned char bytes[16];
+	if (!slice_copy_cstr(s, plain, sizeof(plain)))
+		return false;
+	snprintf(out->host, sizeof(out->host), "%s", plain);
+	if (inet_pton(AF_INET, plain, bytes) == 1)
+		return address_set(out, AF_INET, bytes, port);
+	if (inet_pton(AF_INET6, plain, bytes) == 1)
+		return address_set(out, AF_INET6, bytes, port);
+	return false;
+}
+
+static void
+lookup_free(struct relay_lookup *lookup)
+{
+	lookup->site->lookup = NULL;
+	free(lookup);
+}
+
+static void
+lookup_fail(struct relay_lookup *lookup, enum queue_outcome outcome, const char *reply)
+{
+	struct relay_site *site = lookup->site;
+	site->state = SITE_UNKNOWN;
+	lookup_free(lookup);
+	relay_site_fail(site, outcome, reply);
+}
+
+static void
+lookup_finish(struct relay_lookup *lookup)
+{
+	struct relay_site *site = lookup->site;
+	char reply[512];
+	if (lookup->address_count == 0) {
+		if (lookup->failed) {
+			snprintf(reply, sizeof(reply),
+			    "451 4.4.3 the hosts of %s could not be looked up: %s",
+			    site->domain, lookup->why);
+			lookup_fail(lookup, QUEUE_DEFERRED, reply);
+		} else if (lookup->private_seen) {
+			snprintf(reply, sizeof(reply),
+			    "550 5.4.4 %s points to a private address only", site->domain);
+			lookup_fail(lookup, QUEUE_FAILED, reply);
+		} else {
+			snprintf(reply, sizeof(reply),
+			    "550 5.4.4 no host of %s has an address", site->domain);
+			lookup_fail(lookup, QUEUE_FAILED, reply);
+		}
+		return;
+	}
+	free(site->addresses);
+	site->addresses = xcalloc(lookup->address_count, sizeof(*site->addresses));
+	memcpy(site->addresses, lookup->addresses,
+	    lookup->address_count * sizeof(*site->addresses));
+	site->address_count = lookup->address_count;
+	uint32_t ttl = lookup->ttl_s;
+	if (ttl < RELAY_SITE_TTL_S_MIN)
+		ttl = RELAY_SITE_TTL_S_MIN;
+	if (ttl > RELAY_SITE_TTL_S_MAX)
+		ttl = RELAY_SITE_TTL_S_MAX;
+	site->known_until_s = (int64_t)(clock_mono_ms() / 1000) + ttl;
+	site->state = SITE_KNOWN;
+	lookup_free(lookup);
+	relay_site_run(site);
+}
+
+static void
+failure_note(struct relay_lookup *lookup, const struct resolver_answer *answer)
+{
+	if (answer->result != RESOLVER_BOGUS && answer->result != RESOLVER_FAILED)
+		return;
+	lookup->failed = true;
+	snprintf(lookup->why, sizeof(lookup->why), "%s",
+	    answer->why ? answer->why : "no answer");
+}
+
+static void
+address_answer(const struct resolver_answer *answer, void *arg)
+{
+	struct relay_lookup *lookup = arg;
+	struct relay_site *site = lookup->site;
+	const struct conf *conf = service_conf(site->relay->service);
+	lookup->query = NULL;
+	failure_note(lookup, answer);
+	if (answer->result == RESOLVER_OK && answer->ttl_s < lookup->ttl_s)
+		lookup->ttl_s = answer->ttl_s;
+	size_t count = answer->result == RESOLVER_OK ? answer->count : 0;
+	for (size_t i = 0; i < count; i++) {
+		if (lookup->address_count == RELAY_ADDRESSES_MAX)
+			break;
+		struct slice data = answer->records[i].data;
+		struct relay_address *a = &lookup->addresses[lookup->address_count];
+		if (data.len != 4 && data.len != 16)
+			continue;
+		address_set(a, data.len == 4 ? AF_INET : AF_INET6, data.ptr, site->port);
+		snprintf(a->host, sizeof(a->host), "%s", lookup->hosts[lookup->host]);
+		if (!site->by_rule && !conf->relay.allow_private &&
+		    relay_address_is_private((const struct sockaddr *)&a->address)) {
+			lookup->private_seen = true;
+			continue;
+		}
+		lookup->address_count++;
+	}
+	bool wants_ipv6 = strcmp(conf->relay.prefer, "ipv4") != 0 || count == 0;
+	if (!lookup->asking_aaaa && wants_ipv6) {
+		lookup->asking_aaaa = true;
+	} else {
+		lookup->asking_aaaa = false;
+		lookup->host++;
+	}
+	host_ask(lookup);
+}
+
+static void
+host_ask(struct relay_lookup *lookup)
+{
+	if (lookup->host == lookup->host_count ||
+	    lookup->address_count == RELAY_ADDRESSES_MAX) {
+		lookup_finish(lookup);
+		return;
+	}
+	lookup->query = resolver_ask(lookup->site->relay->resolver,
+	    slice_from_cstr(lookup->hosts[lookup->host]),
+	    lookup->asking_aaaa ? RESOLVER_AAAA : RESOLVER_A, address_answer, lookup);
+}
+
+static void
+host_add(struct relay_lookup *lookup, struct slice name)
+{
+	if (lookup->host_count < RELAY_MX_MAX &&
+	    slice_copy_cstr(name, lookup->hosts[lookup->host_count],
+	        sizeof(lookup->hosts[0])))
+		lookup->host_count++;
+}
+
+/* Equal preferences in a random order (RFC 5321 section 5.1). */
+static void
+records_shuffle(struct resolver_record *records, size_t count)
+{
+	for (size_t i = 0; i + 1 < count; i++) {
+		size_t same = 1;
+		while (i + same < count &&
+		       records[i + same].preference == records[i].preference)
+			same++;
+		size_t pick = i + (size_t)(random_u64() % same);
+		struct resolver_record r = records[i];
+		records[i] = records[pick];
+		records[pick] = r;
+	}
+}
+
+static void
+mx_take(struct relay_lookup *lookup, const struct resolver_answer *answer)
+{
+	const char *own = service_conf(lookup->site->relay->service)->hostname;
+	struct resolver_record records[RESOLVER_RECORDS_MAX];
+	size_t count = answer->count < RESOLVER_RECORDS_MAX ? answer->count
+	                                                    : RESOLVER_RECORDS_MAX;
+	memcpy(records, answer->records, count * sizeof(records[0]));
+	/* We are one of them: only better ones may be used, or mail goes in circles. */
+	for (size_t i = 0; i < count; i++) {
+		if (!slice_equal_nocase(records[i].name, slice_from_cstr(own)))
+			continue;
+		uint16_t ours = records[i].preference;
+		for (i = 0; i < count && records[i].preference < ours; i++)
+			;
+		count = i;
+	}
+	records_shuffle(records, count);
+	for (size_t i = 0; i < count; i++)
+		host_add(lookup, records[i].name);
+}
+
+static void
+mx_answer(const struct resolver_answer *answer, void *arg)
+{
+	struct relay_lookup *lookup = arg;
+	struct relay_site *site = lookup->site;
+	char reply[512];
+	lookup->query = NULL;
+	failure_note(lookup, answer);
+	if (answer->result == RESOLVER_OK && answer->ttl_s < lookup->ttl_s)
+		lookup->ttl_s = answer->ttl_s;
+	switch (answer->result) {
+	case RESOLVER_OK:
+		if (answer->count == 1 && slice_is_empty(answer->records[0].name)) {
+			snprintf(reply, sizeof(reply),
+			    "556 5.1.10 %s does not take mail (null MX)", site->domain);
+			lookup_fail(lookup, QUEUE_FAILED, reply);
+			return;
+		}
+		mx_take(lookup, answer);
+		if (lookup->host_count == 0) {
+			snprintf(reply, sizeof(reply),
+			    "550 5.4.6 the MX of %s is this server, which does not serve "
+			    "that domain: postroom domain add, or mend its DNS",
+			    site->domain);
+			lookup_fail(lookup, QUEUE_FAILED, reply);
+			return;
+		}
+		break;
+	case RESOLVER_NO_DATA:
+		host_add(lookup, slice_from_cstr(site->domain));
+		break;
+	case RESOLVER_NO_NAME:
+		snprintf(reply, sizeof(reply), "550 5.1.2 the domain %s does not exist",
+		    site->domain);
+		lookup_fail(lookup, QUEUE_FAILED, reply);
+		return;
+	case RESOLVER_BOGUS:
+	case RESOLVER_FAILED:
+		lookup_finish(lookup);
+		return;
+	}
+	host_ask(lookup);
+}
+
+void
+relay_site_resolve(struct relay_site *site)
+{
+	ENSURE(!site->lookup);
+	struct relay_lookup *lookup = xcalloc(1, sizeof(*lookup));
+	lookup->site = site;
+	lookup->ttl_s = RELAY_SITE_TTL_S_MAX;
+	site->lookup = lookup;
+	site->state = SITE_RESOLVING;
+	if (literal_parse(site->domain, site->port, &lookup->addresses[0])) {
+		const struct sockaddr *a =
+		    (const struct sockaddr *)&lookup->addresses[0].address;
+		lookup->private_seen = !site->by_rule &&
+		    !service_conf(site->relay->service)->relay.allow_private &&
+		    relay_address_is_private(a);
+		lookup->address_count = !lookup->private_seen;
+		lookup_finish(lookup);
+		return;
+	}
+	struct buf ascii AUTO_BUF;
+	buf_init(&ascii, ADDRESS_DOMAIN_MAX);
+	if (!address_domain_to_ascii(slice_from_cstr(site->domain), &ascii)) {
+		lookup_fail(lookup, QUEUE_FAILED, "550 5.1.2 this is no domain name");
+		return;
+	}
+	if (site->by_rule) {
+		host_add(lookup, buf_slice(&ascii));
+		host_ask(lookup);
+		return;
+	}
+	lookup->query = resolver_ask(
+	    site->relay->resolver, buf_slice(&ascii), RESOLVER_MX, mx_answer, lookup);
+}
+
+void
+relay_site_resolve_cancel(struct relay_site *site)
+{
+	if (!site->lookup)
+		return;
+	if (site->lookup->query)
+		resolver_cancel(site->lookup->query);
+	lookup_free(site->lookup);
+}
