@@ -54,6 +54,7 @@ enum {
 	IMAP_RECENT_RANGES_MAX = 16,      /* separate ranges of \Recent uids kept */
 	IMAP_OUT_MAX = 64 * 1024 * 1024,  /* bytes of a worker's scratch output */
 	IMAP_APPEND_MESSAGES_MAX = 1000,  /* messages of one MULTIAPPEND */
+	IMAP_APPEND_TOTAL_FACTOR = 4,     /* times imap.max_append_size: octets of them all */
 };
 
 enum imap_state {
@@ -290,9 +291,9 @@ imap_append_literal(struct imap_session *s);
 /* Phase APPEND: takes what has arrived; false when more has to come. */
 bool
 imap_append_input(struct imap_session *s);
-/* The whole command has been read. */
+/* The whole command has been read, or its text is broken: then `fault` says how. */
 enum cmd_result
-imap_append_end(struct imap_session *s);
+imap_append_end(struct imap_session *s, const char *fault);
 
 /* ---- capabilities (imap_cmd.c) ---- */
 /* "IMAP4rev1 ..." as they are now, without "CAPABILITY ". */

@@ -486,7 +486,7 @@ frame_done(struct imap_session *s)
 
 	if (s->append) {
 		s->in_dispatch = true;
-		result = imap_append_end(s);
+		result = imap_append_end(s, NULL);
 		s->in_dispatch = false;
 		imap_command_result(s, result);
 		return;
@@ -588,7 +588,7 @@ read_command(struct imap_session *s)
 	}
 	struct slice frame = framer_imap_frame(&s->framer);
 	if (s->append)
-		imap_command_result(s, imap_append_end(s));
+		imap_command_result(s, imap_append_end(s, fault_text(result)));
 	else
 		frame_refuse(s, frame.len > 0 ? frame : in, fault_text(result));
 	conn_consume(s->conn, used);
