@@ -1,0 +1,117 @@
+/*
+ * postroom-smtpd: takes mail in by SMTP and submission, delivers it here or relays it.
+ * It also keeps the store's house in order, since it always runs: reclaiming space every
+ * minute, old trace files once a day.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "smtpd/relay.h"
+#include "smtpd/smtp_route.h"
+#include "smtpd/smtp_session.h"
+
+enum {
+	UPKEEP_PERIOD_MS = 60 * 1000,
+	PRUNE_PERIOD_S = 86400,
+	EXIT_SOFTWARE = 70, /* sysexits: the self-test failed */
+};
+
+/* The upkeep's round; on the main loop, its work in the pool, never two at once. */
+struct upkeep {
+	struct service *service;
+	struct loop *loop;
+	struct loop_timer timer;
+	int64_t pruned_s; /* 0: not yet */
+	bool more;
+	bool stopped;
+};
+
+static struct upkeep upkeep;
+
+/* On a pool thread: bounded work on the store. */
+static void
+upkeep_work(void *arg)
+{
+	struct upkeep *u = arg;
+	int64_t now_s = clock_wall_s();
+	u->more = store_maintain(service_store(u->service), now_s);
+	struct trace *trace = smtp_trace(u->service);
+	if (trace && now_s - u->pruned_s >= PRUNE_PERIOD_S) {
+		trace_prune(trace, service_conf(u->service)->log.trace_days);
+		u->pruned_s = now_s;
+	}
+}
+
+static void
+upkeep_done(void *arg);
+
+static void
+upkeep_begin(void *arg)
+{
+	struct upkeep *u = arg;
+	loop_work(u->loop, upkeep_work, upkeep_done, u);
+}
+
+static void
+upkeep_done(void *arg)
+{
+	struct upkeep *u = arg;
+	if (u->stopped)
+		return;
+	if (u->more)
+		upkeep_begin(u);
+	else
+		loop_timer_start(u->loop, &u->timer, UPKEEP_PERIOD_MS, upkeep_begin, u);
+}
+
+static void
+started(struct service *service, struct loop *main_loop)
+{
+	upkeep.service = service;
+	upkeep.loop = main_loop;
+	loop_timer_start(main_loop, &upkeep.timer, UPKEEP_PERIOD_MS, upkeep_begin, &upkeep);
+	relay_start(service, main_loop, smtp_trace(service));
+}
+
+static void
+stopping(struct service *service)
+{
+	(void)service;
+	upkeep.stopped = true;
+	loop_timer_stop(&upkeep.timer);
+	relay_stop();
+}
+
+static void
+reloaded(struct service *service)
+{
+	(void)service;
+	relay_reloaded();
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct service_options options = {
+	    .daemon = "smtpd",
+	    .sasl_service = "smtp",
+	    .protocols = {CONF_SMTP, CONF_SUBMISSION},
+	    .protocol_count = 2,
+	    .refuse_text = SLICE("421 4.7.0 too many connections, try again later\r\n"),
+	    .accept = smtp_session_accept,
+	    .worker_start = smtp_sessions_start,
+	    .worker_stop = smtp_sessions_stop,
+	    .started = started,
+	    .stopping = stopping,
+	    .reloaded = reloaded,
+	};
+	/* Better no server than an open relay. */
+	const char *wrong = smtp_route_selftest();
+	if (wrong) {
+		fprintf(stderr, "smtpd: the open-relay self-test failed at %s\n", wrong);
+		return EXIT_SOFTWARE;
+	}
+	return service_main(argc, argv, &options);
+}

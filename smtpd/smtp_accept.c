@@ -1,0 +1,400 @@
+/*
+ * Accepting a message; see smtp_accept.h.
+ *
+ *   smtp_accept ─► all targets local ─► deliver_op ─► deliver_done ─► 250, or 4yz/5yz
+ *        │                                                  │ some failed
+ *        └─► any target elsewhere ─► queue_add_op ◄─────────┘
+ *                                         └─► queue_done ─► 250, or 4yz
+ *
+ * What failed of a local delivery goes to the queue, for good failures as for passing
+ * ones: from there it is tried again, or reported to the sender (RFC 3464).  Only when
+ * nothing at all was stored the client is told so and keeps the message.
+ */
+#include "smtpd/smtp_accept.h"
+
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "text/date.h"
+
+/* ---- trace fields ---- */
+
+void
+smtp_accept_received_write(const struct smtp_trace_facts *f, struct buf *out)
+{
+	bool v6 = slice_index(f->peer, ':') != SIZE_MAX;
+	buf_append(out, SLICE("Received: from "));
+	buf_append(out, f->helo);
+	buf_append_cstr(out, v6 ? " ([IPv6:" : " ([");
+	buf_append(out, f->peer);
+	buf_append(out, SLICE("])\r\n\tby "));
+	buf_append(out, f->hostname);
+	buf_append(out, SLICE(" with "));
+	buf_append(out, f->protocol);
+	if (f->tls.len > 0) {
+		buf_append(out, SLICE(" ("));
+		buf_append(out, f->tls);
+		buf_append(out, SLICE(")"));
+	}
+	buf_append(out, SLICE("\r\n\tid "));
+	buf_append(out, f->id);
+	if (f->recipient.len > 0) {
+		buf_append(out, SLICE(" for <"));
+		buf_append(out, f->recipient);
+		buf_append(out, SLICE(">"));
+	}
+	buf_append(out, SLICE(";\r\n\t"));
+	date_write_mail((struct date){f->now_s, f->zone_min}, out);
+	buf_append(out, SLICE("\r\n"));
+}
+
+static struct slice
+protocol_word(const struct smtp_session *s, const struct smtp_envelope *e)
+{
+	static const struct slice words[] = {
+	    SLICE("ESMTP"),
+	    SLICE("ESMTPS"),
+	    SLICE("ESMTPA"),
+	    SLICE("ESMTPSA"),
+	    SLICE("UTF8SMTP"),
+	    SLICE("UTF8SMTPS"),
+	    SLICE("UTF8SMTPA"),
+	    SLICE("UTF8SMTPSA"),
+	};
+	if (!s->extended)
+		return SLICE("SMTP");
+	unsigned row = (conn_is_secure(s->conn) ? 1u : 0u) | (s->login ? 2u : 0u) |
+	               (e->utf8 ? 4u : 0u);
+	return words[row];
+}
+
+/* What is put before the message as it came. */
+static void
+prefix_write(const struct smtp_session *s, const struct smtp_envelope *e, int64_t now_s,
+    int zone_min, struct buf *out)
+{
+	const struct conf *conf = service_conf(s->service);
+	/* One address is no secret to its owner; more of them are to each other. */
+	struct slice single = e->recipients == 1 && e->target_count == 1
+	                          ? e->targets[0].original
+	                          : SLICE_NULL;
+	/* On the way to elsewhere these two have no place (RFC 5321 section 4.4). */
+	if (e->external_count == 0) {
+		buf_append(out, SLICE("Return-Path: <"));
+		buf_append(out, e->sender);
+		buf_append(out, SLICE(">\r\n"));
+		if (single.len > 0) {
+			buf_append(out, SLICE("Delivered-To: "));
+			buf_append(out, single);
+			buf_append(out, SLICE("\r\n"));
+		}
+	}
+	struct smtp_trace_facts facts = {
+	    .helo = slice_from_cstr(s->helo),
+	    .peer = e->peer,
+	    .hostname = slice_from_cstr(conf->hostname),
+	    .id = slice_from_cstr(e->id),
+	    .protocol = protocol_word(s, e),
+	    .tls = conn_tls_text(s->conn),
+	    .recipient = single,
+	    .now_s = now_s,
+	    .zone_min = zone_min,
+	};
+	smtp_accept_received_write(&facts, out);
+	if (e->add_missing)
+		smtp_header_add_missing(&e->facts, now_s, zone_min, facts.id,
+		    facts.hostname, e->submission ? e->login : SLICE_NULL, out);
+	if (e->headerless)
+		buf_append(out, SLICE("\r\n"));
+}
+
+/* ---- log and trace ---- */
+
+static void
+note_target(const struct smtp_envelope *e, const struct smtp_target *target,
+    const char *event, const char *status, struct slice reply, uint32_t uid)
+{
+	struct log_field fields[] = {
+	    LF_STR("mid", e->id),
+	    LF("from", e->sender),
+	    LF("to", target->local ? target->login : target->address),
+	    LF("orig", target->original),
+	    LF("msgid", e->facts.message_id),
+	    LF_U64("size", e->draft ? body_draft_size(e->draft) : 0),
+	    LF("peer", e->peer),
+	    LF("user", e->login),
+	    LF_STR("status", status),
+	    LF("reply", reply),
+	    LF_STR("mailbox", "INBOX"),
+	    LF_U64("uid", uid),
+	};
+	size_t count = sizeof(fields) / sizeof(fields[0]);
+	trace_event(e->worker->trace, event, fields, uid ? count : count - 2);
+}
+
+void
+smtp_accept_note_refused(struct smtp_session *s, const struct smtp_envelope *e,
+    struct slice to, const struct smtp_reply *reply)
+{
+	char text[SMTP_REPLY_MAX];
+	snprintf(text, sizeof(text), "%u %s %s", reply->code, reply->enhanced, reply->text);
+	stats_add(s->own->rejections, 1);
+	LOG_INFO("smtp.reject", LF_STR("sid", s->id), LF_STR("mid", e->id),
+	    LF("from", e->sender), LF("to", to), LF_STR("peer", conn_peer_text(s->conn)),
+	    LF_STR("user", s->login), LF_STR("reply", text));
+	TRACE(s->own->trace, "smtp.reject", LF_STR("mid", e->id), LF("from", e->sender),
+	    LF("to", to), LF("orig", to), LF("msgid", e->facts.message_id),
+	    LF_U64("size", e->received), LF_STR("peer", conn_peer_text(s->conn)),
+	    LF_STR("user", s->login), LF_STR("status", "refused"), LF_STR("reply", text));
+}
+
+/* All targets of a message that was refused after RCPT. */
+static void
+note_message_refused(struct smtp_session *s, const struct smtp_envelope *e,
+    const struct smtp_reply *reply)
+{
+	smtp_accept_note_refused(s, e, SLICE_NULL, reply);
+	char text[SMTP_REPLY_MAX];
+	snprintf(text, sizeof(text), "%u %s %s", reply->code, reply->enhanced, reply->text);
+	for (size_t i = 0; i < e->target_count; i++)
+		note_target(
+		    e, &e->targets[i], "smtp.reject", "refused", slice_from_cstr(text), 0);
+}
+
+/* ---- replies ---- */
+
+/* The commit is answered: the session goes on, the envelope ends. */
+static void
+envelope_answer(struct smtp_envelope *e, const struct smtp_reply *refused)
+{
+	struct smtp_session *s = e->session;
+	if (!s) {
+		LOG_INFO("smtp.accept", LF_STR("mid", e->id),
+		    LF_STR("status", refused ? "refused, the client had gone"
+		                             : "stored, the client had gone"));
+		smtp_envelope_free(&e);
+		return;
+	}
+	s->envelope = NULL;
+	if (refused) {
+		smtp_resp(s, refused->code, refused->enhanced, refused->text);
+		note_message_refused(s, e, refused);
+	} else {
+		smtp_resp_format(s, 250, "2.0.0", "accepted, id %s", e->id);
+		stats_add(s->own->messages, 1);
+		stats_add(s->own->bytes, e->received);
+		stats_add(s->own->recipients, e->recipients);
+		LOG_INFO("smtp.accept", LF_STR("sid", s->id), LF_STR("mid", e->id),
+		    LF("from", e->sender), LF("peer", e->peer), LF("user", e->login),
+		    LF("tls", conn_tls_text(s->conn)), LF_U64("size", e->received),
+		    LF_U64("rcpts", e->recipients), LF_U64("local",
+		        e->target_count - e->external_count),
+		    LF_U64("external", e->external_count),
+		    LF_U64("ms", (clock_mono_us() - e->began_us) / 1000));
+	}
+	smtp_envelope_free(&e);
+	smtp_session_ready(s);
+}
+
+void
+smtp_accept_refuse(struct smtp_session *s)
+{
+	struct smtp_envelope *e = s->envelope;
+	struct smtp_reply reply = *smtp_resp_of_fault(e->fault);
+	if (e->fault == SMTP_FAULT_DRAFT)
+		reply = *smtp_resp_of_status(e->draft_status);
+	if (e->fault == SMTP_FAULT_FROM) {
+		struct slice text = arena_format(e->arena,
+		    "you are logged in as %.200s: From must be an address of that account",
+		    e->login.ptr);
+		if (text.ptr)
+			reply.text = text.ptr;
+	}
+	bool in_doubt =
+	    !s->chunked && (e->fault == SMTP_FAULT_BARE || e->fault == SMTP_FAULT_NUL);
+	smtp_resp(s, reply.code, reply.enhanced, reply.text);
+	note_message_refused(s, e, &reply);
+	smtp_session_reset(s);
+	if (s->state != SMTP_READY)
+		smtp_set_state(s, SMTP_READY);
+	if (in_doubt)
+		smtp_session_close(s, reply.text);
+}
+
+/* ---- the queue ---- */
+
+static void
+queue_done(struct store_op *op)
+{
+	struct smtp_envelope *e = OBJ_CAST(smtp_envelope, op->user, SMTP_ENVELOPE_MAGIC);
+	if (op->status != STATUS_OK) {
+		/* Nobody has promised anything yet: the client keeps the message. */
+		const struct smtp_reply *reply = smtp_resp_of_status(op->status);
+		if (reply->code >= 500)
+			reply = smtp_resp_of_status(STATUS_IO);
+		envelope_answer(e, reply);
+		return;
+	}
+	const struct queue_new_message *message = &e->queue.message;
+	stats_add(e->worker->queued, message->recipient_count);
+	if (!e->delivered_some) {
+		for (size_t i = 0; i < e->target_count; i++)
+			note_target(e, &e->targets[i], "smtp.accept", "queued",
+			    SLICE("250 2.0.0 accepted"), 0);
+	}
+	envelope_answer(e, NULL);
+}
+
+static struct slice
+target_queue_address(const struct smtp_target *target)
+{
+	return target->local ? target->login : target->address;
+}
+
+/* Commits the message with the targets for which `wanted` is true (null: all). */
+static void
+queue_submit(struct smtp_envelope *e, const bool *wanted)
+{
+	const struct conf *conf = service_conf(e->worker->service);
+	struct queue_new_recipient *recipients =
+	    ARENA_ARRAY(e->arena, struct queue_new_recipient, e->target_count);
+	if (!recipients) {
+		envelope_answer(e, smtp_resp_of_status(STATUS_BUSY));
+		return;
+	}
+	size_t count = 0;
+	for (size_t i = 0; i < e->target_count; i++) {
+		if (wanted && !wanted[i])
+			continue;
+		recipients[count].address = target_queue_address(&e->targets[i]);
+		recipients[count++].original = e->targets[i].original;
+	}
+	int64_t now_s = clock_wall_s();
+	bool has_8bit = e->dot.has_8bit || e->text.has_8bit;
+	struct queue_new_message *message = &e->queue.message;
+	*message = (struct queue_new_message){
+	    .sender = e->sender,
+	    .login = e->login,
+	    .origin = e->peer,
+	    .created_s = now_s,
+	    .expires_s = now_s + (int64_t)conf->relay.lifetime_s,
+	    .due_s = now_s,
+	    .flags = (e->utf8 ? (uint32_t)QUEUE_MESSAGE_UTF8 : 0) |
+	             (has_8bit ? (uint32_t)QUEUE_MESSAGE_8BIT : 0),
+	    .draft = e->draft,
+	    .recipients = recipients,
+	    .recipient_count = count,
+	};
+	memcpy(message->id, e->id, sizeof(message->id));
+	e->queue.op = (struct store_op){.done = queue_done, .user = e, .arena = e->arena};
+	queue_add_submit(service_reader(e->worker->worker), &e->queue);
+}
+
+/* ---- delivery ---- */
+
+/* Nothing was stored: one reply for all, a passing reason before a lasting one, so that
+ * whoever still can be served is tried again. */
+static const struct smtp_reply *
+worst_reply(const struct deliver_recipient *recipients, size_t count)
+{
+	const struct smtp_reply *worst = NULL;
+	for (size_t i = 0; i < count; i++) {
+		const struct smtp_reply *reply =
+		    smtp_resp_of_status(recipients[i].status);
+		if (!worst || (worst->code >= 500 && reply->code < 500))
+			worst = reply;
+	}
+	return worst;
+}
+
+static void
+deliver_done(struct store_op *op)
+{
+	struct smtp_envelope *e = OBJ_CAST(smtp_envelope, op->user, SMTP_ENVELOPE_MAGIC);
+	struct deliver_recipient *recipients = e->deliver.recipients;
+	size_t stored = 0;
+	for (size_t i = 0; i < e->target_count; i++) {
+		/* Left as it was set before: the op did not come so far. */
+		if (recipients[i].status == STATUS_UNKNOWN && op->status != STATUS_OK)
+			recipients[i].status = op->status;
+		stored += recipients[i].status == STATUS_OK;
+	}
+	if (stored == 0) {
+		envelope_answer(e, worst_reply(recipients, e->target_count));
+		return;
+	}
+	stats_add(e->worker->local, stored);
+	bool *wanted = stored < e->target_count
+	                   ? ARENA_ARRAY(e->arena, bool, e->target_count)
+	                   : NULL;
+	for (size_t i = 0; i < e->target_count; i++) {
+		bool ok = recipients[i].status == STATUS_OK;
+		struct slice reply = ok ? SLICE("250 2.0.0 delivered")
+		                        : slice_from_cstr(status_text(recipients[i].status));
+		note_target(e, &e->targets[i], ok ? "deliver.local" : "smtp.accept",
+		    ok ? "delivered" : "queued", reply, ok ? recipients[i].uid : 0);
+		if (wanted)
+			wanted[i] = !ok;
+	}
+	if (stored == e->target_count) {
+		envelope_answer(e, NULL);
+		return;
+	}
+	e->delivered_some = true;
+	if (!wanted)
+		envelope_answer(e, smtp_resp_of_status(STATUS_BUSY));
+	else
+		queue_submit(e, wanted);
+}
+
+static void
+deliver_submit(struct smtp_envelope *e, int64_t now_s, int zone_min)
+{
+	struct deliver_recipient *recipients =
+	    ARENA_ARRAY(e->arena, struct deliver_recipient, e->target_count);
+	if (!recipients) {
+		envelope_answer(e, smtp_resp_of_status(STATUS_BUSY));
+		return;
+	}
+	for (size_t i = 0; i < e->target_count; i++) {
+		recipients[i].account = e->targets[i].account;
+		recipients[i].status = STATUS_UNKNOWN;
+	}
+	e->deliver = (struct deliver_op){
+	    .op = {.done = deliver_done, .user = e, .arena = e->arena},
+	    .draft = e->draft,
+	    .recipients = recipients,
+	    .recipient_count = e->target_count,
+	    .internaldate_s = now_s,
+	    .internaldate_zone_min = (int16_t)zone_min,
+	};
+	deliver_op_submit(service_reader(e->worker->worker), &e->deliver);
+}
+
+void
+smtp_accept(struct smtp_session *s)
+{
+	struct smtp_envelope *e = s->envelope;
+	int64_t now_s = clock_wall_s();
+	int zone_min = date_local_zone_min(now_s);
+	struct buf prefix AUTO_BUF;
+	buf_init(&prefix, BODY_PREFIX_MAX);
+	prefix_write(s, e, now_s, zone_min, &prefix);
+	enum status status = STATUS_LIMIT;
+	if (buf_ok(&prefix))
+		status = body_draft_prefix(e->draft, buf_slice(&prefix));
+	if (status == STATUS_OK)
+		status = body_draft_seal(e->draft);
+	if (status != STATUS_OK) {
+		e->fault = SMTP_FAULT_DRAFT;
+		e->draft_status = status;
+		smtp_accept_refuse(s);
+		return;
+	}
+	smtp_set_state(s, SMTP_COMMIT);
+	if (e->external_count == 0)
+		deliver_submit(e, now_s, zone_min);
+	else
+		queue_submit(e, NULL);
+}

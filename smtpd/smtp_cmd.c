@@ -1,0 +1,232 @@
+/*
+ * The SMTP command table, its dispatcher, and the commands that need no file of their
+ * own: EHLO, HELO, NOOP, RSET, QUIT, HELP, VRFY, EXPN (RFC 5321), STARTTLS (RFC 3207).
+ */
+#include "smtpd/smtp_cmd.h"
+
+#include "base/log.h"
+#include "smtpd/smtp_parse.h"
+#include "smtpd/smtp_resp.h"
+#include "text/encoding.h"
+
+static bool
+starttls_is_offered(struct smtp_session *s)
+{
+	if (s->listener->tls != LISTENER_TLS_STARTTLS || conn_is_secure(s->conn))
+		return false;
+	struct tls_context *tls = service_tls(s->service);
+	bool offered = tls != NULL;
+	tls_context_unref(&tls);
+	return offered;
+}
+
+static bool
+helo_take(struct smtp_session *s, struct slice rest, bool extended)
+{
+	if (!smtp_helo_is_valid(rest)) {
+		smtp_resp_bad(s, 501, "5.5.4",
+		    rest.len == 0 ? "your name is missing: EHLO name"
+		                  : "this is no host name or address literal");
+		return false;
+	}
+	smtp_session_helo(s, rest, extended);
+	return true;
+}
+
+static void
+cmd_helo(struct smtp_session *s, struct slice rest)
+{
+	if (helo_take(s, rest, false))
+		smtp_resp(s, 250, NULL, service_conf(s->service)->hostname);
+}
+
+static void
+cmd_ehlo(struct smtp_session *s, struct slice rest)
+{
+	if (!helo_take(s, rest, true))
+		return;
+	const struct conf *conf = service_conf(s->service);
+	struct slice mechanisms = smtp_auth_offer(s);
+	/* RFC 9422: at most six digits. */
+	conn_write_format(s->conn,
+	    "250-%s\r\n250-PIPELINING\r\n250-SIZE %llu\r\n250-8BITMIME\r\n"
+	    "250-SMTPUTF8\r\n250-ENHANCEDSTATUSCODES\r\n250-CHUNKING\r\n"
+	    "250-LIMITS RCPTMAX=%u\r\n",
+	    conf->hostname, (unsigned long long)conf->smtp.max_message_size,
+	    conf->smtp.max_recipients);
+	if (starttls_is_offered(s))
+		conn_write(s->conn, SLICE("250-STARTTLS\r\n"));
+	if (mechanisms.len > 0)
+		conn_write_format(s->conn, "250-AUTH %.*s\r\n", SLICE_ARG(mechanisms));
+	conn_write(s->conn, SLICE("250 HELP\r\n"));
+}
+
+static void
+cmd_noop(struct smtp_session *s, struct slice rest)
+{
+	(void)rest;
+	smtp_resp(s, 250, "2.0.0", "nothing done");
+}
+
+static void
+cmd_rset(struct smtp_session *s, struct slice rest)
+{
+	(void)rest;
+	smtp_session_reset(s);
+	smtp_resp(s, 250, "2.0.0", "forgotten");
+}
+
+static void
+cmd_quit(struct smtp_session *s, struct slice rest)
+{
+	(void)rest;
+	smtp_resp_format(
+	    s, 221, "2.0.0", "%s goodbye", service_conf(s->service)->hostname);
+	smtp_session_close(s, "quit");
+}
+
+/* RFC 5321 section 3.5.3: whether an address is good is told by RCPT only. */
+static void
+cmd_vrfy(struct smtp_session *s, struct slice rest)
+{
+	if (rest.len == 0)
+		smtp_resp_bad(s, 501, "5.5.4", "whom? VRFY address");
+	else if (!ascii_only(rest))
+		smtp_resp_bad(s, 553, "5.6.7", "without SMTPUTF8 only ASCII");
+	else
+		smtp_resp(s, 252, "2.1.5", "send some mail, RCPT will tell");
+}
+
+static void
+cmd_expn(struct smtp_session *s, struct slice rest)
+{
+	(void)rest;
+	smtp_resp(s, 502, "5.5.1", "lists are not told");
+}
+
+static void
+cmd_starttls(struct smtp_session *s, struct slice rest)
+{
+	(void)rest;
+	if (conn_is_secure(s->conn)) {
+		smtp_resp_bad(s, 503, "5.5.1", "TLS is there already");
+		return;
+	}
+	struct tls_context *tls = s->listener->tls == LISTENER_TLS_STARTTLS
+	                              ? service_tls(s->service)
+	                              : NULL;
+	if (!tls) {
+		smtp_resp(s, 454, "4.7.0", "TLS is not to be had here");
+		return;
+	}
+	smtp_resp(s, 220, "2.0.0", "begin TLS now");
+	/* RFC 3207 section 4.2: nothing said in clear survives.  What came behind the
+	 * command is thrown away by conn. */
+	smtp_session_reset(s);
+	free(s->helo);
+	s->helo = NULL;
+	free(s->login);
+	s->login = NULL;
+	smtp_set_state(s, SMTP_GREET);
+	conn_deadline(s->conn, SMTP_TLS_TIMEOUT_MS);
+	conn_start_tls_server(s->conn, tls);
+	tls_context_unref(&tls);
+}
+
+static void
+cmd_help(struct smtp_session *s, struct slice rest);
+
+#define MAIL_BITS (SMTP_CMD_NEEDS_HELO | SMTP_CMD_NEEDS_LOGIN)
+
+/* clang-format off */
+static const struct smtp_command commands[] = {
+	{SLICE("AUTH"),     SMTP_CMD_NEEDS_HELO | SMTP_CMD_SUBMISSION_ONLY,
+	                                          smtp_cmd_auth, "AUTH mechanism [response]",        "RFC 4954 section 4"},
+	{SLICE("BDAT"),     SMTP_CMD_NEEDS_HELO,  smtp_cmd_bdat, "BDAT octets [LAST]",               "RFC 3030 section 2"},
+	{SLICE("DATA"),     SMTP_CMD_NEEDS_HELO | SMTP_CMD_NO_ARGUMENT,
+	                                          smtp_cmd_data, "DATA",                             "RFC 5321 section 4.1.1.4"},
+	{SLICE("EHLO"),     0,                    cmd_ehlo,      "EHLO name",                        "RFC 5321 section 4.1.1.1"},
+	{SLICE("EXPN"),     0,                    cmd_expn,      "EXPN list",                        "RFC 5321 section 4.1.1.7"},
+	{SLICE("HELO"),     0,                    cmd_helo,      "HELO name",                        "RFC 5321 section 4.1.1.1"},
+	{SLICE("HELP"),     0,                    cmd_help,      "HELP",                             "RFC 5321 section 4.1.1.8"},
+	{SLICE("MAIL"),     MAIL_BITS,            smtp_cmd_mail, "MAIL FROM:<address> [parameters]", "RFC 5321 section 4.1.1.2"},
+	{SLICE("NOOP"),     0,                    cmd_noop,      "NOOP",                             "RFC 5321 section 4.1.1.9"},
+	{SLICE("QUIT"),     SMTP_CMD_NO_ARGUMENT, cmd_quit,      "QUIT",                             "RFC 5321 section 4.1.1.10"},
+	{SLICE("RCPT"),     MAIL_BITS,            smtp_cmd_rcpt, "RCPT TO:<address>",                "RFC 5321 section 4.1.1.3"},
+	{SLICE("RSET"),     SMTP_CMD_NO_ARGUMENT, cmd_rset,      "RSET",                             "RFC 5321 section 4.1.1.5"},
+	{SLICE("STARTTLS"), SMTP_CMD_NEEDS_HELO | SMTP_CMD_NO_ARGUMENT,
+	                                          cmd_starttls,  "STARTTLS",                         "RFC 3207 section 4"},
+	{SLICE("VRFY"),     0,                    cmd_vrfy,      "VRFY address",                     "RFC 5321 section 4.1.1.6"},
+};
+/* clang-format on */
+
+const struct smtp_command *
+smtp_cmd_table(size_t *out_count)
+{
+	*out_count = sizeof(commands) / sizeof(commands[0]);
+	return commands;
+}
+
+static bool
+command_is_known(const struct smtp_session *s, const struct smtp_command *command)
+{
+	return s->submission || !(command->bits & SMTP_CMD_SUBMISSION_ONLY);
+}
+
+static const struct smtp_command *
+command_find(const struct smtp_session *s, struct slice name)
+{
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		if (commands[i].name.len == name.len &&
+		    slice_equal_nocase(commands[i].name, name))
+			return command_is_known(s, &commands[i]) ? &commands[i] : NULL;
+	}
+	return NULL;
+}
+
+static void
+cmd_help(struct smtp_session *s, struct slice rest)
+{
+	(void)rest;
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		if (command_is_known(s, &commands[i]))
+			conn_write_format(s->conn, "214-2.0.0 %s\r\n", commands[i].usage);
+	}
+	smtp_resp(s, 214, "2.0.0", "end of help");
+}
+
+void
+smtp_cmd_dispatch(struct smtp_session *s, struct slice text)
+{
+	struct smtp_line line;
+	if (!smtp_line_parse(text, &line)) {
+		smtp_resp_bad(s, 500, "5.5.2", "this is no command line");
+		return;
+	}
+	const struct smtp_command *command = command_find(s, line.verb);
+	if (!command) {
+		smtp_resp_bad(s, 500, "5.5.1", "unknown command; HELP lists what is known");
+		return;
+	}
+	if ((command->bits & SMTP_CMD_NO_ARGUMENT) && line.rest.len > 0) {
+		smtp_resp_bad(s, 501, "5.5.4", "this command has no argument");
+		return;
+	}
+	/* BDAT has octets behind it that must be read in any case. */
+	if (command->run == smtp_cmd_bdat) {
+		smtp_cmd_bdat(s, line.rest);
+		return;
+	}
+	if ((command->bits & SMTP_CMD_NEEDS_HELO) && !s->helo) {
+		smtp_resp_bad(s, 503, "5.5.1", "say EHLO first");
+		return;
+	}
+	if ((command->bits & SMTP_CMD_NEEDS_LOGIN) && s->submission && !s->login) {
+		bool can_log_in = smtp_auth_offer(s).len > 0;
+		smtp_resp_bad(s, 530, "5.7.0",
+		    can_log_in ? "log in first (AUTH)"
+		               : "log in first: STARTTLS, then AUTH");
+		return;
+	}
+	command->run(s, line.rest);
+}

@@ -1,0 +1,259 @@
+/*
+ * MAIL and RCPT: an envelope is begun and filled (RFC 5321 section 4.1.1.2 and 4.1.1.3).
+ * Every recipient is looked up here, once, so that what cannot be delivered is refused
+ * while the sending server still holds the message.
+ */
+#include "base/log.h"
+#include "smtpd/smtp_accept.h"
+#include "smtpd/smtp_cmd.h"
+#include "smtpd/smtp_resp.h"
+#include "smtpd/smtp_route.h"
+
+static struct slice
+delimiters(const struct smtp_session *s)
+{
+	return slice_from_cstr(service_conf(s->service)->smtp.recipient_delimiter);
+}
+
+/* The address as it is written in an envelope, in the arena; null on its limit. */
+static struct slice
+address_text(const struct mailbox_address *address, struct arena *arena)
+{
+	struct buf text AUTO_BUF;
+	buf_init(&text, (size_t)2 * ADDRESS_PATH_MAX);
+	address_write(address, &text);
+	if (!buf_ok(&text))
+		return SLICE_NULL;
+	return text.len ? arena_copy(arena, buf_slice(&text)) : SLICE("");
+}
+
+/* The reply to a path or parameters that do not parse; `sender` tells the codes. */
+static struct smtp_reply
+parse_reply(enum smtp_parse_result result, bool sender)
+{
+	switch (result) {
+	case SMTP_PARSE_SYNTAX:
+		return sender ? (struct smtp_reply){501, "5.5.4",
+		                    "use MAIL FROM:<address>"}
+		              : (struct smtp_reply){501, "5.5.4", "use RCPT TO:<address>"};
+	case SMTP_PARSE_ADDRESS:
+		return (struct smtp_reply){501, sender ? "5.1.7" : "5.1.3",
+		    "this is not a valid address"};
+	case SMTP_PARSE_LONG:
+		return (struct smtp_reply){501, sender ? "5.1.7" : "5.1.3",
+		    "this address is too long"};
+	case SMTP_PARSE_PARAMETER:
+		return (struct smtp_reply){501, "5.5.4",
+		    "a parameter has a bad value, or stands there twice"};
+	case SMTP_PARSE_UNKNOWN:
+		return (struct smtp_reply){555, "5.5.4", "a parameter is not known here"};
+	case SMTP_PARSE_DONE:
+		break;
+	}
+	return (struct smtp_reply){451, "4.3.0", "the command could not be taken"};
+}
+
+/* ---- MAIL ---- */
+
+/* Refuses a sender for what it is: told in the trace, not counted as a mistake. */
+static void
+mail_refuse(struct smtp_session *s, struct smtp_envelope *e, unsigned code,
+    const char *enhanced, struct slice text)
+{
+	struct smtp_reply reply = {code, enhanced, arena_cstr(e->arena, text)};
+	smtp_resp(s, reply.code, reply.enhanced, reply.text);
+	smtp_accept_note_refused(s, e, SLICE_NULL, &reply);
+}
+
+static bool
+sender_is_allowed(struct smtp_session *s, struct smtp_envelope *e,
+    const struct smtp_mail *mail)
+{
+	if (mail->sender.utf8 && !mail->utf8) {
+		mail_refuse(s, e, 553, "5.6.7",
+		    SLICE("an address with UTF-8 needs the parameter SMTPUTF8"));
+		return false;
+	}
+	if (mail->has_size &&
+	    mail->size > service_conf(s->service)->smtp.max_message_size) {
+		mail_refuse(s, e, 552, "5.3.4",
+		    slice_from_cstr(smtp_resp_of_fault(SMTP_FAULT_SIZE)->text));
+		return false;
+	}
+	/* Reports of mail programs have no sender and are let through. */
+	if (!s->login || e->sender.len == 0)
+		return true;
+	bool owns = false;
+	enum status status = directory_owns(service_reader(s->worker), s->account,
+	    mail->sender.local, smtp_domain_ascii(mail->sender.domain, e->arena),
+	    delimiters(s), &owns);
+	if (status != STATUS_OK) {
+		const struct smtp_reply *reply = smtp_resp_of_status(status);
+		mail_refuse(s, e, reply->code, reply->enhanced, slice_from_cstr(reply->text));
+		return false;
+	}
+	if (!owns)
+		mail_refuse(s, e, 553, "5.7.1",
+		    arena_format(e->arena,
+		        "you are logged in as %.200s and may not send as %.200s", s->login,
+		        e->sender.ptr));
+	return owns;
+}
+
+void
+smtp_cmd_mail(struct smtp_session *s, struct slice rest)
+{
+	if (s->envelope) {
+		smtp_resp_bad(s, 503, "5.5.1", "a mail transaction is open already: RSET");
+		return;
+	}
+	struct smtp_envelope *e = smtp_envelope_new(s, s->own);
+	struct smtp_mail mail;
+	enum smtp_parse_result result = smtp_mail_parse(rest, e->arena, &mail);
+	if (result != SMTP_PARSE_DONE) {
+		struct smtp_reply reply = parse_reply(result, true);
+		smtp_resp_bad(s, reply.code, reply.enhanced, reply.text);
+		smtp_envelope_free(&e);
+		return;
+	}
+	e->sender = address_text(&mail.sender, e->arena);
+	e->utf8 = mail.utf8;
+	if (!e->sender.ptr || !sender_is_allowed(s, e, &mail)) {
+		smtp_envelope_free(&e);
+		return;
+	}
+	e->submission = s->submission;
+	e->add_missing = s->submission || s->trusted;
+	e->login = s->login ? arena_copy(e->arena, slice_from_cstr(s->login)) : SLICE("");
+	e->account = s->account;
+	e->peer = arena_copy(e->arena, slice_from_cstr(conn_peer_text(s->conn)));
+	s->envelope = e;
+	s->discarded = 0;
+	smtp_resp(s, 250, "2.1.0", "sender ok");
+}
+
+/* ---- RCPT ---- */
+
+static void
+rcpt_refuse(struct smtp_session *s, struct slice original, unsigned code,
+    const char *enhanced, const char *text)
+{
+	struct smtp_reply reply = {code, enhanced, text};
+	smtp_resp(s, code, enhanced, text);
+	s->envelope->refused++;
+	s->refused++;
+	smtp_accept_note_refused(s, s->envelope, original, &reply);
+}
+
+/* Adds what the directory said, or the address itself; all or nothing. */
+static bool
+targets_add(struct smtp_envelope *e, enum smtp_route route, struct slice original,
+    const struct directory_target *targets, size_t count)
+{
+	size_t before = e->target_count;
+	if (route == SMTP_ROUTE_RELAY) {
+		struct smtp_target target = {.address = original, .original = original};
+		return smtp_envelope_add(e, &target) != SMTP_ENVELOPE_FULL;
+	}
+	for (size_t i = 0; i < count; i++) {
+		struct smtp_target target = {
+		    .local = targets[i].local,
+		    .account = targets[i].account,
+		    .login = targets[i].login,
+		    .address = targets[i].address,
+		    .original = original,
+		};
+		if (smtp_envelope_add(e, &target) == SMTP_ENVELOPE_FULL) {
+			smtp_envelope_cut(e, before);
+			return false;
+		}
+	}
+	return true;
+}
+
+static void
+rcpt_route(struct smtp_session *s, const struct mailbox_address *address,
+    struct slice original)
+{
+	struct smtp_envelope *e = s->envelope;
+	struct directory_target *targets = NULL;
+	size_t count = 0;
+	struct smtp_route_facts facts = {
+	    .authenticated = s->login != NULL,
+	    .trusted = s->trusted,
+	    .answer = DIRECTORY_NOT_LOCAL,
+	};
+	enum status status = directory_resolve(service_reader(s->worker), address->local,
+	    smtp_domain_ascii(address->domain, e->arena), delimiters(s), e->arena,
+	    &facts.answer, &targets, &count);
+	if (status != STATUS_OK) {
+		const struct smtp_reply *reply = smtp_resp_of_status(status);
+		bool temporary = reply->code < 500;
+		rcpt_refuse(s, original, temporary ? reply->code : 451,
+		    temporary ? reply->enhanced : "4.3.0",
+		    "the recipient could not be looked up, try again later");
+		return;
+	}
+	facts.targets = count;
+	for (size_t i = 0; i < count; i++)
+		facts.over_quota += targets[i].local && targets[i].over_quota;
+	enum smtp_route route = smtp_route_decide(&facts);
+	switch (route) {
+	case SMTP_ROUTE_TARGETS:
+	case SMTP_ROUTE_RELAY:
+		break;
+	case SMTP_ROUTE_UNKNOWN:
+		rcpt_refuse(s, original, 550, "5.1.1", "no such user here");
+		return;
+	case SMTP_ROUTE_DENIED:
+		rcpt_refuse(s, original, 550, "5.7.1",
+		    "relaying denied: this is no domain of ours; to send mail, log in on "
+		    "the submission port");
+		return;
+	case SMTP_ROUTE_QUOTA:
+		rcpt_refuse(s, original, 452, "4.2.2", "the mailbox is full, try again later");
+		return;
+	case SMTP_ROUTE_LOOP:
+		rcpt_refuse(s, original, 554, "5.4.6",
+		    "the aliases of this address go round in a circle");
+		return;
+	}
+	if (!targets_add(e, route, original, targets, count)) {
+		rcpt_refuse(s, original, 452, "4.5.3", "too many recipients");
+		return;
+	}
+	e->recipients++;
+	smtp_resp(s, 250, "2.1.5", "recipient ok");
+}
+
+void
+smtp_cmd_rcpt(struct smtp_session *s, struct slice rest)
+{
+	struct smtp_envelope *e = s->envelope;
+	if (!e || e->draft) {
+		smtp_resp_bad(s, 503, "5.5.1", e ? "not after BDAT" : "MAIL first");
+		return;
+	}
+	if (e->recipients >= service_conf(s->service)->smtp.max_recipients) {
+		smtp_resp(s, 452, "4.5.3", "too many recipients");
+		return;
+	}
+	struct mailbox_address address;
+	enum smtp_parse_result result = smtp_rcpt_parse(rest, e->arena, &address);
+	if (result != SMTP_PARSE_DONE) {
+		struct smtp_reply reply = parse_reply(result, false);
+		smtp_resp_bad(s, reply.code, reply.enhanced, reply.text);
+		return;
+	}
+	struct slice original = address_text(&address, e->arena);
+	if (!original.ptr) {
+		smtp_resp(s, 452, "4.5.3", "too many recipients");
+		return;
+	}
+	if (address.utf8 && !e->utf8) {
+		rcpt_refuse(s, original, 553, "5.6.7",
+		    "an address with UTF-8 needs SMTPUTF8 with MAIL");
+		return;
+	}
+	rcpt_route(s, &address, original);
+}

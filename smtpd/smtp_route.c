@@ -1,0 +1,156 @@
+/*
+ * The decision table for recipients and its self-test; see smtp_route.h.
+ */
+#include "smtpd/smtp_route.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
+#include "smtpd/smtp_parse.h"
+
+enum smtp_route
+smtp_route_decide(const struct smtp_route_facts *facts)
+{
+	switch (facts->answer) {
+	case DIRECTORY_NOT_LOCAL:
+		return facts->authenticated || facts->trusted ? SMTP_ROUTE_RELAY
+		                                              : SMTP_ROUTE_DENIED;
+	case DIRECTORY_UNKNOWN_USER:
+		return SMTP_ROUTE_UNKNOWN;
+	case DIRECTORY_LOOP:
+		return SMTP_ROUTE_LOOP;
+	case DIRECTORY_TARGETS:
+		/* An alias to elsewhere is the operator's wish: no relaying. */
+		if (facts->targets == 0)
+			return SMTP_ROUTE_UNKNOWN;
+		return facts->over_quota == facts->targets ? SMTP_ROUTE_QUOTA
+		                                           : SMTP_ROUTE_TARGETS;
+	}
+	return SMTP_ROUTE_DENIED;
+}
+
+/* ---- trusted networks ---- */
+
+static bool
+prefix_matches(const unsigned char *a, const unsigned char *b, unsigned bits)
+{
+	unsigned bytes = bits / 8;
+	if (memcmp(a, b, bytes) != 0)
+		return false;
+	if (bits % 8 == 0)
+		return true;
+	unsigned mask = 0xffu << (8 - bits % 8) & 0xffu;
+	return (a[bytes] & mask) == (b[bytes] & mask);
+}
+
+static bool
+network_holds(const char *network, int family, const unsigned char *address)
+{
+	struct slice rest = slice_from_cstr(network);
+	struct slice ip = slice_split(&rest, '/');
+	char text[INET6_ADDRSTRLEN];
+	unsigned char bytes[sizeof(struct in6_addr)];
+	uint64_t bits;
+	uint64_t bits_max = family == AF_INET ? 32 : 128;
+	return slice_copy_cstr(ip, text, sizeof(text)) &&
+	       inet_pton(family, text, bytes) == 1 &&
+	       slice_to_u64(rest, bits_max, &bits) &&
+	       prefix_matches(address, bytes, (unsigned)bits);
+}
+
+bool
+smtp_route_is_trusted(const struct sockaddr *peer, char *const *networks, size_t count)
+{
+	const unsigned char *address;
+	if (peer->sa_family == AF_INET)
+		address = (const unsigned char *)&(
+		    (const struct sockaddr_in *)(const void *)peer)
+		              ->sin_addr;
+	else if (peer->sa_family == AF_INET6)
+		address = (const unsigned char *)&(
+		    (const struct sockaddr_in6 *)(const void *)peer)
+		              ->sin6_addr;
+	else
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		if (network_holds(networks[i], peer->sa_family, address))
+			return true;
+	}
+	return false;
+}
+
+/* ---- self-test ---- */
+
+/* The directory of the test: one domain, one user. */
+static enum directory_answer
+test_resolve(const struct mailbox_address *address)
+{
+	if (!slice_equal_nocase(address->domain, SLICE("us.example")))
+		return DIRECTORY_NOT_LOCAL;
+	return slice_equal_nocase(address->local, SLICE("user")) ? DIRECTORY_TARGETS
+	                                                         : DIRECTORY_UNKNOWN_USER;
+}
+
+/* True when a stranger's RCPT with this argument is accepted. */
+static bool
+stranger_may_send(const char *argument)
+{
+	struct arena *arena = arena_new(64 * 1024);
+	struct mailbox_address address;
+	bool accepted = false;
+	if (smtp_rcpt_parse(slice_from_cstr(argument), arena, &address) ==
+	    SMTP_PARSE_DONE) {
+		struct smtp_route_facts facts = {
+		    .answer = test_resolve(&address),
+		    .targets = 1,
+		};
+		enum smtp_route route = smtp_route_decide(&facts);
+		accepted = route == SMTP_ROUTE_TARGETS || route == SMTP_ROUTE_RELAY;
+	}
+	arena_free(&arena);
+	return accepted;
+}
+
+const char *
+smtp_route_selftest(void)
+{
+	static const struct {
+		const char *argument;
+		bool accepted;
+	} rows[] = {
+	    {"TO:<user@us.example>", true},
+	    {"TO:<USER@US.EXAMPLE>", true},
+	    {"TO:<@ext.example:user@us.example>", true}, /* the route is dropped */
+	    {"TO:<other@us.example>", false},
+	    {"TO:<user@ext.example>", false},
+	    {"TO:<user%ext.example@us.example>", false},
+	    {"TO:<user%us.example@ext.example>", false},
+	    {"TO:<\"user@ext.example\"@us.example>", false},
+	    {"TO:<\"user%ext.example\"@us.example>", false},
+	    {"TO:<@us.example:user@ext.example>", false},
+	    {"TO:<@us.example,@ext.example:user@ext.example>", false},
+	    {"TO:<user@ext.example@us.example>", false},
+	    {"TO:<user@us.example@ext.example>", false},
+	    {"TO:<ext.example!user@us.example>", false},
+	    {"TO:<us.example!ext.example!user>", false},
+	    {"TO:<ext.example!user@ext.example>", false},
+	    {"TO:<\"ext.example!user\"@us.example>", false},
+	    {"TO:<user@[203.0.113.9]>", false},
+	    {"TO:<user@[IPv6:2001:db8::9]>", false},
+	    {"TO:<user@us.example.>", false},
+	    {"TO:<user@us.example.ext.example>", false},
+	    {"TO:<user@ext-us.example>", false},
+	    {"TO:<user>", false},
+	    {"TO:<>", false},
+	    {"TO:user@ext.example", false},
+	    {"TO:<user@ext.example", false},
+	    {"TO:<user@us.example>,<user@ext.example>", false},
+	    {"TO:<user@us.example> <user@ext.example>", false},
+	    {"TO:<user@us.example >", false},
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		if (stranger_may_send(rows[i].argument) != rows[i].accepted)
+			return rows[i].argument;
+	}
+	return NULL;
+}
