@@ -191,6 +191,7 @@ conn_gone(struct conn *c)
 	conn_tls_shutdown(c);
 	conn_output_fini(c);
 	conn_input_fini(c);
+	conn_deflate_fini(c);
 	conn_tls_fini(c);
 	uv_close((uv_handle_t *)&c->poll, on_closed);
 	close(c->fd);

@@ -124,74 +124,31 @@ append_input(struct conn *c, const char *bytes, size_t count)
 	ENSURE(buf_ok(&c->in));
 }
 
-/* ---- DEFLATE ---- */
-
-static size_t
-raw_left(const struct conn_deflate *d)
-{
-	return d->raw.len - d->raw_used;
-}
-
 bool
 conn_has_buffered(const struct conn *c)
 {
-	if (c->deflate && !c->deflate->in_ended &&
-	    (raw_left(c->deflate) > 0 || c->deflate->in_more))
+	if (c->deflate && conn_inflate_has_more(c->deflate))
 		return true;
 	return c->tls && c->tls->phase == CONN_TLS_ON && !c->eof &&
 	       !c->tls->read_wants_write && SSL_pending(c->tls->ssl) > 0;
 }
 
 static void
-inflate_some(struct conn *c)
-{
-	struct conn_deflate *d = c->deflate;
-	char *scratch = loop_scratch(c->loop);
-	size_t room = conn_input_room(c);
-	if (room > LOOP_SCRATCH_SIZE)
-		room = LOOP_SCRATCH_SIZE;
-	if (room == 0 || d->in_ended)
-		return;
-	d->in.next_in = (Bytef *)d->raw.ptr + d->raw_used;
-	d->in.avail_in = (uInt)raw_left(d);
-	d->in.next_out = (Bytef *)scratch;
-	d->in.avail_out = (uInt)room;
-	int result = inflate(&d->in, Z_SYNC_FLUSH);
-	d->raw_used = d->raw.len - d->in.avail_in;
-	d->in_more = d->in.avail_out == 0;
-	if (room > d->in.avail_out)
-		append_input(c, scratch, room - d->in.avail_out);
-	if (raw_left(d) == 0) {
-		buf_reset(&d->raw);
-		buf_release_if_empty(&d->raw);
-		d->raw_used = 0;
-	}
-	if (result == Z_STREAM_END) {
-		d->in_ended = true;
-		c->eof = true;
-	} else if (result != Z_OK && result != Z_BUF_ERROR) {
-		d->in_ended = true;
-		conn_fail(c, "compressed input is damaged",
-		    d->in.msg ? d->in.msg : "inflate failed");
-	}
-}
-
-static void
 receive_deflated(struct conn *c)
 {
-	struct conn_deflate *d = c->deflate;
-	if (raw_left(d) == 0 && !d->in_more) {
-		size_t got = 0;
-		char *scratch = loop_scratch(c->loop);
-		enum conn_io io = read_transport(c, scratch, CONN_RAW_SIZE, &got);
+	char *scratch = loop_scratch(c->loop);
+	size_t count = 0;
+	if (!conn_inflate_has_more(c->deflate)) {
+		enum conn_io io = read_transport(c, scratch, CONN_RAW_SIZE, &count);
 		if (io == CONN_IO_EOF)
 			c->eof = true;
 		if (io != CONN_IO_DONE)
 			return;
-		buf_append(&d->raw, slice_make(scratch, got));
-		ENSURE(buf_ok(&d->raw));
+		conn_inflate_give(c->deflate, slice_make(scratch, count));
 	}
-	inflate_some(c);
+	count = conn_inflate(c, scratch, conn_input_room(c));
+	if (count > 0)
+		append_input(c, scratch, count);
 }
 
 /* ---- in clear and TLS ---- */
@@ -227,12 +184,6 @@ void
 conn_input_fini(struct conn *c)
 {
 	release_input(c);
-	struct conn_deflate *d = c->deflate;
-	if (!d)
-		return;
-	buf_reset(&d->raw);
-	buf_release_if_empty(&d->raw);
-	d->raw_used = 0;
-	d->in_ended = true;
-	d->in_more = false;
+	if (c->deflate)
+		conn_inflate_end(c->deflate);
 }

@@ -63,12 +63,15 @@ struct conn_deflate {
 	z_stream out;
 	bool out_ready; /* `out` is initialised */
 	bool out_dirty; /* bytes went in since the last sync flush */
-	struct loop_timer idle;
 	z_stream in;
-	bool in_more; /* inflate has output that did not fit */
+	bool in_ready; /* `in` is initialised */
+	bool in_more;  /* inflate has output that did not fit */
 	bool in_ended;
+	char *window; /* what `in` must know when it is made anew; may be null */
+	size_t window_len;
 	struct buf raw;  /* received, not inflated */
 	size_t raw_used; /* bytes at its front that are done */
+	struct loop_timer idle;
 };
 
 struct conn_out {
@@ -165,6 +168,20 @@ void conn_send(struct conn *c);
 void conn_output_fini(struct conn *c);
 /* What was held for the handshake may go. */
 void conn_output_secured(struct conn *c);
+
+/* Appends to the wire: what the compressor gives. */
+void conn_queue_wire(struct conn *c, struct slice bytes);
+
+/* conn_deflate.c */
+/* Compresses into the wire; with `flush` all that was given so far can be read. */
+void conn_deflate_bytes(struct conn *c, struct slice bytes, bool flush);
+bool conn_inflate_has_more(const struct conn_deflate *d);
+void conn_inflate_give(struct conn_deflate *d, struct slice raw);
+/* Expands at most `size` bytes into `to`; tells end and damage to the connection. */
+size_t conn_inflate(struct conn *c, char *to, size_t size);
+/* No more input is wanted. */
+void conn_inflate_end(struct conn_deflate *d);
+void conn_deflate_fini(struct conn *c);
 
 /* conn_tls.c */
 enum conn_io { CONN_IO_DONE, CONN_IO_BLOCKED, CONN_IO_EOF, CONN_IO_FAILED };

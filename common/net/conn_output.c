@@ -8,8 +8,7 @@
  *  3. A file range in TLS or DEFLATE is read piece by piece, never ahead of the socket by
  *     more than CONN_WIRE_HIGH.
  *  4. The compressor is at a flush boundary whenever `queue` is empty at the end of a
- *     send; there it can be dropped and made anew, since a fresh one refers to nothing
- *     that went before.
+ *     send.
  *
  * Thread: the loop's.  RFC 4978.
  */
@@ -24,10 +23,6 @@
 
 enum {
 	IOV_COUNT_MAX = 16,
-	DEFLATE_LEVEL = 6,
-	DEFLATE_WINDOW_BITS = -12, /* raw, 4 KB window: 16 KB of state */
-	DEFLATE_MEM_LEVEL = 5,     /* 16 KB of state */
-	INFLATE_WINDOW_BITS = -15, /* raw; the peer may use the largest */
 	FORMAT_STACK_SIZE = 1024,
 };
 
@@ -37,6 +32,7 @@ first_out(const struct list *list)
 	return LIST_ENTRY(list->next, struct conn_out, node);
 }
 
+/* Appends a copy of the bytes to one of the two lists. */
 static void
 queue_bytes(struct conn *c, struct list *list, struct slice bytes)
 {
@@ -155,6 +151,12 @@ conn_write_file(
 	conn_schedule_flush(c);
 }
 
+void
+conn_queue_wire(struct conn *c, struct slice bytes)
+{
+	queue_bytes(c, &c->wire, bytes);
+}
+
 size_t
 conn_output_pending(const struct conn *c)
 {
@@ -211,43 +213,7 @@ stage_file(struct conn *c, struct conn_out *file)
 	return true;
 }
 
-/* ---- DEFLATE ---- */
-
-static void
-on_deflate_idle(void *arg)
-{
-	struct conn *c = OBJ_CAST(conn, arg, CONN_MAGIC);
-	struct conn_deflate *d = c->deflate;
-	if (!d->out_ready || d->out_dirty || !list_is_empty(&c->queue))
-		return;
-	deflateEnd(&d->out);
-	d->out_ready = false;
-}
-
-static void
-deflate_bytes(struct conn *c, struct slice bytes, int flush)
-{
-	struct conn_deflate *d = c->deflate;
-	char out[4096];
-	if (!d->out_ready) {
-		memset(&d->out, 0, sizeof(d->out));
-		ENSURE(
-		    deflateInit2(&d->out, DEFLATE_LEVEL, Z_DEFLATED, DEFLATE_WINDOW_BITS,
-			DEFLATE_MEM_LEVEL, Z_DEFAULT_STRATEGY) == Z_OK);
-		d->out_ready = true;
-	}
-	d->out.next_in = (Bytef *)(uintptr_t)bytes.ptr;
-	d->out.avail_in = (uInt)bytes.len;
-	do {
-		d->out.next_out = (Bytef *)out;
-		d->out.avail_out = sizeof(out);
-		int result = deflate(&d->out, flush);
-		ENSURE(result == Z_OK || result == Z_BUF_ERROR);
-		queue_bytes(c, &c->wire, slice_make(out, sizeof(out) - d->out.avail_out));
-	} while (d->out.avail_out == 0);
-	ENSURE(d->out.avail_in == 0);
-	d->out_dirty = flush == Z_NO_FLUSH;
-}
+/* ---- through the compressor ---- */
 
 static void
 deflate_head(struct conn *c, struct conn_out *out)
@@ -257,13 +223,13 @@ deflate_head(struct conn *c, struct conn_out *out)
 		size_t got = read_piece(c, out, scratch, CONN_CHUNK_SIZE);
 		if (got == 0)
 			return;
-		deflate_bytes(c, slice_make(scratch, got), Z_NO_FLUSH);
+		conn_deflate_bytes(c, slice_make(scratch, got), false);
 		if (out->left == 0)
 			free_out(c, out);
 		return;
 	}
 	size_t count = out->end - out->begin;
-	deflate_bytes(c, slice_make(out->bytes + out->begin, count), Z_NO_FLUSH);
+	conn_deflate_bytes(c, slice_make(out->bytes + out->begin, count), false);
 	c->out_bytes -= count;
 	free_out(c, out);
 }
@@ -272,65 +238,18 @@ deflate_head(struct conn *c, struct conn_out *out)
 static void
 fill_wire(struct conn *c)
 {
-	struct conn_deflate *d = c->deflate;
-	if (!d || conn_tls_starting(c))
+	if (!c->deflate || conn_tls_starting(c))
 		return;
 	enum conn_state state = c->state;
 	while (!list_is_empty(&c->queue) && c->wire_bytes < CONN_WIRE_HIGH) {
 		deflate_head(c, first_out(&c->queue));
-		/* A range that cannot be read ends the connection, and `d` with it. */
+		/* A range that cannot be read ends the connection, and `deflate` with it.
+		 */
 		if (c->state != state)
 			return;
 	}
-	if (list_is_empty(&c->queue) && d->out_dirty) {
-		deflate_bytes(c, SLICE_NULL, Z_SYNC_FLUSH);
-		loop_timer_start(
-		    c->loop, &d->idle, CONN_DEFLATE_IDLE_MS, on_deflate_idle, c);
-	}
-}
-
-static voidpf
-zlib_alloc(voidpf opaque, uInt count, uInt size)
-{
-	(void)opaque;
-	return calloc(count, size);
-}
-
-static void
-zlib_free(voidpf opaque, voidpf ptr)
-{
-	(void)opaque;
-	free(ptr);
-}
-
-enum status
-conn_start_deflate(struct conn *c)
-{
-	ENSURE(c->magic == CONN_MAGIC && c->fn && !c->deflate && !conn_tls_starting(c));
-	struct conn_deflate *d = calloc(1, sizeof(*d));
-	if (!d)
-		return STATUS_LIMIT;
-	d->in.zalloc = zlib_alloc;
-	d->in.zfree = zlib_free;
-	/* zlib allocates inflate's window when it is first needed. */
-	if (inflateInit2(&d->in, INFLATE_WINDOW_BITS) != Z_OK) {
-		free(d);
-		return STATUS_LIMIT;
-	}
-	/* What was received behind the command is compressed already. */
-	buf_init(&d->raw, CONN_INPUT_MAX);
-	buf_append(&d->raw, conn_input(c));
-	c->deflate = d;
-	conn_discard_input(c);
-	if (d->raw.len > 0)
-		conn_read_again(c);
-	return STATUS_OK;
-}
-
-bool
-conn_is_deflated(const struct conn *c)
-{
-	return c->deflate != NULL;
+	if (list_is_empty(&c->queue) && c->deflate->out_dirty)
+		conn_deflate_bytes(c, SLICE_NULL, true);
 }
 
 /* ---- sending ---- */
@@ -498,16 +417,6 @@ conn_output_fini(struct conn *c)
 	free_list(c, &c->wire);
 	free_list(c, &c->queue);
 	c->out_bytes = c->wire_bytes = 0;
-	struct conn_deflate *d = c->deflate;
-	if (!d || c->state != CONN_STATE_GONE)
-		return;
-	loop_timer_stop(&d->idle);
-	if (d->out_ready)
-		deflateEnd(&d->out);
-	inflateEnd(&d->in);
-	buf_fini(&d->raw);
-	free(d);
-	c->deflate = NULL;
 }
 
 void

@@ -428,6 +428,16 @@ worker_set_count(const struct worker_set *set)
 	return set->worker_count;
 }
 
+size_t
+worker_set_connections(const struct worker_set *set)
+{
+	size_t count = 0;
+	for (size_t i = 0; i < set->worker_count; i++)
+		count += atomic_load_explicit(
+		    &set->workers[i].count, memory_order_relaxed);
+	return count;
+}
+
 struct worker *
 worker_set_at(struct worker_set *set, size_t index)
 {

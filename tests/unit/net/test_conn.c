@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <zlib.h>
 
+#include "base/clock.h"
 #include "net_harness.h"
 
 enum { END_KEEP = 256 };
@@ -776,6 +777,89 @@ test_deflate_full_window(void **state)
 	pair_close(&p);
 }
 
+/* In steps that the harness's watchdog does not mind. */
+static void
+pass_half_minute(struct pair *p)
+{
+	for (int i = 0; i < 5; i++) {
+		clock_fake_advance(6000);
+		harness_run_until(p->loop, pair_has_all, p);
+	}
+}
+
+/* After a while without traffic both states are dropped; the streams go on as one, with
+ * references into what was said before. */
+static void
+test_deflate_idle(void **state)
+{
+	(void)state;
+	enum { ROUNDS = 6, SIZE = 20000 };
+	struct pair p;
+	char *bytes = make_bytes(SIZE, 11);
+	clock_fake(1000 * 1000, 0);
+	pair_open(&p, SOCK_STREAM);
+	pair_deflate(&p);
+	for (int round = 1; round <= ROUNDS; round++) {
+		conn_write(p.a.c, slice_make(bytes, SIZE));
+		conn_write(p.b.c, slice_make(bytes, SIZE));
+		p.want_a = p.want_b = (size_t)round * SIZE;
+		harness_run_until(p.loop, pair_has_all, &p);
+		pass_half_minute(&p);
+	}
+	for (int round = 0; round < ROUNDS; round++) {
+		assert_memory_equal(p.a.got.ptr + round * SIZE, bytes, SIZE);
+		assert_memory_equal(p.b.got.ptr + round * SIZE, bytes, SIZE);
+	}
+	pair_close(&p);
+	clock_fake_off();
+	free(bytes);
+}
+
+/* The same for a peer that never drops its compressor: what it sends refers back over the
+ * whole window, across our dropping. */
+static void
+test_deflate_idle_one_sided(void **state)
+{
+	(void)state;
+	enum { ROUNDS = 6, SIZE = 20000 };
+	struct pair p;
+	z_stream z = {0};
+	char *bytes = make_bytes(SIZE, 12);
+	size_t total = 0;
+	assert_int_equal(
+	    deflateInit2(&z, 9, Z_DEFLATED, -15, 9, Z_DEFAULT_STRATEGY), Z_OK);
+	clock_fake(1000 * 1000, 0);
+	pair_open(&p, SOCK_STREAM);
+	assert_int_equal(conn_start_deflate(p.a.c), STATUS_OK);
+	for (int round = 1; round <= ROUNDS; round++) {
+		char packed[SIZE * 2];
+		z.next_in = (Bytef *)bytes;
+		z.avail_in = SIZE;
+		z.next_out = (Bytef *)packed;
+		z.avail_out = sizeof(packed);
+		assert_int_equal(deflate(&z, Z_SYNC_FLUSH), Z_OK);
+		size_t len = sizeof(packed) - z.avail_out;
+		total += len;
+		/* Cut inside a block, idle there, then the rest. */
+		p.want_a = (size_t)(round - 1) * SIZE;
+		conn_write(p.b.c, slice_make(packed, len / 2));
+		harness_run_until(p.loop, pair_has_all, &p);
+		pass_half_minute(&p);
+		conn_write(p.b.c, slice_from(slice_make(packed, len), len / 2));
+		p.want_a = (size_t)round * SIZE;
+		harness_run_until(p.loop, pair_has_all, &p);
+		pass_half_minute(&p);
+	}
+	for (int round = 0; round < ROUNDS; round++)
+		assert_memory_equal(p.a.got.ptr + round * SIZE, bytes, SIZE);
+	/* It did refer back: later rounds cost next to nothing. */
+	assert_true(total < SIZE + SIZE / 2);
+	deflateEnd(&z);
+	pair_close(&p);
+	clock_fake_off();
+	free(bytes);
+}
+
 /* ---- ends ---- */
 
 static void
@@ -1037,6 +1121,8 @@ main(void)
 	    cmocka_unit_test(test_deflate_bomb),
 	    cmocka_unit_test(test_deflate_damaged),
 	    cmocka_unit_test(test_deflate_full_window),
+	    cmocka_unit_test(test_deflate_idle),
+	    cmocka_unit_test(test_deflate_idle_one_sided),
 	    cmocka_unit_test(test_close_in_callback),
 	    cmocka_unit_test(test_close_flushes),
 	    cmocka_unit_test(test_half_close),
