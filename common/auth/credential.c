@@ -6,8 +6,8 @@
  *	ServerKey      = HMAC(SaltedPassword, "Server Key")
  *
  * The password goes through SASLprep first.  Neither password nor SaltedPassword is kept,
- * and both are wiped.  Checks that succeeded are remembered by credential_cache.c, so that
- * the same login soon after costs one hash.  Any thread.
+ * and both are wiped.  Checks that succeeded are remembered by credential_cache.c, so
+ *that the same login soon after costs one hash.  Any thread.
  */
 #include "auth/credential.h"
 
@@ -36,7 +36,7 @@ struct scheme {
 /* In order of preference: a check uses the first that the credential has. */
 static const struct scheme schemes[] = {
     {"SCRAM-SHA-256", 32, EVP_sha256},
-    {"SCRAM-SHA-1", 20, EVP_sha1},
+    {"SCRAM-SHA-1",   20, EVP_sha1  },
 };
 
 enum { SCHEME_COUNT = sizeof(schemes) / sizeof(schemes[0]) };
@@ -56,7 +56,7 @@ hmac(const struct scheme *scheme, const void *key, size_t key_len, struct slice 
 	unsigned len = 0;
 
 	ENSURE(HMAC(scheme->md(), key, (int)key_len, (const unsigned char *)data.ptr,
-	           data.len, out, &len) != NULL);
+		   data.len, out, &len) != NULL);
 	ENSURE(len == scheme->key_bytes);
 }
 
@@ -68,12 +68,12 @@ derive(const struct scheme *scheme, struct slice password, struct scram_keys *ke
 	unsigned char client_key[KEY_BYTES_MAX];
 
 	ENSURE(PKCS5_PBKDF2_HMAC(password.ptr, (int)password.len, keys->salt,
-	           (int)keys->salt_len, (int)keys->iterations, scheme->md(),
-	           (int)scheme->key_bytes, salted) == 1);
+		   (int)keys->salt_len, (int)keys->iterations, scheme->md(),
+		   (int)scheme->key_bytes, salted) == 1);
 	hmac(scheme, salted, scheme->key_bytes, SLICE("Client Key"), client_key);
 	hmac(scheme, salted, scheme->key_bytes, SLICE("Server Key"), keys->server_key);
 	ENSURE(EVP_Digest(client_key, scheme->key_bytes, keys->stored_key, NULL,
-	           scheme->md(), NULL) == 1);
+		   scheme->md(), NULL) == 1);
 	OPENSSL_cleanse(salted, sizeof(salted));
 	OPENSSL_cleanse(client_key, sizeof(client_key));
 }
@@ -93,14 +93,15 @@ keys_write(const struct scheme *scheme, const struct scram_keys *keys, struct bu
 }
 
 static bool
-field_decode(struct slice text, unsigned char *out, size_t min, size_t max, size_t *out_len)
+field_decode(
+    struct slice text, unsigned char *out, size_t min, size_t max, size_t *out_len)
 {
 	struct buf decoded;
 	bool ok;
 
 	buf_init(&decoded, FIELD_BYTES_MAX);
 	ok = text.len <= FIELD_BYTES_MAX && base64_decode_strict(text, &decoded) &&
-	    decoded.len >= min && decoded.len <= max;
+	     decoded.len >= min && decoded.len <= max;
 	if (ok) {
 		memcpy(out, decoded.ptr, decoded.len);
 		*out_len = decoded.len;
@@ -119,11 +120,12 @@ keys_parse(const struct scheme *scheme, struct slice text, struct scram_keys *ou
 	struct slice stored = slice_split(&text, ':');
 
 	return slice_to_u64(iterations, CREDENTIAL_ITERATIONS_MAX, &out->iterations) &&
-	    out->iterations > 0 &&
-	    field_decode(first, out->salt, 1, SALT_BYTES_MAX, &out->salt_len) &&
-	    field_decode(
-	        stored, out->stored_key, scheme->key_bytes, scheme->key_bytes, &len) &&
-	    field_decode(text, out->server_key, scheme->key_bytes, scheme->key_bytes, &len);
+	       out->iterations > 0 &&
+	       field_decode(first, out->salt, 1, SALT_BYTES_MAX, &out->salt_len) &&
+	       field_decode(
+		   stored, out->stored_key, scheme->key_bytes, scheme->key_bytes, &len) &&
+	       field_decode(
+		   text, out->server_key, scheme->key_bytes, scheme->key_bytes, &len);
 }
 
 bool
@@ -182,8 +184,8 @@ password_prepare(struct slice password, struct buf *out)
 	/* NFKC can make text longer; what becomes too long is no password. */
 	buf_init(out, CREDENTIAL_PASSWORD_MAX);
 	return !slice_is_empty(password) && password.len <= CREDENTIAL_PASSWORD_MAX &&
-	    buf_reserve(out, CREDENTIAL_PASSWORD_MAX) && saslprep(password, out) &&
-	    out->len > 0;
+	       buf_reserve(out, CREDENTIAL_PASSWORD_MAX) && saslprep(password, out) &&
+	       out->len > 0;
 }
 
 enum status
@@ -195,7 +197,8 @@ credential_make_salted(
 
 	ENSURE(salt.len <= SALT_BYTES_MAX);
 	for (size_t i = 0; ok && i < SCHEME_COUNT; i++) {
-		struct scram_keys keys = {.iterations = iterations, .salt_len = SALT_BYTES};
+		struct scram_keys keys = {
+		    .iterations = iterations, .salt_len = SALT_BYTES};
 		if (slice_is_empty(salt)) {
 			random_bytes(keys.salt, keys.salt_len);
 		} else {
@@ -260,7 +263,8 @@ credential_fake(
 {
 	for (size_t i = 0; i < SCHEME_COUNT; i++) {
 		const struct scheme *scheme = &schemes[i];
-		struct scram_keys keys = {.iterations = iterations, .salt_len = SALT_BYTES};
+		struct scram_keys keys = {
+		    .iterations = iterations, .salt_len = SALT_BYTES};
 		unsigned char stream[3][EVP_MAX_MD_SIZE];
 		struct buf label;
 
@@ -271,9 +275,9 @@ credential_fake(
 			buf_append_format(&label, "%s %zu ", scheme->name, part);
 			buf_append(&label, login);
 			unsigned len;
-			ENSURE(HMAC(EVP_sha256(), secret.len ? secret.ptr : "", (int)secret.len,
-			           (const unsigned char *)label.ptr, label.len, stream[part],
-			           &len) != NULL);
+			ENSURE(HMAC(EVP_sha256(), secret.len ? secret.ptr : "",
+				   (int)secret.len, (const unsigned char *)label.ptr,
+				   label.len, stream[part], &len) != NULL);
 		}
 		buf_fini(&label);
 		memcpy(keys.salt, stream[0], SALT_BYTES);

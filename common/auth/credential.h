@@ -11,7 +11,7 @@
 #include "base/status.h"
 
 enum {
-	CREDENTIAL_PASSWORD_MAX = 1024,   /* octets */
+	CREDENTIAL_PASSWORD_MAX = 1024, /* octets */
 	CREDENTIAL_ITERATIONS_MIN = 4096,
 	CREDENTIAL_ITERATIONS_MAX = 65536, /* libsasl2's client refuses more */
 	CREDENTIAL_TEXT_MAX = 1024,
@@ -19,19 +19,16 @@ enum {
 
 /* Keys for SCRAM-SHA-256 and SCRAM-SHA-1, joined by a space, with random salts.  INVALID
  * when SASLprep forbids the password. */
-enum status
-credential_make(struct slice password, unsigned iterations, struct buf *out) MUST_USE;
+enum status credential_make(
+    struct slice password, unsigned iterations, struct buf *out) MUST_USE;
 /* OK when the password fits, DENIED when not, CORRUPT when the keys do not parse.
  * Constant-time compare. */
-enum status
-credential_verify(struct slice credential, struct slice password) MUST_USE;
+enum status credential_verify(struct slice credential, struct slice password) MUST_USE;
 /* Keys that no password fits, the same for the same login in this installation, so that
  * unknown users look like known ones.  `secret` is the installation's. */
-void
-credential_fake(struct slice login, struct slice secret, unsigned iterations,
-    struct buf *out);
+void credential_fake(
+    struct slice login, struct slice secret, unsigned iterations, struct buf *out);
 /* SASLprep (RFC 4013) of a UTF-8 string; false when prohibited. */
-bool
-saslprep(struct slice in, struct buf *out);
+bool saslprep(struct slice in, struct buf *out);
 
 #endif

@@ -1,8 +1,8 @@
 /*
- * The last successful password checks, so that a client that logs in every minute does not
- * cost a PBKDF2 each time.  An entry is HMAC-SHA-256 over keys and password with a secret
- * of this process: no password can be read out of it, and a changed password changes the
- * keys, so an entry is never wrong, only unused.
+ * The last successful password checks, so that a client that logs in every minute does
+ * not cost a PBKDF2 each time.  An entry is HMAC-SHA-256 over keys and password with a
+ * secret of this process: no password can be read out of it, and a changed password
+ * changes the keys, so an entry is never wrong, only unused.
  *
  * One table a process, sets of four entries, the oldest makes room.  A mutex for each
  * group of sets.  Any thread.
@@ -57,8 +57,9 @@ cache_digest(
 	memcpy(text + 8, credential.ptr, credential.len);
 	if (password.len > 0)
 		memcpy(text + 8 + credential.len, password.ptr, password.len);
-	ENSURE(HMAC(EVP_sha256(), cache.secret, sizeof(cache.secret), (unsigned char *)text,
-	           8 + credential.len + password.len, out, &len) != NULL);
+	ENSURE(
+	    HMAC(EVP_sha256(), cache.secret, sizeof(cache.secret), (unsigned char *)text,
+		8 + credential.len + password.len, out, &len) != NULL);
 	OPENSSL_cleanse(text, sizeof(text));
 }
 

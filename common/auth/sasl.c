@@ -37,9 +37,9 @@ static const struct {
 	bool in_clear; /* the password itself is sent */
 } mechanisms[] = {
     {"SCRAM-SHA-256", AUTH_KIND_SCRAM, false},
-    {"SCRAM-SHA-1", AUTH_KIND_SCRAM, false},
-    {"PLAIN", AUTH_KIND_PLAIN, true},
-    {"LOGIN", AUTH_KIND_LOGIN, true},
+    {"SCRAM-SHA-1",   AUTH_KIND_SCRAM, false},
+    {"PLAIN",         AUTH_KIND_PLAIN, true },
+    {"LOGIN",         AUTH_KIND_LOGIN, true },
 };
 
 enum { MECHANISM_COUNT = sizeof(mechanisms) / sizeof(mechanisms[0]) };
@@ -74,7 +74,8 @@ mechanisms_take(struct auth *auth, const struct auth_options *options)
 		if (m == MECHANISM_COUNT || auth->mechanism_count == AUTH_MECHANISMS_MAX)
 			continue;
 		const char *name = mechanisms[m].name;
-		if (mechanisms[m].kind == AUTH_KIND_SCRAM && !(library && auth_scram_has(name)))
+		if (mechanisms[m].kind == AUTH_KIND_SCRAM &&
+		    !(library && auth_scram_has(name)))
 			continue;
 		auth->mechanisms[auth->mechanism_count++] = xstrdup(name);
 		announce(&auth->announce_secure, name);
@@ -268,7 +269,8 @@ exchange_deliver(void *arg)
 
 	x->in_flight = false;
 	if (!x->ended) {
-		/* The done function may begin the next step, which writes a new output. */
+		/* The done function may begin the next step, which writes a new output.
+		 */
 		struct buf challenge = x->output;
 		buf_init(&x->output, AUTH_CHALLENGE_BYTES_MAX);
 		x->finished = x->result != AUTH_MORE;
@@ -355,13 +357,14 @@ exchange_is_blocked(const struct auth_exchange *x)
 
 struct auth_exchange *
 auth_begin(struct auth *auth, void *loop, struct slice mechanism, bool secure,
-    bool has_initial, struct slice initial, const char *peer, auth_done_fn done, void *arg)
+    bool has_initial, struct slice initial, const char *peer, auth_done_fn done,
+    void *arg)
 {
 	size_t m = mechanism_find(mechanism);
 	bool allowed =
 	    m < MECHANISM_COUNT && auth_mechanism_allowed(auth, mechanism, secure);
-	struct auth_exchange *x = exchange_new(auth, loop,
-	    allowed ? mechanisms[m].kind : AUTH_KIND_PLAIN, peer, done, arg);
+	struct auth_exchange *x = exchange_new(
+	    auth, loop, allowed ? mechanisms[m].kind : AUTH_KIND_PLAIN, peer, done, arg);
 
 	if (!allowed || (has_initial && initial.len > AUTH_RESPONSE_MAX)) {
 		exchange_refuse(x, AUTH_BAD);
@@ -410,7 +413,8 @@ auth_password(struct auth *auth, void *loop, struct slice login, struct slice pa
 	struct auth_exchange *x =
 	    exchange_new(auth, loop, AUTH_KIND_PASSWORD, peer, done, arg);
 
-	if (login.len > AUTH_RESPONSE_MAX / 2 || password.len > AUTH_RESPONSE_MAX / 2 - 4) {
+	if (login.len > AUTH_RESPONSE_MAX / 2 ||
+	    password.len > AUTH_RESPONSE_MAX / 2 - 4) {
 		exchange_refuse(x, AUTH_BAD);
 	} else if (exchange_is_blocked(x)) {
 		exchange_refuse(x, AUTH_BLOCKED);

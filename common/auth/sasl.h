@@ -17,11 +17,11 @@
 enum { AUTH_RESPONSE_MAX = 12 * 1024 }; /* octets of one decoded client response */
 
 enum auth_result {
-	AUTH_MORE,   /* send the challenge, wait for a response */
-	AUTH_OK,     /* `login` is who it is */
-	AUTH_FAILED, /* wrong credentials; a delay has been kept */
-	AUTH_BAD,    /* the client broke the exchange's syntax */
-	AUTH_BLOCKED, /* too many failures from this address: try later */
+	AUTH_MORE,      /* send the challenge, wait for a response */
+	AUTH_OK,        /* `login` is who it is */
+	AUTH_FAILED,    /* wrong credentials; a delay has been kept */
+	AUTH_BAD,       /* the client broke the exchange's syntax */
+	AUTH_BLOCKED,   /* too many failures from this address: try later */
 	AUTH_TEMPORARY, /* the directory could not be read */
 };
 
@@ -34,26 +34,27 @@ struct auth_record {
 
 /* Looks an account up by login; called on pool threads.  OK with found=false for an
  * unknown one. */
-typedef enum status (*auth_lookup_fn)(void *arg, struct slice login, struct arena *arena,
-    struct auth_record *out);
+typedef enum status (*auth_lookup_fn)(
+    void *arg, struct slice login, struct arena *arena, struct auth_record *out);
 
 struct auth_options {
-	const char *service;  /* "smtp", "imap", "pop": the SASL service name */
+	const char *service; /* "smtp", "imap", "pop": the SASL service name */
 	const char *hostname;
 	const char *const *mechanisms; /* configured, in order of preference */
 	size_t mechanism_count;
 	bool allow_plaintext; /* PLAIN and LOGIN in clear connections */
 	uint64_t fail_delay_ms;
-	unsigned block_after;  /* failures of one network (/32, /64); 0: never */
+	unsigned block_after; /* failures of one network (/32, /64); 0: never */
 	uint64_t block_for_ms;
-	unsigned iterations;   /* for fake credentials */
+	unsigned iterations; /* for fake credentials */
 	/* The installation's secret, so that an unknown user's salt is the same in every
 	 * daemon and after a restart; empty: one of this process. */
 	struct slice secret;
 	auth_lookup_fn lookup;
 	void *lookup_arg;
 	/* How completions reach the session's loop and how work reaches the pool:
-	 * loop_work and a delayed loop_timer, passed in so that auth does not know net. */
+	 * loop_work and a delayed loop_timer, passed in so that auth does not know net.
+	 */
 	void (*work)(void *loop, void (*work)(void *), void (*done)(void *), void *arg);
 	void (*delay)(void *loop, uint64_t ms, void (*fn)(void *), void *arg);
 };
@@ -62,40 +63,32 @@ struct auth;
 struct auth_exchange;
 
 /* Once a process, before threads. */
-enum status
-auth_new(const struct auth_options *options, struct auth **out) MUST_USE;
-void
-auth_free(struct auth **auth);
+enum status auth_new(const struct auth_options *options, struct auth **out) MUST_USE;
+void auth_free(struct auth **auth);
 
 /* Mechanism names to announce, space separated: PLAIN and LOGIN only when `secure` or
  * allow_plaintext. */
-struct slice
-auth_mechanisms(const struct auth *auth, bool secure);
-bool
-auth_mechanism_allowed(const struct auth *auth, struct slice name, bool secure);
+struct slice auth_mechanisms(const struct auth *auth, bool secure);
+bool auth_mechanism_allowed(const struct auth *auth, struct slice name, bool secure);
 
 /* `challenge` is decoded bytes, valid during the call.  `login` is set with AUTH_OK. */
-typedef void (*auth_done_fn)(void *arg, enum auth_result result, struct slice challenge,
-    struct slice login);
+typedef void (*auth_done_fn)(
+    void *arg, enum auth_result result, struct slice challenge, struct slice login);
 
 /* Begins an exchange with the (decoded) initial response, or `has_initial` false.  The
  * done function is called exactly once a step, on the loop, never from inside this call.
  * Bytes are copied.  AUTH_BAD for an unknown mechanism comes the same way. */
-struct auth_exchange *
-auth_begin(struct auth *auth, void *loop, struct slice mechanism, bool secure,
-    bool has_initial, struct slice initial, const char *peer, auth_done_fn done,
-    void *arg);
+struct auth_exchange *auth_begin(struct auth *auth, void *loop, struct slice mechanism,
+    bool secure, bool has_initial, struct slice initial, const char *peer,
+    auth_done_fn done, void *arg);
 /* The client's next (decoded) response, after AUTH_MORE. */
-void
-auth_step(struct auth_exchange *exchange, struct slice response);
+void auth_step(struct auth_exchange *exchange, struct slice response);
 /* Forgets an exchange at any time (the session ends, the client sent "*", or after the
  * last result); a step under way finishes without a call. */
-void
-auth_end(struct auth_exchange **exchange);
+void auth_end(struct auth_exchange **exchange);
 
 /* USER/PASS and LOGIN: an exchange with one step. */
-struct auth_exchange *
-auth_password(struct auth *auth, void *loop, struct slice login, struct slice password,
-    const char *peer, auth_done_fn done, void *arg);
+struct auth_exchange *auth_password(struct auth *auth, void *loop, struct slice login,
+    struct slice password, const char *peer, auth_done_fn done, void *arg);
 
 #endif

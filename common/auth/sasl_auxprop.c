@@ -29,7 +29,8 @@ enum { CALLBACK_EXCHANGE = 0x50520001 };
 /* sasl_callback_t has one type for all functions. */
 #define SASL_FN(fn) ((int (*)(void))(void (*)(void))(fn))
 
-/* Process-wide -------------------------------------------------------------------------- */
+/* Process-wide --------------------------------------------------------------------------
+ */
 
 static void *
 mutex_new(void)
@@ -68,9 +69,9 @@ option_get(void *context, const char *plugin, const char *option, const char **o
 		const char *name;
 		const char *value;
 	} options[] = {
-	    {"auxprop_plugin", AUXPROP_NAME},
-	    {"mech_list", "SCRAM-SHA-256 SCRAM-SHA-1"},
-	    {"pwcheck_method", "auxprop"},
+	    {"auxprop_plugin", AUXPROP_NAME               },
+	    {"mech_list",      "SCRAM-SHA-256 SCRAM-SHA-1"},
+	    {"pwcheck_method", "auxprop"                  },
 	};
 
 	(void)context;
@@ -104,7 +105,8 @@ auxprop_init(const sasl_utils_t *utils, int max_version, int *out_version,
     sasl_auxprop_plug_t **out_plug, const char *name)
 {
 	static char plug_name[] = AUXPROP_NAME;
-	static sasl_auxprop_plug_t plug = {.auxprop_lookup = auxprop_lookup, .name = plug_name};
+	static sasl_auxprop_plug_t plug = {
+	    .auxprop_lookup = auxprop_lookup, .name = plug_name};
 
 	(void)utils;
 	(void)name;
@@ -122,9 +124,9 @@ static void
 library_start(void)
 {
 	static const sasl_callback_t callbacks[] = {
-	    {SASL_CB_GETOPT, SASL_FN(option_get), NULL},
-	    {SASL_CB_LOG, SASL_FN(log_nothing), NULL},
-	    {SASL_CB_LIST_END, NULL, NULL},
+	    {SASL_CB_GETOPT,   SASL_FN(option_get),  NULL},
+	    {SASL_CB_LOG,      SASL_FN(log_nothing), NULL},
+	    {SASL_CB_LIST_END, NULL,                 NULL},
 	};
 
 	sasl_set_mutex(mutex_new, mutex_lock, mutex_unlock, mutex_free);
@@ -147,9 +149,11 @@ auth_scram_has(const char *mechanism)
 	const char *list = NULL;
 	bool found = false;
 
-	if (sasl_server_new("imap", "localhost", NULL, NULL, NULL, NULL, 0, &conn) != SASL_OK)
+	if (sasl_server_new("imap", "localhost", NULL, NULL, NULL, NULL, 0, &conn) !=
+	    SASL_OK)
 		return false;
-	if (sasl_listmech(conn, NULL, "", " ", "", &list, NULL, NULL) == SASL_OK && list) {
+	if (sasl_listmech(conn, NULL, "", " ", "", &list, NULL, NULL) == SASL_OK &&
+	    list) {
 		struct slice rest = slice_from_cstr(list);
 		while (rest.ptr && !found)
 			found = slice_equal(
@@ -159,7 +163,8 @@ auth_scram_has(const char *mechanism)
 	return found;
 }
 
-/* Of a connection ----------------------------------------------------------------------- */
+/* Of a connection -----------------------------------------------------------------------
+ */
 
 static int
 user_canonical(sasl_conn_t *conn, void *context, const char *in, unsigned in_len,
@@ -184,7 +189,7 @@ property_set(sasl_server_params_t *params, const char *name, struct slice creden
 {
 	static const struct slice schemes[] = {
 	    {"SCRAM-SHA-256", 13},
-	    {"SCRAM-SHA-1", 11},
+	    {"SCRAM-SHA-1",   11},
 	};
 	struct slice value;
 
@@ -211,7 +216,7 @@ auxprop_lookup(void *context, sasl_server_params_t *params, unsigned flags,
 	if (flags & SASL_AUXPROP_AUTHZID)
 		return SASL_OK;
 	if (params->utils->getcallback(
-	        params->utils->conn, CALLBACK_EXCHANGE, &proc, &found) != SASL_OK ||
+		params->utils->conn, CALLBACK_EXCHANGE, &proc, &found) != SASL_OK ||
 	    !found)
 		return SASL_FAIL;
 	struct auth_exchange *x = found;
@@ -220,8 +225,8 @@ auxprop_lookup(void *context, sasl_server_params_t *params, unsigned flags,
 		x->unavailable = true;
 		return SASL_UNAVAIL;
 	}
-	for (const struct propval *p = params->utils->prop_get(params->propctx); p && p->name;
-	     p++)
+	for (const struct propval *p = params->utils->prop_get(params->propctx);
+	     p && p->name; p++)
 		if (strcmp(p->name, AUXPROP_PROPERTY) == 0 && !p->values) {
 			property_set(params, p->name, credential);
 			break;
@@ -263,9 +268,9 @@ names_agree(struct auth_exchange *x)
 	const void *authcid = NULL, *authzid = NULL;
 
 	return sasl_getprop(x->conn, SASL_AUTHUSER, &authcid) == SASL_OK &&
-	    sasl_getprop(x->conn, SASL_USERNAME, &authzid) == SASL_OK && x->login.ptr &&
-	    slice_equal(slice_from_cstr(authcid), x->user) &&
-	    slice_equal(slice_from_cstr(authzid), x->user);
+	       sasl_getprop(x->conn, SASL_USERNAME, &authzid) == SASL_OK &&
+	       x->login.ptr && slice_equal(slice_from_cstr(authcid), x->user) &&
+	       slice_equal(slice_from_cstr(authzid), x->user);
 }
 
 static enum auth_result
@@ -313,8 +318,8 @@ auth_step_scram(struct auth_exchange *x)
 	unsigned out_len = 0;
 	int rc;
 
-	/* Only the last answer is empty; the library would take an empty first message for
-	 * none. */
+	/* Only the last answer is empty; the library would take an empty first message
+	 * for none. */
 	if (x->has_input &&
 	    (x->said_all != slice_is_empty(x->input) || !message_is_plausible(x))) {
 		x->result = AUTH_BAD;

@@ -17,8 +17,8 @@
 
 enum {
 	AUTH_MECHANISMS_MAX = 8,
-	AUTH_LOGIN_BYTES_MAX = 320,         /* RFC 5321: 64 + 1 + 255 */
-	AUTH_LOOKUP_BYTES_MAX = 64 * 1024,  /* what a lookup may put into its arena */
+	AUTH_LOGIN_BYTES_MAX = 320,        /* RFC 5321: 64 + 1 + 255 */
+	AUTH_LOOKUP_BYTES_MAX = 64 * 1024, /* what a lookup may put into its arena */
 	AUTH_CHALLENGE_BYTES_MAX = 8 * 1024,
 	AUTH_CALLBACKS_MAX = 4,
 };
@@ -73,30 +73,22 @@ struct auth_exchange {
 
 /* An account's keys, or fake ones that look the same.  OK also for unknown and disabled
  * ones, then with *out_login the null slice.  `user` is lower case already. */
-enum status
-auth_directory(struct auth_exchange *exchange, struct slice user,
+enum status auth_directory(struct auth_exchange *exchange, struct slice user,
     struct slice *out_credential, struct slice *out_login) MUST_USE;
 /* Lower-case copy in the exchange's arena; the null slice for what is no login at all
  * (empty, too long, not UTF-8, a NUL in it). */
-struct slice
-auth_canonical_login(struct auth_exchange *exchange, struct slice login);
+struct slice auth_canonical_login(struct auth_exchange *exchange, struct slice login);
 
 /* One step each, on a pool thread: read input, write output, result and login. */
-void
-auth_step_plain(struct auth_exchange *exchange);
-void
-auth_step_login(struct auth_exchange *exchange);
-void
-auth_step_scram(struct auth_exchange *exchange);
+void auth_step_plain(struct auth_exchange *exchange);
+void auth_step_login(struct auth_exchange *exchange);
+void auth_step_scram(struct auth_exchange *exchange);
 /* Input is the length of the login (4 bytes), login, password. */
-void
-auth_step_password(struct auth_exchange *exchange);
+void auth_step_password(struct auth_exchange *exchange);
 
 /* libsasl2 for this process; once. */
-enum status
-auth_scram_start(void) MUST_USE;
+enum status auth_scram_start(void) MUST_USE;
 /* True when libsasl2 has the mechanism. */
-bool
-auth_scram_has(const char *mechanism);
+bool auth_scram_has(const char *mechanism);
 
 #endif

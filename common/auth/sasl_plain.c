@@ -77,8 +77,8 @@ auth_step_login(struct auth_exchange *x)
 		return;
 	}
 	if (!x->user.ptr) {
-		/* Clients send the name with a final NUL or CRLF now and then; it is taken
-		 * as it is, an unknown name. */
+		/* Clients send the name with a final NUL or CRLF now and then; it is
+		 * taken as it is, an unknown name. */
 		x->user = arena_copy(
 		    x->arena, slice_sub(x->input, 0, AUTH_LOGIN_BYTES_MAX + 1));
 		ask(x, "Password:");
@@ -93,5 +93,6 @@ auth_step_password(struct auth_exchange *x)
 	/* auth_password put the login's length in front: both may hold any byte. */
 	uint32_t login_len = be32_get(x->input.ptr);
 
-	check_password(x, slice_sub(x->input, 4, login_len), slice_from(x->input, 4 + login_len));
+	check_password(
+	    x, slice_sub(x->input, 4, login_len), slice_from(x->input, 4 + login_len));
 }

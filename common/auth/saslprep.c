@@ -19,23 +19,55 @@ struct range {
 };
 
 /* RFC 3454 table C.1.2: mapped to a space. */
-static const struct range spaces[] = {{0x00a0, 0x00a0}, {0x1680, 0x1680}, {0x2000, 0x200b},
-    {0x202f, 0x202f}, {0x205f, 0x205f}, {0x3000, 0x3000}};
+static const struct range spaces[] = {
+    {0x00a0, 0x00a0},
+    {0x1680, 0x1680},
+    {0x2000, 0x200b},
+    {0x202f, 0x202f},
+    {0x205f, 0x205f},
+    {0x3000, 0x3000}
+};
 
 /* RFC 3454 table B.1: mapped to nothing. */
-static const struct range nothing[] = {{0x00ad, 0x00ad}, {0x034f, 0x034f}, {0x1806, 0x1806},
-    {0x180b, 0x180d}, {0x200b, 0x200d}, {0x2060, 0x2060}, {0xfe00, 0xfe0f},
-    {0xfeff, 0xfeff}};
+static const struct range nothing[] = {
+    {0x00ad, 0x00ad},
+    {0x034f, 0x034f},
+    {0x1806, 0x1806},
+    {0x180b, 0x180d},
+    {0x200b, 0x200d},
+    {0x2060, 0x2060},
+    {0xfe00, 0xfe0f},
+    {0xfeff, 0xfeff}
+};
 
 /* RFC 3454 tables C.1.2, C.2.1, C.2.2, C.3, C.4 (its 34 noncharacters below), C.5, C.6,
  * C.7, C.8, C.9. */
-static const struct range prohibited[] = {{0x0000, 0x001f}, {0x007f, 0x009f},
-    {0x00a0, 0x00a0}, {0x0340, 0x0341}, {0x06dd, 0x06dd}, {0x070f, 0x070f},
-    {0x1680, 0x1680}, {0x180e, 0x180e}, {0x2000, 0x200f}, {0x2028, 0x202f},
-    {0x205f, 0x2063}, {0x206a, 0x206f}, {0x2ff0, 0x2ffb}, {0x3000, 0x3000},
-    {0xd800, 0xdfff}, {0xe000, 0xf8ff}, {0xfdd0, 0xfdef}, {0xfeff, 0xfeff},
-    {0xfff9, 0xffff}, {0x1d173, 0x1d17a}, {0xe0001, 0xe0001}, {0xe0020, 0xe007f},
-    {0xf0000, 0xffffd}, {0x100000, 0x10fffd}};
+static const struct range prohibited[] = {
+    {0x0000,   0x001f  },
+    {0x007f,   0x009f  },
+    {0x00a0,   0x00a0  },
+    {0x0340,   0x0341  },
+    {0x06dd,   0x06dd  },
+    {0x070f,   0x070f  },
+    {0x1680,   0x1680  },
+    {0x180e,   0x180e  },
+    {0x2000,   0x200f  },
+    {0x2028,   0x202f  },
+    {0x205f,   0x2063  },
+    {0x206a,   0x206f  },
+    {0x2ff0,   0x2ffb  },
+    {0x3000,   0x3000  },
+    {0xd800,   0xdfff  },
+    {0xe000,   0xf8ff  },
+    {0xfdd0,   0xfdef  },
+    {0xfeff,   0xfeff  },
+    {0xfff9,   0xffff  },
+    {0x1d173,  0x1d17a },
+    {0xe0001,  0xe0001 },
+    {0xe0020,  0xe007f },
+    {0xf0000,  0xffffd },
+    {0x100000, 0x10fffd}
+};
 
 #define IN_TABLE(table, c) in_ranges((table), sizeof(table) / sizeof((table)[0]), (c))
 
@@ -57,8 +89,8 @@ is_prohibited(uint32_t c)
 static bool
 is_right_to_left(uint32_t c)
 {
-	utf8proc_bidi_class_t class = (utf8proc_bidi_class_t)utf8proc_get_property(
-	    (utf8proc_int32_t)c)->bidi_class;
+	utf8proc_bidi_class_t class =
+	    (utf8proc_bidi_class_t)utf8proc_get_property((utf8proc_int32_t)c)->bidi_class;
 
 	return class == UTF8PROC_BIDI_CLASS_R || class == UTF8PROC_BIDI_CLASS_AL;
 }
@@ -67,7 +99,7 @@ static bool
 is_left_to_right(uint32_t c)
 {
 	return utf8proc_get_property((utf8proc_int32_t)c)->bidi_class ==
-	    UTF8PROC_BIDI_CLASS_L;
+	       UTF8PROC_BIDI_CLASS_L;
 }
 
 /* Section 2.1; the mapping works on single code points. */
@@ -143,7 +175,8 @@ saslprep(struct slice in, struct buf *out)
 	while (next_char(&rest, &c))
 		map_append(c, &mapped);
 	utf8proc_ssize_t len = utf8proc_map((const utf8proc_uint8_t *)mapped.ptr,
-	    (utf8proc_ssize_t)mapped.len, &normal, UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT);
+	    (utf8proc_ssize_t)mapped.len, &normal,
+	    UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT);
 	struct slice result = slice_make((const char *)normal, len > 0 ? (size_t)len : 0);
 	bool ok = len >= 0 && is_allowed(result);
 	if (ok)

@@ -63,7 +63,8 @@ throttle_free(struct throttle **throttle)
 static void
 network_key(struct slice peer, unsigned char key[NETWORK_KEY_BYTES])
 {
-	static const unsigned char mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+	static const unsigned char mapped[12] = {
+	    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 	char text[PEER_TEXT_MAX];
 	unsigned char bytes[16];
 
@@ -81,7 +82,8 @@ network_key(struct slice peer, unsigned char key[NETWORK_KEY_BYTES])
 		if (inet_pton(AF_INET6, text, bytes) == 1) {
 			bool is_mapped = memcmp(bytes, mapped, sizeof(mapped)) == 0;
 			key[0] = is_mapped ? 4 : 6;
-			memcpy(key + 1, is_mapped ? bytes + 12 : bytes, is_mapped ? 4 : 8);
+			memcpy(
+			    key + 1, is_mapped ? bytes + 12 : bytes, is_mapped ? 4 : 8);
 			return;
 		}
 	}
@@ -159,7 +161,8 @@ guess_is_new(struct entry *e, uint64_t guess)
 	for (size_t i = 0; i < THROTTLE_GUESSES; i++)
 		if (e->guesses[i] == guess)
 			return false;
-	memmove(&e->guesses[0], &e->guesses[1], sizeof(e->guesses) - sizeof(e->guesses[0]));
+	memmove(
+	    &e->guesses[0], &e->guesses[1], sizeof(e->guesses) - sizeof(e->guesses[0]));
 	e->guesses[THROTTLE_GUESSES - 1] = guess;
 	return true;
 }

@@ -42,58 +42,9 @@ struct reader {
 	size_t before; /* errors->count at the start */
 };
 
-/* Errors ---------------------------------------------------------------------------- */
-
-void
-conf_error_add(struct conf_errors *errors, const char *file, int line, bool warning,
-    const char *format, ...)
-{
-	char text[CONF_MESSAGE_BYTES_MAX];
-	va_list args;
-
-	if (errors->count > CONF_ERRORS_MAX ||
-	    (warning && errors->count >= CONF_WARNINGS_MAX))
-		return;
-	if (errors->count == CONF_ERRORS_MAX) {
-		snprintf(text, sizeof(text), "there is more wrong; these come first");
-	} else {
-		va_start(args, format);
-		vsnprintf(text, sizeof(text), format, args);
-		va_end(args);
-	}
-	/* A message is one line, whatever the file holds. */
-	for (char *p = text; *p; p++)
-		if ((unsigned char)*p < ' ' || *p == 0x7f)
-			*p = ' ';
-	errors->items =
-	    xrealloc(errors->items, (errors->count + 1) * sizeof(*errors->items));
-	errors->items[errors->count++] =
-	    (struct conf_error){xstrdup(file), line, xstrdup(text), warning};
-}
-
-void
-conf_errors_free(struct conf_errors *errors)
-{
-	for (size_t i = 0; i < errors->count; i++) {
-		free(errors->items[i].file);
-		free(errors->items[i].text);
-	}
-	free(errors->items);
-	*errors = (struct conf_errors){NULL, 0};
-}
-
-static bool
-reader_failed(const struct reader *r)
-{
-	for (size_t i = r->before; i < r->errors->count; i++)
-		if (!r->errors->items[i].warning)
-			return true;
-	return false;
-}
-
-#define FAULT(r, line, ...) \
+#define FAULT(r, line, ...)                                                              \
 	conf_error_add((r)->errors, (r)->name, (line), false, __VA_ARGS__)
-#define WARN(r, line, ...) \
+#define WARN(r, line, ...)                                                               \
 	conf_error_add((r)->errors, (r)->name, (line), true, __VA_ARGS__)
 
 static void __attribute__((format(printf, 2, 0)))
@@ -102,8 +53,8 @@ library_error(cfg_t *cfg, const char *format, va_list args)
 	char text[CONF_MESSAGE_BYTES_MAX];
 
 	vsnprintf(text, sizeof(text), format, args);
-	conf_error_add(library.errors, library.name, cfg->line + library.line_offset, false,
-	    "%s", text);
+	conf_error_add(library.errors, library.name, cfg->line + library.line_offset,
+	    false, "%s", text);
 }
 
 /* Names ----------------------------------------------------------------------------- */
@@ -126,23 +77,27 @@ check_section(struct reader *r, struct conf_scan_block *block)
 
 	if (!conf_section_exists(block->section)) {
 		const char *near = conf_nearest(NULL, block->section);
-		FAULT(r, block->line, "there is no section '%.*s'%s%s%s", SLICE_ARG(shown),
-		    near ? ": did you mean '" : "", near ? near : "", near ? "'?" : "");
+		FAULT(r, block->line, "there is no section '%.*s'%s%s%s",
+		    SLICE_ARG(shown), near ? ": did you mean '" : "", near ? near : "",
+		    near ? "'?" : "");
 		block->damaged = true;
 	} else if (is_listener && (!block->has_title || slice_is_empty(block->title))) {
-		FAULT(r, block->line, "a listener has a name: listener \"imaps\" { ... }");
+		FAULT(
+		    r, block->line, "a listener has a name: listener \"imaps\" { ... }");
 		block->damaged = true;
 	} else if (!is_listener && block->has_title) {
 		FAULT(r, block->line, "only listeners have names: write %.*s { ... }",
 		    SLICE_ARG(shown));
 		block->damaged = true;
 	}
-	for (const struct conf_scan_block *other = r->scan.blocks; other < block; other++) {
+	for (const struct conf_scan_block *other = r->scan.blocks; other < block;
+	     other++) {
 		if (!slice_equal(other->section, block->section))
 			continue;
 		if (is_listener && slice_equal(other->title, block->title)) {
 			FAULT(r, block->line,
-			    "there is a listener '%.*s' in line %d already: give this one "
+			    "there is a listener '%.*s' in line %d already: give this "
+			    "one "
 			    "another name",
 			    SLICE_ARG(slice_sub(block->title, 0, 40)), other->line);
 			block->damaged = true;
@@ -223,8 +178,8 @@ check_key(struct reader *r, struct conf_scan_key *key)
 	}
 	if (key->list != (row && conf_key_is_list(row))) {
 		FAULT(r, key->line,
-		    key->list ? "'%.*s' takes one value: write %.*s = value" :
-		                "'%.*s' is a list: write %.*s = {\"a\", \"b\"}",
+		    key->list ? "'%.*s' takes one value: write %.*s = value"
+			      : "'%.*s' is a list: write %.*s = {\"a\", \"b\"}",
 		    SLICE_ARG(shown), SLICE_ARG(shown));
 		key_blank(r, key);
 		return;
@@ -256,9 +211,10 @@ section_options(const char *section)
 		const struct conf_key *key = &conf_keys[i];
 		if (strcmp(key->section, section) != 0)
 			continue;
-		options[count++] = conf_key_is_list(key) ?
-		    (cfg_opt_t)CFG_STR_LIST(key->name, NULL, CFGF_NODEFAULT) :
-		    (cfg_opt_t)CFG_STR(key->name, NULL, CFGF_NODEFAULT);
+		options[count++] =
+		    conf_key_is_list(key)
+			? (cfg_opt_t)CFG_STR_LIST(key->name, NULL, CFGF_NODEFAULT)
+			: (cfg_opt_t)CFG_STR(key->name, NULL, CFGF_NODEFAULT);
 	}
 	if (*section == '\0') {
 		options[count++] = (cfg_opt_t)CFG_STR("begin", NULL, CFGF_NODEFAULT);
@@ -347,14 +303,16 @@ parse_block(struct reader *r, size_t index)
 		return;
 	if (titled) {
 		if (r->conf->listener_count == CONF_LISTENERS_MAX) {
-			FAULT(r, block->line, "more than %d listeners", CONF_LISTENERS_MAX);
+			FAULT(
+			    r, block->line, "more than %d listeners", CONF_LISTENERS_MAX);
 			return;
 		}
 		base = listener_add(r->conf, block->title);
 	}
 	cfg_opt_t *options = section_options(name);
 	cfg_opt_t sections[] = {
-	    CFG_SEC(name, options, titled ? CFGF_MULTI | CFGF_TITLE : CFGF_NONE), CFG_END()};
+	    CFG_SEC(name, options, titled ? CFGF_MULTI | CFGF_TITLE : CFGF_NONE),
+	    CFG_END()};
 	char *text = slice_to_cstr(
 	    slice_make(r->scan.clean + block->start, block->end - block->start));
 	library.line_offset = block->line - 1;
@@ -380,7 +338,8 @@ parse_block(struct reader *r, size_t index)
 /* The whole -------------------------------------------------------------------------- */
 
 static const struct conf_scan_key *
-find_key(const struct reader *r, const char *section, struct slice title, const char *name)
+find_key(
+    const struct reader *r, const char *section, struct slice title, const char *name)
 {
 	for (size_t i = r->scan.key_count; i-- > 0;) {
 		const struct conf_scan_key *key = &r->scan.keys[i];
@@ -428,7 +387,8 @@ check_listeners(struct reader *r)
 		enabled += one->enabled;
 		if (!find_key(r, "listener", title, "protocol"))
 			FAULT(r, line,
-			    "listener '%.40s' has no protocol: smtp, submission, imap or pop3",
+			    "listener '%.40s' has no protocol: smtp, submission, imap or "
+			    "pop3",
 			    one->name);
 		if (!find_key(r, "listener", title, "port")) {
 			FAULT(r, line, "listener '%.40s' has no port", one->name);
@@ -437,7 +397,8 @@ check_listeners(struct reader *r)
 		for (size_t j = 0; j < i; j++)
 			if (listeners_clash(&r->conf->listeners[j], one))
 				FAULT(r, line,
-				    "listener '%.40s' has the port and address of '%.40s' "
+				    "listener '%.40s' has the port and address of "
+				    "'%.40s' "
 				    "(line %d)",
 				    one->name, r->conf->listeners[j].name,
 				    listener_line(r, &r->conf->listeners[j]));
@@ -453,7 +414,8 @@ check_frame_closed(struct reader *r)
 
 	if (begin && !find_key(r, "", SLICE_NULL, "end"))
 		FAULT(r, r->scan.last_line,
-		    "the file ends without end = \"%s\", which begin in line %d promises: is "
+		    "the file ends without end = \"%s\", which begin in line %d "
+		    "promises: is "
 		    "it cut off?",
 		    frame_word, begin->line);
 }
@@ -546,20 +508,6 @@ parse_all(struct reader *r)
 	ENSURE(pthread_mutex_unlock(&library_lock) == 0);
 }
 
-/* By line, as a person reads the file; what concerns no line comes last. */
-static void
-sort_errors(struct conf_error *items, size_t count)
-{
-	for (size_t i = 1; i < count; i++) {
-		struct conf_error one = items[i];
-		size_t j = i;
-		unsigned line = (unsigned)one.line - 1;
-		for (; j > 0 && (unsigned)items[j - 1].line - 1 > line; j--)
-			items[j] = items[j - 1];
-		items[j] = one;
-	}
-}
-
 struct conf *
 conf_parse(
     struct slice text, const char *name, const char *root, struct conf_errors *errors)
@@ -578,9 +526,8 @@ conf_parse(
 	check_whole(&r);
 	fill_paths(r.conf, root);
 	conf_scan_free(&r.scan);
-	if (errors->count > r.before)
-		sort_errors(errors->items + r.before, errors->count - r.before);
-	if (reader_failed(&r))
+	conf_errors_sort(errors, r.before);
+	if (conf_errors_fatal(errors, r.before))
 		conf_free(&r.conf);
 	return r.conf;
 }
@@ -625,8 +572,8 @@ conf_read(const char *path, const char *root, struct conf_errors *errors)
 	buf_init(&text, CONF_FILE_BYTES_MAX + 64 * 1024);
 	int err = read_file(path, &text);
 	if (err) {
-		conf_error_add(errors, path, 0, false, "cannot be read: %s%s", strerror(err),
-		    err == ENOENT ? " (postroom init makes one)" : "");
+		conf_error_add(errors, path, 0, false, "cannot be read: %s%s",
+		    strerror(err), err == ENOENT ? " (postroom init makes one)" : "");
 		return NULL;
 	}
 	if (!buf_ok(&text)) {

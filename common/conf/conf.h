@@ -35,8 +35,8 @@ struct conf_listener {
 
 struct conf {
 	char *hostname;
-	char *user;     /* who the daemons run as when started by root */
-	char *run_dir;  /* sockets and pid files */
+	char *user;       /* who the daemons run as when started by root */
+	char *run_dir;    /* sockets and pid files */
 	uint32_t threads; /* loop threads a daemon; 0: one a core */
 	struct conf_listener *listeners;
 	size_t listener_count;
@@ -48,8 +48,8 @@ struct conf {
 	} tls;
 	struct {
 		char *path;
-		uint64_t map_size;    /* bytes of address space a shard */
-		uint32_t shards;      /* 0: one a core, at most 16; fixed at creation */
+		uint64_t map_size; /* bytes of address space a shard */
+		uint32_t shards;   /* 0: one a core, at most 16; fixed at creation */
 		uint32_t undelete_days;
 		uint32_t min_free_percent;
 		uint64_t quota_default; /* bytes; 0: none */
@@ -75,11 +75,11 @@ struct conf {
 		char *tls;            /* opportunistic, required */
 		uint64_t connect_timeout_ms;
 		uint64_t command_timeout_ms;
-		uint16_t port;        /* of remote MX hosts; 25 */
-		bool allow_private;   /* deliver to loopback and private addresses by MX */
+		uint16_t port;      /* of remote MX hosts; 25 */
+		bool allow_private; /* deliver to loopback and private addresses by MX */
 	} relay;
 	struct {
-		uint64_t idle_timeout_ms;   /* authenticated */
+		uint64_t idle_timeout_ms; /* authenticated */
 		uint32_t max_sessions_per_user;
 		bool compress;
 		uint64_t max_append_size;
@@ -127,30 +127,23 @@ struct conf_errors {
 /* Reads `path`.  Relative paths in it are taken from `root` (null: as they are), and
  * `root` also gives the defaults for store.path, run_dir and tls paths.  Null on any
  * error; warnings alone do not fail.  The caller frees both with the functions below. */
-struct conf *
-conf_read(const char *path, const char *root, struct conf_errors *errors);
+struct conf *conf_read(const char *path, const char *root, struct conf_errors *errors);
 /* The same from memory (`name` stands in messages). */
-struct conf *
-conf_parse(struct slice text, const char *name, const char *root,
-    struct conf_errors *errors);
-void
-conf_free(struct conf **conf);
-void
-conf_errors_free(struct conf_errors *errors);
+struct conf *conf_parse(
+    struct slice text, const char *name, const char *root, struct conf_errors *errors);
+void conf_free(struct conf **conf);
+void conf_errors_free(struct conf_errors *errors);
 
 /* The commented sample with every key and its default; with hostname and port base set in
  * for `postroom init` (listeners on 127.0.0.1 and [::1] unless `public`). */
-void
-conf_write_sample(struct buf *out, const char *hostname, unsigned port_base,
-    bool public_addresses);
+void conf_write_sample(
+    struct buf *out, const char *hostname, unsigned port_base, bool public_addresses);
 /* docs/config.md. */
-void
-conf_write_markdown(struct buf *out);
+void conf_write_markdown(struct buf *out);
 
-/* "5m" → 300000 ms; "25M" → bytes; the message teaches the form.  For the command line. */
-bool
-conf_parse_duration_ms(struct slice text, uint64_t *out_ms);
-bool
-conf_parse_size(struct slice text, uint64_t *out_bytes);
+/* "5m" → 300000 ms; "25M" → bytes; the message teaches the form.  For the command line.
+ */
+bool conf_parse_duration_ms(struct slice text, uint64_t *out_ms);
+bool conf_parse_size(struct slice text, uint64_t *out_bytes);
 
 #endif

@@ -31,7 +31,6 @@ enum conf_type {
 	CONF_TYPE_WORD, /* char *; one of `words` */
 	CONF_TYPE_ENUM, /* the place of the word in `words` */
 	CONF_TYPE_LIST_WORD,
-	CONF_TYPE_LIST_TEXT,
 	CONF_TYPE_LIST_ADDRESS, /* "1.2.3.4", "[::1]" */
 	CONF_TYPE_LIST_SERVER,  /* "1.2.3.4", "::1", "::1@5353" */
 	CONF_TYPE_LIST_NETWORK, /* "10.0.0.0/8", "::1/128" */
@@ -45,47 +44,47 @@ struct conf_key {
 	enum conf_type type;
 	uint64_t min; /* in the unit of the field; octets, or items of a list */
 	uint64_t max;
-	const char *fallback; /* default as the file would have it; lists: "a,b"; null: none */
-	const char *words;    /* "a|b" for words, else null */
-	bool restart;         /* a change needs a restart, else a reload */
-	const char *help;     /* one line */
-	size_t offset;        /* of the field in struct conf or struct conf_listener */
-	size_t count_offset;  /* of the count, for durations in a list */
+	const char
+	    *fallback; /* default as the file would have it; lists: "a,b"; null: none */
+	const char *words;   /* "a|b" for words, else null */
+	bool restart;        /* a change needs a restart, else a reload */
+	const char *help;    /* one line */
+	size_t offset;       /* of the field in struct conf or struct conf_listener */
+	size_t count_offset; /* of the count, for durations in a list */
 };
 
 extern const struct conf_key conf_keys[];
 extern const size_t conf_key_count;
 
 /* The row, or null. */
-const struct conf_key *
-conf_key_find(struct slice section, struct slice name);
-bool
-conf_section_exists(struct slice section);
-bool
-conf_key_is_list(const struct conf_key *key);
+const struct conf_key *conf_key_find(struct slice section, struct slice name);
+bool conf_section_exists(struct slice section);
+bool conf_key_is_list(const struct conf_key *key);
 /* The nearest name by edit distance, or null when nothing is near: a key of the section,
  * or with a null `section` a name of the top level (a section or a key). */
-const char *
-conf_nearest(const char *section, struct slice name);
+const char *conf_nearest(const char *section, struct slice name);
 
 /* conf_value.c ---------------------------------------------------------------------- */
 
 /* Sets the key's field in `base` from `count` values (one, when the key is no list),
  * replacing what was there.  False with the reason in `why`, which teaches the form. */
-bool
-conf_value_set(const struct conf_key *key, void *base, const char *root,
+bool conf_value_set(const struct conf_key *key, void *base, const char *root,
     const char *const *values, size_t count, struct buf *why);
 /* The same from the row's default. */
-void
-conf_value_set_default(const struct conf_key *key, void *base, const char *root);
-void
-conf_value_free(const struct conf_key *key, void *base);
+void conf_value_set_default(const struct conf_key *key, void *base, const char *root);
+void conf_value_free(const struct conf_key *key, void *base);
 /* A number of the key's unit as a person would write it. */
-void
-conf_value_write_number(const struct conf_key *key, uint64_t value, struct buf *out);
+void conf_value_write_number(const struct conf_key *key, uint64_t value, struct buf *out);
 /* The default as the file would have it, quoted where needed. */
-void
-conf_value_write_default(const struct conf_key *key, struct buf *out);
+void conf_value_write_default(const struct conf_key *key, struct buf *out);
+
+/* conf_address.c -------------------------------------------------------------------- */
+
+/* The one spelling of it, owned by the caller, or null with the reason in `why`. */
+char *conf_address_normal(const char *text, struct buf *why); /* "192.0.2.1", "[::1]" */
+char *conf_server_normal(const char *text, struct buf *why); /* "192.0.2.1", "::1@5353" */
+char *conf_network_normal(
+    const char *text, struct buf *why); /* "10.0.0.0/8", "::1/128" */
 
 /* conf_scan.c ----------------------------------------------------------------------- */
 
@@ -121,14 +120,17 @@ struct conf_scan {
 };
 
 /* Finds blocks and keys, and reports what is wrong with braces, quotes and form. */
-void
-conf_scan(struct slice text, const char *name, struct conf_scan *out,
+void conf_scan(struct slice text, const char *name, struct conf_scan *out,
     struct conf_errors *errors);
-void
-conf_scan_free(struct conf_scan *scan);
+void conf_scan_free(struct conf_scan *scan);
 
-void
-conf_error_add(struct conf_errors *errors, const char *file, int line, bool warning,
+/* conf_error.c ---------------------------------------------------------------------- */
+
+void conf_error_add(struct conf_errors *errors, const char *file, int line, bool warning,
     const char *format, ...) __attribute__((format(printf, 5, 6)));
+/* True when there is more than warnings from `first` on. */
+bool conf_errors_fatal(const struct conf_errors *errors, size_t first);
+/* Sorts those from `first` on by line; what concerns no line comes last. */
+void conf_errors_sort(struct conf_errors *errors, size_t first);
 
 #endif

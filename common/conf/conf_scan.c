@@ -21,7 +21,7 @@ enum token_kind {
 	TOKEN_END,
 	TOKEN_WORD,
 	TOKEN_STRING,
-	TOKEN_MARK, /* one of { } ( ) = , and "+=" as '+' */
+	TOKEN_MARK,   /* one of { } ( ) = , and "+=" as '+' */
 	TOKEN_BROKEN, /* a string or comment without end; reported already */
 };
 
@@ -44,11 +44,11 @@ struct scanner {
 	struct conf_errors *errors;
 	size_t block_cap;
 	size_t key_cap;
-	bool full; /* CONF_KEYS_MAX was reported */
+	bool full;        /* CONF_KEYS_MAX was reported */
 	bool substitutes; /* a "${" was seen since this was last cleared */
 };
 
-#define FAULT(s, line, ...) \
+#define FAULT(s, line, ...)                                                              \
 	conf_error_add((s)->errors, (s)->name, (line), false, __VA_ARGS__)
 
 static bool
@@ -98,7 +98,8 @@ skip_block_comment(struct scanner *s)
 			return true;
 		}
 	}
-	FAULT(s, line, "the comment that begins here is never closed: is the file cut off?");
+	FAULT(s, line,
+	    "the comment that begins here is never closed: is the file cut off?");
 	blank_out(s, from, s->at);
 	return false;
 }
@@ -152,7 +153,8 @@ read_string(struct scanner *s)
 	t->text = slice_sub(s->text, from, s->at - from);
 	if (s->at >= s->text.len) {
 		FAULT(s, t->line,
-		    "the %c that opens here is never closed: is the file cut off?", quote);
+		    "the %c that opens here is never closed: is the file cut off?",
+		    quote);
 		t->kind = TOKEN_BROKEN;
 		return;
 	}
@@ -249,8 +251,10 @@ block_add(struct scanner *s, const struct token *name)
 		out->blocks = xrealloc(out->blocks, s->block_cap * sizeof(*out->blocks));
 	}
 	struct conf_scan_block *block = &out->blocks[out->block_count++];
-	*block = (struct conf_scan_block){
-	    .section = SLICE(""), .line = name->line, .start = name->start, .end = name->end};
+	*block = (struct conf_scan_block){.section = SLICE(""),
+	    .line = name->line,
+	    .start = name->start,
+	    .end = name->end};
 	return block;
 }
 
@@ -319,7 +323,8 @@ scan_list(struct scanner *s)
 	if (at_mark(s, '}'))
 		return true;
 	if (s->token.kind == TOKEN_END)
-		FAULT(s, line, "the { of this list is never closed: is the file cut off?");
+		FAULT(
+		    s, line, "the { of this list is never closed: is the file cut off?");
 	else if (s->token.kind != TOKEN_BROKEN)
 		FAULT(s, s->token.line,
 		    "'%.*s' is not expected in a list: write {\"a\", \"b\"}",
@@ -336,7 +341,8 @@ scan_setting(struct scanner *s, const struct token *name)
 
 	s->substitutes = false;
 	if (at_mark(s, '+')) {
-		FAULT(s, s->token.line, "'%.*s +=' is not known: write the whole list with =",
+		FAULT(s, s->token.line,
+		    "'%.*s +=' is not known: write the whole list with =",
 		    SLICE_ARG(name->text));
 		return false;
 	}
@@ -353,7 +359,8 @@ scan_setting(struct scanner *s, const struct token *name)
 	} else if (s->token.kind == TOKEN_WORD && s->token.end == s->text.len) {
 		/* "threads = 1" could be the rest of "threads = 16". */
 		FAULT(s, s->token.line,
-		    "the file ends within this line: is it cut off? (the last line needs its "
+		    "the file ends within this line: is it cut off? (the last line needs "
+		    "its "
 		    "line end)");
 		return false;
 	}
@@ -387,7 +394,8 @@ scan_section(struct scanner *s, size_t index, struct slice section)
 	while (!at_mark(s, '}') && !at_stop(s)) {
 		struct token name = s->token;
 		if (name.kind != TOKEN_WORD) {
-			FAULT(s, name.line, "'%.*s' is not expected here: a setting is name = value",
+			FAULT(s, name.line,
+			    "'%.*s' is not expected here: a setting is name = value",
 			    SLICE_ARG(slice_sub(token_shown(s), 0, 40)));
 			out->blocks[index].damaged = true;
 			next_token(s);
@@ -423,17 +431,19 @@ scan_top(struct scanner *s)
 
 	if (name.kind != TOKEN_WORD) {
 		FAULT(s, name.line,
-		    at_mark(s, '}') ? "this } closes nothing" :
-		                      "a name is expected here: name = value, or name { ... }");
+		    at_mark(s, '}')
+			? "this } closes nothing"
+			: "a name is expected here: name = value, or name { ... }");
 		next_token(s);
 		/* Braces that match nothing must not stop the rest. */
 		while (!at_stop(s) &&
-		    (s->token.kind != TOKEN_WORD || s->token.line == name.line))
+		       (s->token.kind != TOKEN_WORD || s->token.line == name.line))
 			next_token(s);
 		return;
 	}
 	if (s->out->block_count == CONF_BLOCKS_MAX) {
-		FAULT(s, name.line, "more than %d sections and settings", CONF_BLOCKS_MAX);
+		FAULT(
+		    s, name.line, "more than %d sections and settings", CONF_BLOCKS_MAX);
 		s->at = s->text.len;
 		next_token(s);
 		return;
@@ -446,7 +456,8 @@ scan_top(struct scanner *s)
 			recover(s);
 		else
 			s->out->blocks[index].end =
-			    s->out->key_count ? s->out->keys[s->out->key_count - 1].end : 0;
+			    s->out->key_count ? s->out->keys[s->out->key_count - 1].end
+					      : 0;
 		return;
 	}
 	struct slice shown = token_shown(s);
@@ -472,10 +483,11 @@ scan_top(struct scanner *s)
 }
 
 void
-conf_scan(
-    struct slice text, const char *name, struct conf_scan *out, struct conf_errors *errors)
+conf_scan(struct slice text, const char *name, struct conf_scan *out,
+    struct conf_errors *errors)
 {
-	struct scanner s = {.text = text, .name = name, .line = 1, .out = out, .errors = errors};
+	struct scanner s = {
+	    .text = text, .name = name, .line = 1, .out = out, .errors = errors};
 
 	*out = (struct conf_scan){0};
 	out->clean = xmalloc(text.len + 1);

@@ -7,21 +7,21 @@
  */
 #include "conf/conf_int.h"
 
-#define TOP(field) offsetof(struct conf, field), 0
+#define TOP(field)      offsetof(struct conf, field), 0
 #define LISTENER(field) offsetof(struct conf_listener, field), 0
 
-#define KIB UINT64_C(1024)
-#define MIB (1024 * KIB)
-#define GIB (1024 * MIB)
-#define TIB (1024 * GIB)
-#define SECOND_MS UINT64_C(1000)
-#define MINUTE_MS (60 * SECOND_MS)
-#define HOUR_MS (60 * MINUTE_MS)
-#define HOUR_S UINT64_C(3600)
-#define DAY_S (24 * HOUR_S)
+#define KIB         UINT64_C(1024)
+#define MIB         (1024 * KIB)
+#define GIB         (1024 * MIB)
+#define TIB         (1024 * GIB)
+#define SECOND_MS   UINT64_C(1000)
+#define MINUTE_MS   (60 * SECOND_MS)
+#define HOUR_MS     (60 * MINUTE_MS)
+#define HOUR_S      UINT64_C(3600)
+#define DAY_S       (24 * HOUR_S)
 #define PATH_OCTETS 1024
-#define RESTART true
-#define RELOAD false
+#define RESTART     true
+#define RELOAD      false
 
 #define MECHANISMS "SCRAM-SHA-256|SCRAM-SHA-1|PLAIN|LOGIN"
 
@@ -221,7 +221,8 @@ name_distance(struct slice a, struct slice b)
 		row[0] = i;
 		for (size_t j = 1; j <= b.len; j++) {
 			size_t above = row[j];
-			bool same = ascii_lower(a.ptr[i - 1]) == ascii_lower(b.ptr[j - 1]);
+			bool same =
+			    ascii_lower(a.ptr[i - 1]) == ascii_lower(b.ptr[j - 1]);
 			size_t best = diagonal + (same ? 0 : 1);
 			if (above + 1 < best)
 				best = above + 1;
@@ -235,8 +236,8 @@ name_distance(struct slice a, struct slice b)
 }
 
 static void
-nearest_consider(const char *candidate, struct slice name, const char **best,
-    size_t *best_distance)
+nearest_consider(
+    const char *candidate, struct slice name, const char **best, size_t *best_distance)
 {
 	struct slice c = slice_from_cstr(candidate);
 	size_t distance = name_distance(c, name);

@@ -1,5 +1,6 @@
 /*
- * Values: durations, sizes, yes and no, words, addresses, networks, and lists of them.
+ * Values: durations, sizes, yes and no, words, paths, and lists (addresses and networks:
+ * conf_address.c).
  * Text from the file goes into the field that the schema row names, checked against the
  * row's bounds; a refusal says what was read and teaches the form.
  *
@@ -7,9 +8,7 @@
  */
 #include "conf/conf_int.h"
 
-#include <arpa/inet.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/ensure.h"
@@ -21,16 +20,16 @@ struct unit {
 };
 
 static const struct unit duration_units[] = {
-    {"ms", 1},
-    {"s", 1000},
-    {"m", 60 * UINT64_C(1000)},
-    {"h", 3600 * UINT64_C(1000)},
-    {"d", 24 * 3600 * UINT64_C(1000)},
-    {"w", 7 * 24 * 3600 * UINT64_C(1000)},
+    {"ms", 1			     },
+    {"s",  1000			  },
+    {"m",  60 * UINT64_C(1000)           },
+    {"h",  3600 * UINT64_C(1000)         },
+    {"d",  24 * 3600 * UINT64_C(1000)    },
+    {"w",  7 * 24 * 3600 * UINT64_C(1000)},
 };
 
 static const struct unit size_units[] = {
-    {"", 1},
+    {"",  1		},
     {"K", UINT64_C(1) << 10},
     {"M", UINT64_C(1) << 20},
     {"G", UINT64_C(1) << 30},
@@ -96,38 +95,18 @@ write_with_unit(
 void
 conf_value_write_number(const struct conf_key *key, uint64_t value, struct buf *out)
 {
-	switch (key->type) {
-	case CONF_TYPE_DURATION_MS:
-		write_with_unit(value, duration_units, COUNT_OF(duration_units) - 1, out);
-		break;
-	case CONF_TYPE_DURATION_S:
-	case CONF_TYPE_LIST_DURATION_S:
-		write_with_unit(
-		    value * 1000, duration_units, COUNT_OF(duration_units) - 1, out);
-		break;
-	case CONF_TYPE_SIZE:
+	size_t durations = COUNT_OF(duration_units) - 1; /* days, not weeks */
+
+	if (key->type == CONF_TYPE_DURATION_MS)
+		write_with_unit(value, duration_units, durations, out);
+	else if (key->type == CONF_TYPE_DURATION_S ||
+		 key->type == CONF_TYPE_LIST_DURATION_S)
+		write_with_unit(value * 1000, duration_units, durations, out);
+	else if (key->type == CONF_TYPE_SIZE)
 		write_with_unit(value, size_units, COUNT_OF(size_units), out);
-		break;
-	case CONF_TYPE_PERCENT:
-		buf_append_format(out, "%" PRIu64 "%%", value);
-		break;
-	case CONF_TYPE_BOOL:
-	case CONF_TYPE_U16:
-	case CONF_TYPE_U32:
-	case CONF_TYPE_DAYS:
-	case CONF_TYPE_TEXT:
-	case CONF_TYPE_PATH:
-	case CONF_TYPE_HOSTNAME:
-	case CONF_TYPE_WORD:
-	case CONF_TYPE_ENUM:
-	case CONF_TYPE_LIST_WORD:
-	case CONF_TYPE_LIST_TEXT:
-	case CONF_TYPE_LIST_ADDRESS:
-	case CONF_TYPE_LIST_SERVER:
-	case CONF_TYPE_LIST_NETWORK:
-		buf_append_u64(out, value);
-		break;
-	}
+	else
+		buf_append_format(out, "%" PRIu64 "%s", value,
+		    key->type == CONF_TYPE_PERCENT ? "%" : "");
 }
 
 static void *
@@ -139,8 +118,8 @@ field_at(void *base, size_t offset)
 /* Numbers --------------------------------------------------------------------------- */
 
 static bool
-number_in_bounds(const struct conf_key *key, uint64_t value, const char *text,
-    struct buf *why)
+number_in_bounds(
+    const struct conf_key *key, uint64_t value, const char *text, struct buf *why)
 {
 	if (value >= key->min && value <= key->max)
 		return true;
@@ -180,8 +159,7 @@ parse_days(struct slice s, uint64_t *out)
 }
 
 static bool
-parse_number(
-    const struct conf_key *key, const char *text, uint64_t *out, struct buf *why)
+parse_number(const struct conf_key *key, const char *text, uint64_t *out, struct buf *why)
 {
 	struct slice s = slice_from_cstr(text);
 
@@ -193,7 +171,8 @@ parse_number(
 	case CONF_TYPE_LIST_DURATION_S:
 		if (!conf_parse_duration_ms(s, out)) {
 			buf_append_format(why,
-			    "'%.80s' is no duration: write a number and ms, s, m, h, d or w, "
+			    "'%.80s' is no duration: write a number and ms, s, m, h, d "
+			    "or w, "
 			    "such as 30s or 5m",
 			    text);
 			return false;
@@ -210,7 +189,8 @@ parse_number(
 	case CONF_TYPE_SIZE:
 		if (!conf_parse_size(s, out)) {
 			buf_append_format(why,
-			    "'%.80s' is no size: write a number of bytes, or with K, M, G "
+			    "'%.80s' is no size: write a number of bytes, or with K, M, "
+			    "G "
 			    "or T, such as 25M",
 			    text);
 			return false;
@@ -218,8 +198,8 @@ parse_number(
 		break;
 	case CONF_TYPE_DAYS:
 		if (!parse_days(s, out)) {
-			buf_append_format(
-			    why, "'%.80s' is no number of days: write 30d, or never", text);
+			buf_append_format(why,
+			    "'%.80s' is no number of days: write 30d, or never", text);
 			return false;
 		}
 		break;
@@ -235,13 +215,13 @@ parse_number(
 	case CONF_TYPE_WORD:
 	case CONF_TYPE_ENUM:
 	case CONF_TYPE_LIST_WORD:
-	case CONF_TYPE_LIST_TEXT:
 	case CONF_TYPE_LIST_ADDRESS:
 	case CONF_TYPE_LIST_SERVER:
 	case CONF_TYPE_LIST_NETWORK:
 		if (!slice_to_u64(s, UINT64_MAX, out)) {
-			buf_append_format(why, "'%.80s' is no number: write digits only%s",
-			    text, key->type == CONF_TYPE_PERCENT ? ", such as 5%" : "");
+			buf_append_format(why,
+			    "'%.80s' is no number: write digits only%s", text,
+			    key->type == CONF_TYPE_PERCENT ? ", such as 5%" : "");
 			return false;
 		}
 		break;
@@ -259,7 +239,7 @@ store_number(const struct conf_key *key, void *base, uint64_t value)
 	else if (key->type == CONF_TYPE_U16)
 		*(uint16_t *)field = (uint16_t)value;
 	else if (key->type == CONF_TYPE_SIZE || key->type == CONF_TYPE_DURATION_MS ||
-	    key->type == CONF_TYPE_DURATION_S)
+		 key->type == CONF_TYPE_DURATION_S)
 		*(uint64_t *)field = value;
 	else
 		*(uint32_t *)field = (uint32_t)value;
@@ -329,11 +309,12 @@ text_in_bounds(const struct conf_key *key, const char *text, struct buf *why)
 	if (len >= key->min && len <= key->max)
 		return true;
 	if (key->min == key->max)
-		buf_append_format(why, "'%.80s' is not %" PRIu64 " characters long", text, key->min);
+		buf_append_format(
+		    why, "'%.80s' is not %" PRIu64 " characters long", text, key->min);
 	else
 		buf_append_format(why,
-		    "'%.80s' has %zu characters: %" PRIu64 " to %" PRIu64 " are allowed", text,
-		    len, key->min, key->max);
+		    "'%.80s' has %zu characters: %" PRIu64 " to %" PRIu64 " are allowed",
+		    text, len, key->min, key->max);
 	return false;
 }
 
@@ -346,7 +327,7 @@ path_resolve(const struct conf_key *key, const char *root, const char *text)
 
 	if (!root || *text == '/' || *text == '\0' ||
 	    (key->words &&
-	        word_index(key->words, slice_from_cstr(text), &word) != SIZE_MAX))
+		word_index(key->words, slice_from_cstr(text), &word) != SIZE_MAX))
 		return xstrdup(text);
 	buf_init(&out, strlen(root) + strlen(text) + 2);
 	buf_append_cstr(&out, root);
@@ -356,119 +337,6 @@ path_resolve(const struct conf_key *key, const char *root, const char *text)
 	char *path = slice_to_cstr(buf_slice(&out));
 	buf_fini(&out);
 	return path;
-}
-
-/* Addresses ------------------------------------------------------------------------- */
-
-static bool
-ip_parse(struct slice s, char out[INET6_ADDRSTRLEN], int *out_family)
-{
-	unsigned char bytes[16];
-	char text[INET6_ADDRSTRLEN];
-
-	if (s.len > 2 && s.ptr[0] == '[' && s.ptr[s.len - 1] == ']') {
-		s = slice_sub(s, 1, s.len - 2);
-		if (slice_index(s, ':') == SIZE_MAX)
-			return false;
-	}
-	if (!slice_copy_cstr(s, text, sizeof(text)))
-		return false;
-	*out_family = slice_index(s, ':') == SIZE_MAX ? AF_INET : AF_INET6;
-	return inet_pton(*out_family, text, bytes) == 1 &&
-	    inet_ntop(*out_family, bytes, out, INET6_ADDRSTRLEN) != NULL;
-}
-
-static char *
-address_normal(const char *text, struct buf *why)
-{
-	char ip[INET6_ADDRSTRLEN];
-	char out[INET6_ADDRSTRLEN + 2];
-	int family;
-
-	if (!ip_parse(slice_from_cstr(text), ip, &family)) {
-		buf_append_format(
-		    why, "'%.80s' is no address: write \"192.0.2.1\" or \"[2001:db8::1]\"", text);
-		return NULL;
-	}
-	snprintf(out, sizeof(out), family == AF_INET6 ? "[%s]" : "%s", ip);
-	return xstrdup(out);
-}
-
-/* "address" or "address@port", the form of libunbound and resolv.conf. */
-static char *
-server_normal(const char *text, struct buf *why)
-{
-	struct slice rest = slice_from_cstr(text);
-	struct slice address = slice_split(&rest, '@');
-	char ip[INET6_ADDRSTRLEN];
-	char out[INET6_ADDRSTRLEN + 8];
-	int family;
-	uint64_t port = 53;
-
-	if (!ip_parse(address, ip, &family) ||
-	    (rest.ptr && (!slice_to_u64(rest, UINT16_MAX, &port) || port == 0))) {
-		buf_append_format(why,
-		    "'%.80s' is no name server: write \"192.0.2.1\" or \"2001:db8::1@5353\"",
-		    text);
-		return NULL;
-	}
-	if (rest.ptr)
-		snprintf(out, sizeof(out), "%s@%u", ip, (unsigned)(uint16_t)port);
-	else
-		snprintf(out, sizeof(out), "%s", ip);
-	return xstrdup(out);
-}
-
-/* True when the bits behind the prefix are all zero; clears them. */
-static bool
-prefix_mask(unsigned char *bytes, size_t size, uint64_t prefix)
-{
-	bool clean = true;
-
-	for (size_t i = 0; i < size; i++) {
-		unsigned keep = 0;
-		if (prefix >= 8 * (i + 1))
-			keep = 0xff;
-		else if (prefix > 8 * i)
-			keep = 0xffu << (8 * (i + 1) - prefix) & 0xff;
-		if (bytes[i] & ~keep)
-			clean = false;
-		bytes[i] = (unsigned char)(bytes[i] & keep);
-	}
-	return clean;
-}
-
-static char *
-network_normal(const char *text, struct buf *why)
-{
-	struct slice rest = slice_from_cstr(text);
-	struct slice address = slice_split(&rest, '/');
-	char ip[INET6_ADDRSTRLEN];
-	char out[INET6_ADDRSTRLEN + 8];
-	unsigned char bytes[16];
-	int family;
-	uint64_t prefix;
-
-	if (!ip_parse(address, ip, &family))
-		goto malformed;
-	size_t size = family == AF_INET6 ? 16 : 4;
-	prefix = size * 8;
-	if (rest.ptr && !slice_to_u64(rest, size * 8, &prefix))
-		goto malformed;
-	ENSURE(inet_pton(family, ip, bytes) == 1);
-	bool clean = prefix_mask(bytes, size, prefix);
-	ENSURE(inet_ntop(family, bytes, ip, sizeof(ip)) != NULL);
-	snprintf(out, sizeof(out), "%s/%u", ip, (unsigned)(uint8_t)prefix);
-	if (!clean) {
-		buf_append_format(why,
-		    "'%.80s' has bits set behind its prefix: did you mean \"%s\"?", text, out);
-		return NULL;
-	}
-	return xstrdup(out);
-malformed:
-	buf_append_format(why,
-	    "'%.80s' is no network: write \"10.0.0.0/8\" or \"[2001:db8::]/32\"", text);
-	return NULL;
 }
 
 /* Lists ----------------------------------------------------------------------------- */
@@ -487,38 +355,18 @@ list_item(const struct conf_key *key, const char *text, struct buf *why)
 {
 	struct slice word;
 
-	switch (key->type) {
-	case CONF_TYPE_LIST_WORD:
-		if (word_index(key->words, slice_from_cstr(text), &word) != SIZE_MAX)
-			return slice_to_cstr(word);
-		buf_append_format(why, "'%.80s' is not known: it can be ", text);
-		write_words(key->words, why);
-		return NULL;
-	case CONF_TYPE_LIST_ADDRESS:
-		return address_normal(text, why);
-	case CONF_TYPE_LIST_SERVER:
-		return server_normal(text, why);
-	case CONF_TYPE_LIST_NETWORK:
-		return network_normal(text, why);
-	case CONF_TYPE_LIST_TEXT:
-		return xstrdup(text);
-	case CONF_TYPE_BOOL:
-	case CONF_TYPE_U16:
-	case CONF_TYPE_U32:
-	case CONF_TYPE_PERCENT:
-	case CONF_TYPE_DAYS:
-	case CONF_TYPE_SIZE:
-	case CONF_TYPE_DURATION_MS:
-	case CONF_TYPE_DURATION_S:
-	case CONF_TYPE_TEXT:
-	case CONF_TYPE_PATH:
-	case CONF_TYPE_HOSTNAME:
-	case CONF_TYPE_WORD:
-	case CONF_TYPE_ENUM:
-	case CONF_TYPE_LIST_DURATION_S:
-		break;
-	}
-	UNREACHABLE();
+	if (key->type == CONF_TYPE_LIST_ADDRESS)
+		return conf_address_normal(text, why);
+	if (key->type == CONF_TYPE_LIST_SERVER)
+		return conf_server_normal(text, why);
+	if (key->type == CONF_TYPE_LIST_NETWORK)
+		return conf_network_normal(text, why);
+	ENSURE(key->type == CONF_TYPE_LIST_WORD);
+	if (word_index(key->words, slice_from_cstr(text), &word) != SIZE_MAX)
+		return slice_to_cstr(word);
+	buf_append_format(why, "'%.80s' is not known: it can be ", text);
+	write_words(key->words, why);
+	return NULL;
 }
 
 static bool
@@ -611,7 +459,8 @@ set_one(const struct conf_key *key, void *base, const char *root, const char *te
 	case CONF_TYPE_HOSTNAME:
 		if (!hostname_is_valid(slice_from_cstr(text))) {
 			buf_append_format(why,
-			    "'%.80s' is no host name: write letters, digits, hyphens and dots, "
+			    "'%.80s' is no host name: write letters, digits, hyphens and "
+			    "dots, "
 			    "such as \"mail.example.org\"",
 			    text);
 			return false;
@@ -641,7 +490,6 @@ set_one(const struct conf_key *key, void *base, const char *root, const char *te
 		store_number(key, base, number);
 		return true;
 	case CONF_TYPE_LIST_WORD:
-	case CONF_TYPE_LIST_TEXT:
 	case CONF_TYPE_LIST_ADDRESS:
 	case CONF_TYPE_LIST_SERVER:
 	case CONF_TYPE_LIST_NETWORK:
@@ -657,8 +505,8 @@ conf_value_set(const struct conf_key *key, void *base, const char *root,
 {
 	for (size_t i = 0; i < count; i++) {
 		if (strlen(values[i]) > CONF_VALUE_BYTES_MAX) {
-			buf_append_format(why, "a value is longer than %d bytes",
-			    CONF_VALUE_BYTES_MAX);
+			buf_append_format(
+			    why, "a value is longer than %d bytes", CONF_VALUE_BYTES_MAX);
 			return false;
 		}
 	}
@@ -668,13 +516,13 @@ conf_value_set(const struct conf_key *key, void *base, const char *root,
 	}
 	if (count < key->min || count > key->max) {
 		buf_append_format(why,
-		    "the list has %zu values: %" PRIu64 " to %" PRIu64 " are allowed", count,
-		    key->min, key->max);
+		    "the list has %zu values: %" PRIu64 " to %" PRIu64 " are allowed",
+		    count, key->min, key->max);
 		return false;
 	}
-	return key->type == CONF_TYPE_LIST_DURATION_S ?
-	    set_durations(key, base, values, count, why) :
-	    set_list(key, base, values, count, why);
+	return key->type == CONF_TYPE_LIST_DURATION_S
+	           ? set_durations(key, base, values, count, why)
+	           : set_list(key, base, values, count, why);
 }
 
 void
@@ -696,7 +544,8 @@ conf_value_set_default(const struct conf_key *key, void *base, const char *root)
 		values[count++] = slice_to_cstr(rest);
 	}
 	buf_init(&why, CONF_MESSAGE_BYTES_MAX);
-	bool ok = conf_value_set(key, base, root, (const char *const *)values, count, &why);
+	bool ok =
+	    conf_value_set(key, base, root, (const char *const *)values, count, &why);
 	ENSURE(ok); /* a default that its own row refuses is our mistake */
 	buf_fini(&why);
 	for (size_t i = 0; i < count; i++)
@@ -706,36 +555,15 @@ conf_value_set_default(const struct conf_key *key, void *base, const char *root)
 void
 conf_value_free(const struct conf_key *key, void *base)
 {
-	switch (key->type) {
-	case CONF_TYPE_TEXT:
-	case CONF_TYPE_PATH:
-	case CONF_TYPE_HOSTNAME:
-	case CONF_TYPE_WORD:
-		store_text(key, base, NULL);
-		break;
-	case CONF_TYPE_LIST_WORD:
-	case CONF_TYPE_LIST_TEXT:
-	case CONF_TYPE_LIST_ADDRESS:
-	case CONF_TYPE_LIST_SERVER:
-	case CONF_TYPE_LIST_NETWORK:
-		list_free(field_at(base, key->offset));
-		break;
-	case CONF_TYPE_LIST_DURATION_S: {
+	if (key->type == CONF_TYPE_LIST_DURATION_S) {
 		uint64_t **field = field_at(base, key->offset);
 		free(*field);
 		*field = NULL;
-		break;
-	}
-	case CONF_TYPE_BOOL:
-	case CONF_TYPE_U16:
-	case CONF_TYPE_U32:
-	case CONF_TYPE_PERCENT:
-	case CONF_TYPE_DAYS:
-	case CONF_TYPE_SIZE:
-	case CONF_TYPE_DURATION_MS:
-	case CONF_TYPE_DURATION_S:
-	case CONF_TYPE_ENUM:
-		break;
+	} else if (conf_key_is_list(key)) {
+		list_free(field_at(base, key->offset));
+	} else if (key->type == CONF_TYPE_TEXT || key->type == CONF_TYPE_PATH ||
+		   key->type == CONF_TYPE_HOSTNAME || key->type == CONF_TYPE_WORD) {
+		store_text(key, base, NULL);
 	}
 }
 
@@ -743,7 +571,7 @@ static bool
 default_is_bare(const struct conf_key *key)
 {
 	return key->type != CONF_TYPE_TEXT && key->type != CONF_TYPE_PATH &&
-	    key->type != CONF_TYPE_HOSTNAME && strcmp(key->name, "min_version") != 0;
+	       key->type != CONF_TYPE_HOSTNAME && strcmp(key->name, "min_version") != 0;
 }
 
 void

@@ -2,13 +2,12 @@
  * Writes the commented sample and docs/config.md from the schema table.
  *
  * In the sample a setting that may be left out begins with `#` directly before its name;
- * everything else in it that begins with `#` has a blank behind.  So taking the first away
- * (tests do) gives a file that says in full what leaving it out means.
+ * everything else in it that begins with `#` has a blank behind.  So taking the first
+ * away (tests do) gives a file that says in full what leaving it out means.
  */
 #include "conf/conf_int.h"
 
 #include <inttypes.h>
-
 
 enum { COMMENT_COLUMN = 44, NAME_WIDTH = 21 };
 
@@ -20,28 +19,28 @@ struct listener_row {
 };
 
 static const struct listener_row listener_rows[] = {
-    {"mx", "smtp", 25, "starttls"},
+    {"mx",          "smtp",       25,  "starttls"},
     {"submissions", "submission", 465, "implicit"},
-    {"submission", "submission", 587, "starttls"},
-    {"imaps", "imap", 993, "implicit"},
-    {"imap", "imap", 143, "starttls"},
-    {"pop3s", "pop3", 995, "implicit"},
-    {"pop3", "pop3", 110, "starttls"},
+    {"submission",  "submission", 587, "starttls"},
+    {"imaps",       "imap",       993, "implicit"},
+    {"imap",        "imap",       143, "starttls"},
+    {"pop3s",       "pop3",       995, "implicit"},
+    {"pop3",        "pop3",       110, "starttls"},
 };
 
 static const struct section_row {
 	const char *name;
 	const char *help;
 } section_rows[] = {
-    {"tls", "the certificate of all listeners"},
-    {"store", "where mail lies"},
-    {"smtp", "mail that comes in"},
+    {"tls",   "the certificate of all listeners"                        },
+    {"store", "where mail lies"					 },
+    {"smtp",  "mail that comes in"				      },
     {"relay", "mail that goes out; one host for all: postroom relay add"},
-    {"imap", ""},
-    {"pop3", ""},
-    {"auth", "logging in"},
-    {"dns", ""},
-    {"log", ""},
+    {"imap",  ""							},
+    {"pop3",  ""							},
+    {"auth",  "logging in"					      },
+    {"dns",   ""							},
+    {"log",   ""							},
 };
 
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
@@ -103,16 +102,17 @@ write_section(struct buf *out, const struct section_row *section)
 static void
 write_listeners(struct buf *out, unsigned port_base, bool public_addresses)
 {
-	buf_append_cstr(out,
-	    "\n# ---- listeners: protocol, port, TLS, address; delete what you do not want "
-	    "----\n");
+	buf_append_cstr(out, "\n# ---- listeners: protocol, port, TLS, address; delete "
+			     "what you do not want "
+			     "----\n");
 	for (size_t i = 0; i < COUNT_OF(listener_rows); i++) {
 		const struct listener_row *row = &listener_rows[i];
 		buf_append_format(out,
-		    "listener \"%s\" { protocol = %s  port = %u  tls = %s  address = %s }\n",
+		    "listener \"%s\" { protocol = %s  port = %u  tls = %s  address = %s "
+		    "}\n",
 		    row->name, row->protocol, row->port + port_base, row->tls,
-		    public_addresses ? "{\"0.0.0.0\", \"[::]\"}" :
-		                       "{\"127.0.0.1\", \"[::1]\"}");
+		    public_addresses ? "{\"0.0.0.0\", \"[::]\"}"
+				     : "{\"127.0.0.1\", \"[::1]\"}");
 	}
 	buf_append_cstr(out, "# every listener also takes (defaults shown):\n");
 	for (size_t i = 0; i < conf_key_count; i++) {
@@ -132,20 +132,25 @@ void
 conf_write_sample(
     struct buf *out, const char *hostname, unsigned port_base, bool public_addresses)
 {
-	buf_append_cstr(out,
-	    "# Postroom: the machine. People, domains, aliases, keys and relays are in the "
-	    "store:\n"
-	    "# postroom domain|account|alias|relay. Every key is shown with its default; a "
-	    "line that\n"
-	    "# starts with # may be left out. (R): needs a restart, all else is taken up by "
-	    "a reload.\n"
-	    "# Durations: 30s 5m 4h 5d. Sizes: 25M 1G. Relative paths begin at the root.\n"
-	    "# Check before use: postroom check\n\n"
-	    "begin = \"postroom.conf\"    # what is cut off before end, the last line, does "
-	    "not start\n"
-	    "hostname = ");
+	buf_append_cstr(out, "# Postroom: the machine. People, domains, aliases, keys "
+			     "and relays are in the "
+			     "store:\n"
+			     "# postroom domain|account|alias|relay. Every key is shown "
+			     "with its default; a "
+			     "line that\n"
+			     "# starts with # may be left out. (R): needs a restart, all "
+			     "else is taken up by "
+			     "a reload.\n"
+			     "# Durations: 30s 5m 4h 5d. Sizes: 25M 1G. Relative paths "
+			     "begin at the root.\n"
+			     "# Check before use: postroom check\n\n"
+			     "begin = \"postroom.conf\"    # what is cut off before end, "
+			     "the last line, does "
+			     "not start\n"
+			     "hostname = ");
 	write_quoted(out, hostname);
-	buf_append_cstr(out, "    # (R) the name in EHLO, banners and the certificate\n\n");
+	buf_append_cstr(
+	    out, "    # (R) the name in EHLO, banners and the certificate\n\n");
 	for (size_t i = 0; i < conf_key_count; i++)
 		if (*conf_keys[i].section == '\0' && conf_keys[i].fallback)
 			write_setting(out, "", &conf_keys[i]);
@@ -200,9 +205,6 @@ write_allowed(struct buf *out, const struct conf_key *key)
 	case CONF_TYPE_HOSTNAME:
 		buf_append_cstr(out, "host name");
 		break;
-	case CONF_TYPE_LIST_TEXT:
-		buf_append_cstr(out, "list");
-		break;
 	case CONF_TYPE_LIST_WORD:
 		buf_append_cstr(out, " (list)");
 		break;
@@ -226,7 +228,7 @@ static void
 write_markdown_table(struct buf *out, const char *section)
 {
 	buf_append_cstr(out, "| key | default | allowed | change by | meaning |\n"
-	                     "|---|---|---|---|---|\n");
+			     "|---|---|---|---|---|\n");
 	for (size_t i = 0; i < conf_key_count; i++) {
 		const struct conf_key *key = &conf_keys[i];
 		if (strcmp(key->section, section) != 0)
@@ -241,8 +243,8 @@ write_markdown_table(struct buf *out, const char *section)
 		}
 		buf_append_cstr(out, " | ");
 		write_allowed(out, key);
-		buf_append_format(
-		    out, " | %s | %s |\n", key->restart ? "restart" : "reload", key->help);
+		buf_append_format(out, " | %s | %s |\n",
+		    key->restart ? "restart" : "reload", key->help);
 	}
 	buf_append_byte(out, '\n');
 }
@@ -254,34 +256,42 @@ conf_write_markdown(struct buf *out)
 	    "# Configuration\n\n"
 	    "Generated from `common/conf/conf_schema.c`; do not edit "
 	    "(`conf_test_conf_write --write` writes it anew).\n\n"
-	    "`etc/postroom.conf` says what the machine does; domains, accounts, aliases and "
-	    "relays are in the store. `postroom check` reads the file and lists all that is "
+	    "`etc/postroom.conf` says what the machine does; domains, accounts, aliases "
+	    "and "
+	    "relays are in the store. `postroom check` reads the file and lists all that "
+	    "is "
 	    "wrong with it, with file and line.\n\n"
-	    "- A setting is `name = value`, a list is `name = {\"a\", \"b\"}`, a section is "
+	    "- A setting is `name = value`, a list is `name = {\"a\", \"b\"}`, a section "
+	    "is "
 	    "`name { ... }`. Comments: `# ...`, `// ...`, `/* ... */`.\n"
 	    "- Durations: a number and `ms`, `s`, `m`, `h`, `d` or `w`, such as `30s` or "
 	    "`5m`. Sizes: bytes, or a number and `K`, `M`, `G` or `T` (powers of 1,024), "
 	    "such as `25M`.\n"
 	    "- Values may stand without quotes when they have neither blanks nor any of "
-	    "`# \" ' { } ( ) = + ,`. Inside \"...\" a backslash escapes; inside '...' nothing "
-	    "is special. `${...}` would be taken from the environment by the library and is "
+	    "`# \" ' { } ( ) = + ,`. Inside \"...\" a backslash escapes; inside '...' "
+	    "nothing "
+	    "is special. `${...}` would be taken from the environment by the library and "
+	    "is "
 	    "refused.\n"
 	    "- Paths that are relative begin at the root (`postroom --root`).\n"
 	    "- A setting that comes twice is warned about; the last one counts.\n"
-	    "- A file with any error is not used at all. A file that begins with `begin = "
-	    "\"postroom.conf\"` must hold `end = \"postroom.conf\"` too: one that is cut off "
+	    "- A file with any error is not used at all. A file that begins with `begin "
+	    "= "
+	    "\"postroom.conf\"` must hold `end = \"postroom.conf\"` too: one that is cut "
+	    "off "
 	    "anywhere never starts a server.\n\n"
 	    "## Outside of sections\n\n");
 	write_markdown_table(out, "");
-	buf_append_cstr(out,
-	    "## listener \"name\" { ... }\n\nOne for each port; at most 32. Names are free "
-	    "and used once.\n\n");
+	buf_append_cstr(out, "## listener \"name\" { ... }\n\nOne for each port; at most "
+			     "32. Names are free "
+			     "and used once.\n\n");
 	write_markdown_table(out, "listener");
 	for (size_t i = 0; i < COUNT_OF(section_rows); i++) {
 		const struct section_row *row = &section_rows[i];
 		buf_append_format(out, "## %s { ... }\n\n", row->name);
 		if (*row->help)
-			buf_append_format(out, "%c%s.\n\n", ascii_upper(row->help[0]), row->help + 1);
+			buf_append_format(
+			    out, "%c%s.\n\n", ascii_upper(row->help[0]), row->help + 1);
 		write_markdown_table(out, row->name);
 	}
 	/* The last table's empty line is not wanted at the end of the file. */

@@ -94,7 +94,8 @@ harness_start(void **state)
 	pthread_cond_init(&harness_pool.wake, NULL);
 	harness_pool.last = &harness_pool.first;
 	for (int i = 0; i < HARNESS_THREADS; i++)
-		pthread_create(&harness_pool.threads[i], NULL, harness_thread, &harness_pool);
+		pthread_create(
+		    &harness_pool.threads[i], NULL, harness_thread, &harness_pool);
 	return 0;
 }
 
@@ -277,7 +278,8 @@ struct outcome {
 };
 
 __attribute__((unused)) static void
-outcome_set(void *arg, enum auth_result result, struct slice challenge, struct slice login)
+outcome_set(
+    void *arg, enum auth_result result, struct slice challenge, struct slice login)
 {
 	struct outcome *o = arg;
 
@@ -297,12 +299,12 @@ outcome_set(void *arg, enum auth_result result, struct slice challenge, struct s
 struct scram_client {
 	const EVP_MD *md;
 	const char *password;
-	const char *gs2;    /* "n,," */
-	char first[400];    /* client-first-message-bare */
+	const char *gs2; /* "n,," */
+	char first[400]; /* client-first-message-bare */
 	char final[1200];
 	unsigned char salted[64];
 	char auth_message[4096];
-	struct slice salt;  /* borrows the server's message */
+	struct slice salt; /* borrows the server's message */
 	unsigned iterations;
 	char salt_text[128];
 };
@@ -313,8 +315,8 @@ client_hmac(const EVP_MD *md, const void *key, size_t key_len, const char *text,
 {
 	unsigned len = 0;
 
-	assert_non_null(
-	    HMAC(md, key, (int)key_len, (const unsigned char *)text, strlen(text), out, &len));
+	assert_non_null(HMAC(
+	    md, key, (int)key_len, (const unsigned char *)text, strlen(text), out, &len));
 	return len;
 }
 
@@ -340,7 +342,7 @@ client_continue(struct scram_client *c, const char *server_first)
 	char channel[64];
 
 	if (sscanf(server_first, "r=%511[^,],s=%127[^,],i=%u", nonce, c->salt_text,
-	        &c->iterations) != 3)
+		&c->iterations) != 3)
 		return false;
 	buf_init(&salt, 200);
 	buf_init(&encoded, 200);
@@ -348,11 +350,11 @@ client_continue(struct scram_client *c, const char *server_first)
 	base64_encode(slice_from_cstr(c->gs2), &encoded);
 	snprintf(channel, sizeof(channel), "%.*s", SLICE_ARG(buf_slice(&encoded)));
 	snprintf(without_proof, sizeof(without_proof), "c=%s,r=%s", channel, nonce);
-	snprintf(c->auth_message, sizeof(c->auth_message), "%s,%s,%s", c->first, server_first,
-	    without_proof);
+	snprintf(c->auth_message, sizeof(c->auth_message), "%s,%s,%s", c->first,
+	    server_first, without_proof);
 	assert_int_equal(PKCS5_PBKDF2_HMAC(c->password, (int)strlen(c->password),
-	                     (unsigned char *)salt.ptr, (int)salt.len, (int)c->iterations,
-	                     c->md, size, c->salted),
+			     (unsigned char *)salt.ptr, (int)salt.len, (int)c->iterations,
+			     c->md, size, c->salted),
 	    1);
 	client_hmac(c->md, c->salted, (size_t)size, "Client Key", client_key);
 	EVP_Digest(client_key, (size_t)size, stored_key, NULL, c->md, NULL);

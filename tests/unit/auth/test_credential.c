@@ -3,7 +3,7 @@
  * the vectors of xdg-go when POSTROOM_VECTORS names their place, passwords that fit and
  * do not, damaged keys, fake keys, and the memory of successful checks.
  */
-#include "auth_harness.h"
+#include "unit/auth/auth_harness.h"
 
 #include <dirent.h>
 
@@ -48,15 +48,17 @@ check_vector(const struct vector *v)
 {
 	const EVP_MD *md = strcmp(v->digest, "SHA-1") == 0 ? EVP_sha1() : EVP_sha256();
 	size_t size = (size_t)EVP_MD_size(md);
-	unsigned char salt[64], stored[64], server[64], proof[64], want[64], got[64], key[64];
+	unsigned char salt[64], stored[64], server[64], proof[64], want[64], got[64],
+	    key[64];
 	char scheme[32], message[1300];
 	struct buf keys;
 	struct slice value;
 
-	size_t salt_len = decode(slice_trim(slice_from_cstr(v->salt)), salt, sizeof(salt));
+	size_t salt_len =
+	    decode(slice_trim(slice_from_cstr(v->salt)), salt, sizeof(salt));
 	buf_init(&keys, CREDENTIAL_TEXT_MAX);
 	assert_int_equal(credential_make_salted(slice_from_cstr(v->password),
-	                     slice_make((char *)salt, salt_len), v->iterations, &keys),
+			     slice_make((char *)salt, salt_len), v->iterations, &keys),
 	    STATUS_OK);
 	snprintf(scheme, sizeof(scheme), "SCRAM-%s", v->digest);
 	assert_true(credential_find(buf_slice(&keys), slice_from_cstr(scheme), &value));
@@ -79,31 +81,32 @@ check_vector(const struct vector *v)
 	client_hmac(md, server, size, message, want);
 	bool signature_fits = false;
 	if (strncmp(v->steps[3], "v=", 2) == 0) {
-		assert_int_equal(decode(after(v->steps[3], "v="), got, sizeof(got)), size);
+		assert_int_equal(
+		    decode(after(v->steps[3], "v="), got, sizeof(got)), size);
 		signature_fits = memcmp(got, want, size) == 0;
 	}
 	assert_int_equal(proof_fits && signature_fits, v->valid);
-	assert_int_equal(credential_verify(buf_slice(&keys), slice_from_cstr(v->password)),
-	    STATUS_OK);
+	assert_int_equal(
+	    credential_verify(buf_slice(&keys), slice_from_cstr(v->password)), STATUS_OK);
 	buf_fini(&keys);
 }
 
 static const struct vector examples[] = {
-    {"SHA-1", "pencil", "QSXCR+Q6sek8bf92", 4096,
-        {"n,,n=user,r=fyko+d2lbbFgONRv9qkxdawL",
-            "r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,s=QSXCR+Q6sek8bf92,i=4096",
-            "c=biws,r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,"
-            "p=v0X8v3Bz2T0CJGbJQyF0X+HI4Ts=",
-            "v=rmF9pqV8S7suAoZWja4dJRkFsKQ="},
-        4, false, true},
+    {"SHA-1",   "pencil", "QSXCR+Q6sek8bf92",         4096,
+     {"n,,n=user,r=fyko+d2lbbFgONRv9qkxdawL",
+	    "r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,s=QSXCR+Q6sek8bf92,i=4096",
+	    "c=biws,r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,"
+	    "p=v0X8v3Bz2T0CJGbJQyF0X+HI4Ts=",
+	    "v=rmF9pqV8S7suAoZWja4dJRkFsKQ="},
+     4, false, true},
     {"SHA-256", "pencil", "W22ZaJ0SNY7soEsUEjb6gQ==", 4096,
-        {"n,,n=user,r=rOprNGfwEbeRWgbNEkqO",
-            "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,"
-            "s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096",
-            "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,"
-            "p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=",
-            "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="},
-        4, false, true},
+     {"n,,n=user,r=rOprNGfwEbeRWgbNEkqO",
+	    "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,"
+	    "s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096",
+	    "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,"
+	    "p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=",
+	    "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="},
+     4, false, true},
 };
 
 static void
@@ -208,8 +211,8 @@ check_folder(const char *folder)
 		fclose(file);
 		text[len] = '\0';
 		read_vector(text, &v);
-		/* SHA-512 is not offered; without SASLprep we make no keys; and one has no
-		 * proof in it. */
+		/* SHA-512 is not offered; without SASLprep we make no keys; and one has
+		 * no proof in it. */
 		if (strcmp(v.digest, "SHA-512") == 0 || v.raw || v.step_count < 4)
 			continue;
 		check_vector(&v);
@@ -247,26 +250,35 @@ passwords(void **state)
 	buf_init(&keys, CREDENTIAL_TEXT_MAX);
 	memset(big, 'x', sizeof(big));
 	static const struct slice refused[] = {
-	    {"", 0}, {NULL, 0}, {"a\0b", 3}, {"\x07", 1}, {"\xff", 1}, {"\xc2\xad", 2}};
+	    {"",         0},
+            {NULL,       0},
+            {"a\0b",     3},
+            {"\x07",     1},
+            {"\xff",     1},
+            {"\xc2\xad", 2}
+        };
 	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++)
-		assert_int_equal(credential_make(refused[i], 4096, &keys), STATUS_INVALID);
+		assert_int_equal(
+		    credential_make(refused[i], 4096, &keys), STATUS_INVALID);
 	assert_int_equal(
 	    credential_make(slice_make(big, sizeof(big)), 4096, &keys), STATUS_INVALID);
 	assert_int_equal(keys.len, 0);
 	assert_int_equal(
 	    credential_make(slice_make(big, sizeof(big) - 1), 4096, &keys), STATUS_OK);
-	assert_int_equal(credential_verify(
-	                     buf_slice(&keys), slice_make(big, sizeof(big) - 1)),
+	assert_int_equal(
+	    credential_verify(buf_slice(&keys), slice_make(big, sizeof(big) - 1)),
 	    STATUS_OK);
 	assert_int_equal(
-	    credential_verify(buf_slice(&keys), slice_make(big, sizeof(big))), STATUS_DENIED);
+	    credential_verify(buf_slice(&keys), slice_make(big, sizeof(big))),
+	    STATUS_DENIED);
 	buf_reset(&keys);
 	/* The two ways to write it are one password. */
 	assert_int_equal(credential_make(SLICE("p\xC3\x85ss"), 4096, &keys), STATUS_OK);
 	struct slice text = buf_slice(&keys);
 	assert_int_equal(credential_verify(text, SLICE("p\xE2\x84\xABss")), STATUS_OK);
 	for (int i = 0; i < 2; i++) {
-		assert_int_equal(credential_verify(text, SLICE("p\xC3\x85ss")), STATUS_OK);
+		assert_int_equal(
+		    credential_verify(text, SLICE("p\xC3\x85ss")), STATUS_OK);
 		assert_int_equal(credential_verify(text, SLICE("pAss")), STATUS_DENIED);
 		assert_int_equal(credential_verify(text, SLICE("")), STATUS_DENIED);
 		assert_int_equal(credential_verify(text, SLICE_NULL), STATUS_DENIED);
@@ -292,8 +304,10 @@ either_scheme_is_enough(void **state)
 
 	(void)state;
 	assert_true(credential_find(slice_from_cstr(keys), SLICE("SCRAM-SHA-1"), &sha1));
-	assert_true(credential_find(slice_from_cstr(keys), SLICE("SCRAM-SHA-256"), &sha256));
-	assert_false(credential_find(slice_from_cstr(keys), SLICE("SCRAM-SHA-512"), &sha1));
+	assert_true(
+	    credential_find(slice_from_cstr(keys), SLICE("SCRAM-SHA-256"), &sha256));
+	assert_false(
+	    credential_find(slice_from_cstr(keys), SLICE("SCRAM-SHA-512"), &sha1));
 	assert_int_equal(credential_verify(sha1, SLICE("pencil")), STATUS_OK);
 	assert_int_equal(credential_verify(sha256, SLICE("pencil")), STATUS_OK);
 	assert_int_equal(credential_verify(sha1, SLICE("pencils")), STATUS_DENIED);
@@ -309,34 +323,37 @@ static void
 damaged_keys(void **state)
 {
 	static const char *const broken[] = {"", "x", "SCRAM-SHA-256", "SCRAM-SHA-256$",
-	    "SCRAM-SHA-256$4096", "SCRAM-SHA-256$4096:c2FsdA==$", "SCRAM-SHA-256$0:c2FsdA==$a:b",
-	    "SCRAM-SHA-256$99999999:c2FsdA==$a:b", "SCRAM-SHA-512$4096:c2FsdA==$a:b",
-	    "{PLAIN}pencil", "$6$salt$hash"};
+	    "SCRAM-SHA-256$4096", "SCRAM-SHA-256$4096:c2FsdA==$",
+	    "SCRAM-SHA-256$0:c2FsdA==$a:b", "SCRAM-SHA-256$99999999:c2FsdA==$a:b",
+	    "SCRAM-SHA-512$4096:c2FsdA==$a:b", "{PLAIN}pencil", "$6$salt$hash"};
 	struct buf keys;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(broken) / sizeof(broken[0]); i++) {
-		assert_int_equal(credential_verify(slice_from_cstr(broken[i]), SLICE("pencil")),
+		assert_int_equal(
+		    credential_verify(slice_from_cstr(broken[i]), SLICE("pencil")),
 		    STATUS_CORRUPT);
 		assert_false(credential_is_valid(slice_from_cstr(broken[i])));
 	}
 	assert_int_equal(credential_verify(SLICE_NULL, SLICE("pencil")), STATUS_CORRUPT);
 	buf_init(&keys, CREDENTIAL_TEXT_MAX);
-	assert_int_equal(credential_make_salted(
-	                     SLICE("pencil"), SLICE("0123456789abcdef"), 1, &keys),
+	assert_int_equal(
+	    credential_make_salted(SLICE("pencil"), SLICE("0123456789abcdef"), 1, &keys),
 	    STATUS_OK);
 	size_t sha256_len = slice_index(buf_slice(&keys), ' ');
 	/* The server's key is not what a password is checked against. */
 	size_t checked = slice_rindex(slice_sub(buf_slice(&keys), 0, sha256_len), ':');
 	for (size_t cut = 0; cut < sha256_len; cut++)
 		assert_int_not_equal(
-		    credential_verify(slice_make(keys.ptr, cut), SLICE("pencil")), STATUS_OK);
+		    credential_verify(slice_make(keys.ptr, cut), SLICE("pencil")),
+		    STATUS_OK);
 	for (size_t i = 0; i < checked; i++) {
 		for (size_t bit = 0; bit < 7; bit++) {
 			char *copy = slice_to_cstr(slice_make(keys.ptr, sha256_len));
 			copy[i] = (char)(copy[i] ^ 1 << bit);
 			assert_int_not_equal(
-			    credential_verify(slice_make(copy, sha256_len), SLICE("pencil")),
+			    credential_verify(
+				slice_make(copy, sha256_len), SLICE("pencil")),
 			    STATUS_OK);
 			free(copy);
 		}
@@ -383,7 +400,7 @@ verify_us(struct slice keys, struct slice password, enum status want)
 	assert_int_equal(credential_verify(keys, password), want);
 	clock_gettime(CLOCK_MONOTONIC, &to);
 	return (uint64_t)((to.tv_sec - from.tv_sec) * 1000000 +
-	    (to.tv_nsec - from.tv_nsec) / 1000);
+			  (to.tv_nsec - from.tv_nsec) / 1000);
 }
 
 static void
@@ -412,14 +429,16 @@ success_is_remembered(void **state)
 	buf_reset(&keys);
 	assert_int_equal(credential_make(SLICE("crayon"), 4096, &keys), STATUS_OK);
 	assert_false(credential_cache_has(buf_slice(&keys), SLICE("pencil")));
-	assert_int_equal(credential_verify(buf_slice(&keys), SLICE("pencil")), STATUS_DENIED);
+	assert_int_equal(
+	    credential_verify(buf_slice(&keys), SLICE("pencil")), STATUS_DENIED);
 	/* It holds many, the last for certain, and not without end. */
 	size_t held = 0;
 	char password[16];
 	for (int i = 0; i < 4 * CREDENTIAL_CACHE_ENTRIES; i++) {
 		snprintf(password, sizeof(password), "%d", i);
 		credential_cache_add(buf_slice(&keys), slice_from_cstr(password));
-		assert_true(credential_cache_has(buf_slice(&keys), slice_from_cstr(password)));
+		assert_true(
+		    credential_cache_has(buf_slice(&keys), slice_from_cstr(password)));
 	}
 	for (int i = 0; i < 4 * CREDENTIAL_CACHE_ENTRIES; i++) {
 		snprintf(password, sizeof(password), "%d", i);

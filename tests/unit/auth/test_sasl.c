@@ -2,7 +2,7 @@
  * Exchanges from end to end: each mechanism with good and bad answers, what an outsider
  * can tell about accounts, failures and delays, ends at any moment, and many at once.
  */
-#include "auth_harness.h"
+#include "unit/auth/auth_harness.h"
 
 #include "auth/throttle.h"
 #include "base/clock.h"
@@ -37,8 +37,8 @@ static enum auth_result
 try_plain(struct world *w, const char *bytes, size_t len, struct outcome *o)
 {
 	*o = (struct outcome){0};
-	struct auth_exchange *x = auth_begin(w->auth, &w->loop, SLICE("PLAIN"), true, true,
-	    slice_make(bytes, len), "192.0.2.1", outcome_set, o);
+	struct auth_exchange *x = auth_begin(w->auth, &w->loop, SLICE("PLAIN"), true,
+	    true, slice_make(bytes, len), "192.0.2.1", outcome_set, o);
 	assert_int_equal(o->calls, 0);
 	loop_drain(&w->loop);
 	assert_int_equal(o->calls, 1);
@@ -119,11 +119,11 @@ login(void **state)
 		const char *password;
 		enum auth_result result;
 	} table[] = {
-	    {"alice@example.org", "pencil", AUTH_OK},
-	    {"alice@example.org", "pen", AUTH_FAILED},
-	    {"alice@example.org", "", AUTH_FAILED},
-	    {"", "", AUTH_FAILED},
-	    {"nobody", "pencil", AUTH_FAILED},
+	    {"alice@example.org", "pencil", AUTH_OK    },
+	    {"alice@example.org", "pen",    AUTH_FAILED},
+	    {"alice@example.org", "",       AUTH_FAILED},
+	    {"",		  "",       AUTH_FAILED},
+	    {"nobody",            "pencil", AUTH_FAILED},
 	};
 	struct world w;
 
@@ -133,8 +133,8 @@ login(void **state)
 		struct outcome o = {0};
 		bool initial = i % 2;
 		struct slice user = slice_from_cstr(table[i / 2].user);
-		struct auth_exchange *x = auth_begin(w.auth, &w.loop, SLICE("LOGIN"), true,
-		    initial, user, "192.0.2.1", outcome_set, &o);
+		struct auth_exchange *x = auth_begin(w.auth, &w.loop, SLICE("LOGIN"),
+		    true, initial, user, "192.0.2.1", outcome_set, &o);
 		loop_drain(&w.loop);
 		if (!initial) {
 			assert_int_equal(o.result, AUTH_MORE);
@@ -165,11 +165,11 @@ password(void **state)
 		struct slice password;
 		enum auth_result result;
 	} table[] = {
-	    {{"alice@example.org", 17}, {"pencil", 6}, AUTH_OK},
-	    {{"alice@example.org", 17}, {"pencil\0", 7}, AUTH_FAILED},
-	    {{"alice@example.org\0", 18}, {"pencil", 6}, AUTH_FAILED},
-	    {{"", 0}, {"pencil", 6}, AUTH_FAILED},
-	    {{NULL, 0}, {NULL, 0}, AUTH_FAILED},
+	    {{"alice@example.org", 17},   {"pencil", 6},   AUTH_OK    },
+	    {{"alice@example.org", 17},   {"pencil\0", 7}, AUTH_FAILED},
+	    {{"alice@example.org\0", 18}, {"pencil", 6},   AUTH_FAILED},
+	    {{"", 0},                     {"pencil", 6},   AUTH_FAILED},
+	    {{NULL, 0},                   {NULL, 0},       AUTH_FAILED},
 	};
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
 		o = (struct outcome){0};
@@ -203,9 +203,9 @@ try_scram(struct world *w, const struct scram_try *t, const char *nonce,
 	*o = (struct outcome){0};
 	client_start(c, t->mechanism, t->gs2, t->user, t->password, nonce);
 	snprintf(message, sizeof(message), "%s%s", t->gs2, c->first);
-	struct auth_exchange *x = auth_begin(w->auth, &w->loop,
-	    slice_from_cstr(t->mechanism), false, t->initial, slice_from_cstr(message),
-	    "192.0.2.1", outcome_set, o);
+	struct auth_exchange *x =
+	    auth_begin(w->auth, &w->loop, slice_from_cstr(t->mechanism), false,
+		t->initial, slice_from_cstr(message), "192.0.2.1", outcome_set, o);
 	loop_drain(&w->loop);
 	if (!t->initial && o->result == AUTH_MORE) {
 		assert_int_equal(o->challenge_len, 0);
@@ -229,19 +229,19 @@ static void
 scram(void **state)
 {
 	static const struct scram_try table[] = {
-	    {"SCRAM-SHA-256", "n,,", "alice@example.org", "pencil", true, AUTH_OK},
-	    {"SCRAM-SHA-256", "n,,", "alice@example.org", "pencil", false, AUTH_OK},
-	    {"SCRAM-SHA-1", "n,,", "alice@example.org", "pencil", true, AUTH_OK},
-	    {"SCRAM-SHA-1", "y,,", "Alice", "pencil", true, AUTH_OK},
-	    {"SCRAM-SHA-256", "n,a=alice@example.org,", "alice@example.org", "pencil", true,
-	        AUTH_OK},
-	    {"SCRAM-SHA-256", "n,a=bob@example.org,", "alice@example.org", "pencil", true,
-	        AUTH_FAILED},
-	    {"SCRAM-SHA-256", "n,,", "alice@example.org", "Pencil", true, AUTH_FAILED},
-	    {"SCRAM-SHA-1", "n,,", "alice@example.org", "", true, AUTH_FAILED},
-	    {"SCRAM-SHA-256", "n,,", "nobody@example.org", "pencil", true, AUTH_FAILED},
-	    {"SCRAM-SHA-256", "n,,", "gone@example.org", "pencil", true, AUTH_FAILED},
-	    {"SCRAM-SHA-1", "n,,", "broken@example.org", "pencil", true, AUTH_FAILED},
+	    {"SCRAM-SHA-256", "n,,",                    "alice@example.org",  "pencil", true,  AUTH_OK    },
+	    {"SCRAM-SHA-256", "n,,",                    "alice@example.org",  "pencil", false, AUTH_OK    },
+	    {"SCRAM-SHA-1",   "n,,",                    "alice@example.org",  "pencil", true,  AUTH_OK    },
+	    {"SCRAM-SHA-1",   "y,,",                    "Alice",              "pencil", true,  AUTH_OK    },
+	    {"SCRAM-SHA-256", "n,a=alice@example.org,", "alice@example.org",  "pencil",
+             true,									     AUTH_OK    },
+	    {"SCRAM-SHA-256", "n,a=bob@example.org,",   "alice@example.org",  "pencil", true,
+             AUTH_FAILED										  },
+	    {"SCRAM-SHA-256", "n,,",                    "alice@example.org",  "Pencil", true,  AUTH_FAILED},
+	    {"SCRAM-SHA-1",   "n,,",                    "alice@example.org",  "",       true,  AUTH_FAILED},
+	    {"SCRAM-SHA-256", "n,,",                    "nobody@example.org", "pencil", true,  AUTH_FAILED},
+	    {"SCRAM-SHA-256", "n,,",                    "gone@example.org",   "pencil", true,  AUTH_FAILED},
+	    {"SCRAM-SHA-1",   "n,,",                    "broken@example.org", "pencil", true,  AUTH_FAILED},
 	};
 	struct world w;
 	struct scram_client c;
@@ -254,7 +254,8 @@ scram(void **state)
 		enum auth_result r =
 		    try_scram(&w, &table[i], "fyko+d2lbbFgONRv9qkxdawL", &c, &o);
 		if (r != table[i].result) {
-			print_error("row %zu: result %d, challenge '%s'\n", i, r, o.challenge);
+			print_error(
+			    "row %zu: result %d, challenge '%s'\n", i, r, o.challenge);
 			wrong++;
 		}
 		if (r == AUTH_OK)
@@ -310,8 +311,8 @@ static enum auth_result
 try_first(struct world *w, struct slice bytes)
 {
 	struct outcome o = {0};
-	struct auth_exchange *x = auth_begin(w->auth, &w->loop, SLICE("SCRAM-SHA-256"), true,
-	    true, bytes, "192.0.2.1", outcome_set, &o);
+	struct auth_exchange *x = auth_begin(w->auth, &w->loop, SLICE("SCRAM-SHA-256"),
+	    true, true, bytes, "192.0.2.1", outcome_set, &o);
 
 	loop_drain(&w->loop);
 	assert_int_equal(o.calls, 1);
@@ -322,14 +323,16 @@ try_first(struct world *w, struct slice bytes)
 static void
 scram_bad_messages(void **state)
 {
-	static const char *const firsts[] = {"", "n", "n,", "n,,", "n,,n=alice", "n,,r=abc",
-	    "n,,n=,r=abc", "n,,n=a=b,r=abc", "x,,n=alice,r=abc", "n,,m=x,n=alice,r=abc",
-	    "p=tls-unique,,n=alice,r=abc", ",,,,,,",
-	    "n,,n=alice,r=\x01", "n,,n=ali\xff"
-	                         "ce,r=abc"};
-	static const char *const finals[] = {"", "c=biws", "c=biws,r=x", "c=!!!!,r=%s,p=AAAA",
-	    "c=biws,r=%s", "c=biws,r=%s,p=", "c=biws,r=%s,p=!", "c=biws,r=%sx,p=AAAA",
-	    "c=eSws,r=%s,p=AAAA", "r=%s,p=AAAA", "c=biws,r=%s,p=AAAAAAAAAAAAAAAAAAAAAAAAAAAA"};
+	static const char *const firsts[] = {"", "n", "n,", "n,,", "n,,n=alice",
+	    "n,,r=abc", "n,,n=,r=abc", "n,,n=a=b,r=abc", "x,,n=alice,r=abc",
+	    "n,,m=x,n=alice,r=abc", "p=tls-unique,,n=alice,r=abc", ",,,,,,",
+	    "n,,n=alice,r=\x01",
+	    "n,,n=ali\xff"
+	    "ce,r=abc"};
+	static const char *const finals[] = {"", "c=biws", "c=biws,r=x",
+	    "c=!!!!,r=%s,p=AAAA", "c=biws,r=%s", "c=biws,r=%s,p=", "c=biws,r=%s,p=!",
+	    "c=biws,r=%sx,p=AAAA", "c=eSws,r=%s,p=AAAA", "r=%s,p=AAAA",
+	    "c=biws,r=%s,p=AAAAAAAAAAAAAAAAAAAAAAAAAAAA"};
 	struct world w;
 
 	(void)state;
@@ -347,8 +350,9 @@ scram_bad_messages(void **state)
 	for (size_t i = 0; i < sizeof(finals) / sizeof(finals[0]); i++) {
 		struct outcome o = {0};
 		char nonce[512], message[600];
-		struct auth_exchange *x = auth_begin(w.auth, &w.loop, SLICE("SCRAM-SHA-256"),
-		    true, true, SLICE("n,,n=alice,r=abc"), "192.0.2.1", outcome_set, &o);
+		struct auth_exchange *x =
+		    auth_begin(w.auth, &w.loop, SLICE("SCRAM-SHA-256"), true, true,
+			SLICE("n,,n=alice,r=abc"), "192.0.2.1", outcome_set, &o);
 		loop_drain(&w.loop);
 		assert_int_equal(o.result, AUTH_MORE);
 		assert_int_equal(sscanf(o.challenge, "r=%511[^,]", nonce), 1);
@@ -377,8 +381,8 @@ scram_answer_after_the_last(void **state)
 	world_start(&w, 0);
 	client_start(&c, "SCRAM-SHA-256", "n,,", "alice", "pencil", "abc");
 	snprintf(message, sizeof(message), "n,,%s", c.first);
-	struct auth_exchange *x = auth_begin(w.auth, &w.loop, SLICE("SCRAM-SHA-256"), true,
-	    true, slice_from_cstr(message), "192.0.2.1", outcome_set, &o);
+	struct auth_exchange *x = auth_begin(w.auth, &w.loop, SLICE("SCRAM-SHA-256"),
+	    true, true, slice_from_cstr(message), "192.0.2.1", outcome_set, &o);
 	loop_drain(&w.loop);
 	assert_true(client_continue(&c, o.challenge));
 	auth_step(x, slice_from_cstr(c.final));
@@ -398,16 +402,15 @@ mechanisms(void **state)
 
 	(void)state;
 	world_start(&w, 0);
+	assert_true(slice_equal(auth_mechanisms(w.auth, true),
+	    SLICE("SCRAM-SHA-256 SCRAM-SHA-1 PLAIN LOGIN")));
 	assert_true(slice_equal(
-	    auth_mechanisms(w.auth, true), SLICE("SCRAM-SHA-256 SCRAM-SHA-1 PLAIN LOGIN")));
-	assert_true(
-	    slice_equal(auth_mechanisms(w.auth, false), SLICE("SCRAM-SHA-256 SCRAM-SHA-1")));
+	    auth_mechanisms(w.auth, false), SLICE("SCRAM-SHA-256 SCRAM-SHA-1")));
 	assert_true(auth_mechanism_allowed(w.auth, SLICE("plain"), true));
 	assert_false(auth_mechanism_allowed(w.auth, SLICE("PLAIN"), false));
 	assert_true(auth_mechanism_allowed(w.auth, SLICE("SCRAM-SHA-1"), false));
-	static const char *const others[] = {
-	    "", "CRAM-MD5", "DIGEST-MD5", "ANONYMOUS", "EXTERNAL", "SCRAM", "SCRAM-SHA-256-PLUS",
-	    "PLAIN LOGIN"};
+	static const char *const others[] = {"", "CRAM-MD5", "DIGEST-MD5", "ANONYMOUS",
+	    "EXTERNAL", "SCRAM", "SCRAM-SHA-256-PLUS", "PLAIN LOGIN"};
 	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
 		struct outcome o = {0};
 		struct slice name = slice_from_cstr(others[i]);
@@ -465,8 +468,8 @@ throttled(void **state)
 	/* A client that does not wait for its answer is counted all the same. */
 	static const char *const guesses[] = {"x1", "x2", "x3"};
 	for (size_t i = 0; i < 3; i++) {
-		x = auth_password(w.auth, &w.loop, SLICE("alice"), slice_from_cstr(guesses[i]),
-		    "192.0.2.1", outcome_set, &o);
+		x = auth_password(w.auth, &w.loop, SLICE("alice"),
+		    slice_from_cstr(guesses[i]), "192.0.2.1", outcome_set, &o);
 		auth_end(&x);
 		loop_drain(&w.loop);
 	}
@@ -486,8 +489,9 @@ ended_at_any_time(void **state)
 	for (int good = 0; good < 2; good++) {
 		for (unsigned turns = 0; turns < 4; turns++) {
 			struct outcome o = {0};
-			struct auth_exchange *x = auth_password(w.auth, &w.loop, SLICE("alice"),
-			    good ? SLICE("pencil") : SLICE("x"), "192.0.2.1", outcome_set, &o);
+			struct auth_exchange *x = auth_password(w.auth, &w.loop,
+			    SLICE("alice"), good ? SLICE("pencil") : SLICE("x"),
+			    "192.0.2.1", outcome_set, &o);
 			for (unsigned i = 0; i < turns; i++)
 				loop_turn(&w.loop);
 			int calls = o.calls;
@@ -498,12 +502,12 @@ ended_at_any_time(void **state)
 	}
 	/* In the middle of SCRAM, too, and with the authenticator gone first. */
 	struct outcome o = {0};
-	struct auth_exchange *x = auth_begin(w.auth, &w.loop, SLICE("SCRAM-SHA-256"), true,
-	    true, SLICE("n,,n=alice,r=abc"), "192.0.2.1", outcome_set, &o);
+	struct auth_exchange *x = auth_begin(w.auth, &w.loop, SLICE("SCRAM-SHA-256"),
+	    true, true, SLICE("n,,n=alice,r=abc"), "192.0.2.1", outcome_set, &o);
 	loop_drain(&w.loop);
 	assert_int_equal(o.result, AUTH_MORE);
-	struct auth_exchange *y = auth_begin(w.auth, &w.loop, SLICE("SCRAM-SHA-256"), true,
-	    true, SLICE("n,,n=alice,r=abc"), "192.0.2.1", outcome_set, &o);
+	struct auth_exchange *y = auth_begin(w.auth, &w.loop, SLICE("SCRAM-SHA-256"),
+	    true, true, SLICE("n,,n=alice,r=abc"), "192.0.2.1", outcome_set, &o);
 	auth_free(&w.auth);
 	auth_end(&x);
 	auth_end(&y);
@@ -555,7 +559,8 @@ struct session {
 };
 
 static void
-session_next(void *arg, enum auth_result result, struct slice challenge, struct slice login)
+session_next(
+    void *arg, enum auth_result result, struct slice challenge, struct slice login)
 {
 	struct session *s = arg;
 	char text[1024];
@@ -600,16 +605,18 @@ sessions_thread(void *arg)
 		snprintf(message, sizeof(message), "n,,%s", s->client.first);
 		if (i % 4 == 3)
 			s->exchange = auth_password(shared->auth, &loop, SLICE("alice"),
-			    i % 3 == 0 ? SLICE("pencil") : SLICE("wrong"), peer, session_next, s);
+			    i % 3 == 0 ? SLICE("pencil") : SLICE("wrong"), peer,
+			    session_next, s);
 		else
-			s->exchange = auth_begin(shared->auth, &loop, slice_from_cstr(name),
-			    true, true, slice_from_cstr(message), peer, session_next, s);
+			s->exchange =
+			    auth_begin(shared->auth, &loop, slice_from_cstr(name), true,
+				true, slice_from_cstr(message), peer, session_next, s);
 	}
 	while (loop_turn(&loop))
 		;
 	for (size_t i = 0; i < SESSIONS_A_THREAD; i++)
 		good += sessions[i].finished &&
-		    sessions[i].result == (i % 3 == 0 ? AUTH_OK : AUTH_FAILED);
+		        sessions[i].result == (i % 3 == 0 ? AUTH_OK : AUTH_FAILED);
 	return (void *)good;
 }
 
@@ -622,7 +629,8 @@ many_at_once(void **state)
 	(void)state;
 	world_start(&w, 1000);
 	for (int i = 0; i < SESSION_THREADS; i++)
-		assert_int_equal(pthread_create(&threads[i], NULL, sessions_thread, &w), 0);
+		assert_int_equal(
+		    pthread_create(&threads[i], NULL, sessions_thread, &w), 0);
 	for (int i = 0; i < SESSION_THREADS; i++) {
 		void *good = NULL;
 		pthread_join(threads[i], &good);

@@ -31,17 +31,17 @@ networks(void **state)
 		const char *other;
 		bool same;
 	} table[] = {
-	    {"192.0.2.1", "192.0.2.1", true},
-	    {"192.0.2.1", "192.0.2.2", false},
-	    {"192.0.2.1", "::ffff:192.0.2.1", true},
-	    {"[::ffff:192.0.2.1]", "192.0.2.1", true},
-	    {"2001:db8:1:2::1", "[2001:db8:1:2:ffff::9]", true},
-	    {"2001:db8:1:2::1", "2001:db8:1:3::1", false},
-	    {"fe80::1%eth0", "fe80::2", true},
-	    {"::1", "127.0.0.1", false},
-	    {"", "", true},
-	    {"unix", "unix", true},
-	    {"unix", "other", false},
+	    {"192.0.2.1",          "192.0.2.1",              true },
+	    {"192.0.2.1",          "192.0.2.2",              false},
+	    {"192.0.2.1",          "::ffff:192.0.2.1",       true },
+	    {"[::ffff:192.0.2.1]", "192.0.2.1",              true },
+	    {"2001:db8:1:2::1",    "[2001:db8:1:2:ffff::9]", true },
+	    {"2001:db8:1:2::1",    "2001:db8:1:3::1",        false},
+	    {"fe80::1%eth0",       "fe80::2",                true },
+	    {"::1",                "127.0.0.1",              false},
+	    {"",		   "",		       true },
+	    {"unix",               "unix",                   true },
+	    {"unix",               "other",                  false},
 	};
 
 	(void)state;
@@ -111,7 +111,8 @@ full_table(void **state)
 	(void)state;
 	fail_times(t, "192.0.2.1", 3, 1);
 	for (unsigned i = 0; i < 10 * THROTTLE_ENTRIES_MAX; i++) {
-		snprintf(peer, sizeof(peer), "10.%u.%u.%u", i >> 16 & 255, i >> 8 & 255, i & 255);
+		snprintf(peer, sizeof(peer), "10.%u.%u.%u", i >> 16 & 255, i >> 8 & 255,
+		    i & 255);
 		fail_times(t, peer, 1, 2 + i);
 	}
 	assert_true(blocked(t, "192.0.2.1", 500000));

@@ -23,8 +23,8 @@ dump_field(const struct conf_key *key, const void *base, struct buf *out)
 	buf_append_format(out, "%s.%s =", key->section, key->name);
 	if (key->type == CONF_TYPE_LIST_DURATION_S) {
 		uint64_t *const *list = field;
-		size_t count = *(const size_t *)(const void *)((const char *)base +
-		    key->count_offset);
+		size_t count = *(
+		    const size_t *)(const void *)((const char *)base + key->count_offset);
 		for (size_t i = 0; i < count; i++)
 			buf_append_format(out, " %llu", (unsigned long long)(*list)[i]);
 	} else if (conf_key_is_list(key)) {
@@ -36,11 +36,11 @@ dump_field(const struct conf_key *key, const void *base, struct buf *out)
 	} else if (key->type == CONF_TYPE_U16) {
 		buf_append_format(out, " %d", *(const uint16_t *)field);
 	} else if (key->type == CONF_TYPE_SIZE || key->type == CONF_TYPE_DURATION_MS ||
-	    key->type == CONF_TYPE_DURATION_S) {
+		   key->type == CONF_TYPE_DURATION_S) {
 		buf_append_format(
 		    out, " %llu", (unsigned long long)*(const uint64_t *)field);
 	} else if (key->type == CONF_TYPE_TEXT || key->type == CONF_TYPE_PATH ||
-	    key->type == CONF_TYPE_HOSTNAME || key->type == CONF_TYPE_WORD) {
+		   key->type == CONF_TYPE_HOSTNAME || key->type == CONF_TYPE_WORD) {
 		buf_append_format(out, " '%s'", *(char *const *)field);
 	} else {
 		buf_append_format(out, " %u", *(const uint32_t *)field);

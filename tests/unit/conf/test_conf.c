@@ -2,7 +2,7 @@
  * Reading a configuration: each trap of the library below, errors with their lines, and
  * files that are cut off anywhere.
  */
-#include "conf_dump.h"
+#include "unit/conf/conf_dump.h"
 
 #include <unistd.h>
 
@@ -19,91 +19,99 @@ struct fault {
 #define NO_HOST "hostname is missing: write hostname = \"mail.example.org\"\n"
 
 static const struct fault faults[] = {
-    {"nothing at all", "", "1: " NO_HOST "0: warning: no listener is enabled: nobody can connect\n"},
-    {"unknown key, near", HEAD "smtp {\n max_eror = 3\n}\n",
-        "4: there is no key 'max_eror' in section 'smtp': did you mean 'max_errors'?\n"},
-    {"unknown key, of another section", HEAD "smtp {\n retry = {\"5m\"}\n}\n",
-        "4: there is no key 'retry' in section 'smtp': it belongs in section relay\n"},
-    {"unknown key, of the top level", HEAD "smtp {\n threads = 3\n}\n",
-        "4: there is no key 'threads' in section 'smtp': it belongs outside of all sections\n"},
-    {"unknown key, far", HEAD "greylist = 1\n", "3: there is no key 'greylist'\n"},
-    {"unknown section", HEAD "smpt {\n a = 1\n}\n",
-        "3: there is no section 'smpt': did you mean 'smtp'?\n"},
-    {"unknown section, far", HEAD "backup { at = x }\n", "3: there is no section 'backup'\n"},
+    {"nothing at all",                   "",
+     "1: " NO_HOST "0: warning: no listener is enabled: nobody can connect\n"                                                                     },
+    {"unknown key, near",                HEAD "smtp {\n max_eror = 3\n}\n",
+     "4: there is no key 'max_eror' in section 'smtp': did you mean 'max_errors'?\n"                                                              },
+    {"unknown key, of another section",  HEAD "smtp {\n retry = {\"5m\"}\n}\n",
+     "4: there is no key 'retry' in section 'smtp': it belongs in section relay\n"                                                                },
+    {"unknown key, of the top level",    HEAD "smtp {\n threads = 3\n}\n",
+     "4: there is no key 'threads' in section 'smtp': it belongs outside of all "
+     "sections\n"																 },
+    {"unknown key, far",                 HEAD "greylist = 1\n",                                 "3: there is no key 'greylist'\n"                 },
+    {"unknown section",                  HEAD "smpt {\n a = 1\n}\n",
+     "3: there is no section 'smpt': did you mean 'smtp'?\n"										      },
+    {"unknown section, far",             HEAD "backup { at = x }\n",
+     "3: there is no section 'backup'\n"													  },
     {"all errors, also in one section",
-        HEAD "smtp {\n max_errors = none\n max_recipients = 0\n}\nrelay {\n retry = {\"5m\", "
-             "\"x\"}\n}\n",
-        "4: max_errors: 'none' is no number: write digits only\n"
-        "5: max_recipients: '0' is out of bounds: 1 to 50000\n"
-        "8: retry: 'x' is no duration: write a number and ms, s, m, h, d or w, such as 30s "
-        "or 5m\n"},
-    {"bounds teach the unit", HEAD "smtp { command_timeout = 3d }\n",
-        "3: command_timeout: '3d' is out of bounds: 1s to 1h\n"},
-    {"cut off in a section", HEAD "smtp {\n max_errors = 3\n",
-        "3: the { of 'smtp' is never closed: is the file cut off?\n"},
-    {"cut off in a string", HEAD "user = \"post\n",
-        "3: the \" that opens here is never closed: is the file cut off?\n"},
-    {"cut off in a list", HEAD "relay {\n retry = {\"5m\",\n",
-        "3: the { of 'relay' is never closed: is the file cut off?\n"
-        "4: the { of this list is never closed: is the file cut off?\n"},
-    {"cut off in a comment", HEAD "/* and\nthen\n",
-        "3: the comment that begins here is never closed: is the file cut off?\n"},
-    {"cut off in a word", HEAD "threads = 1",
-        "3: the file ends within this line: is it cut off? (the last line needs its line "
-        "end)\n"},
-    {"cut off before the value", HEAD "threads =\n", "3: 'threads' has no value\n"},
-    {"cut off before the end mark", "begin = \"postroom.conf\"\n" HEAD,
-        "4: the file ends without end = \"postroom.conf\", which begin in line 1 promises: "
-        "is it cut off?\n"},
-    {"end mark with another word", HEAD "end = \"postroom.con\"\n",
-        "3: end: the value is \"postroom.conf\"\n"},
-    {"a brace is missing in the middle", HEAD "smtp {\n max_errors = 3\nrelay {\n port = 26\n}\n",
-        "3: the { of 'smtp' is never closed: is the file cut off?\n"
-        "5: a section cannot begin inside another: is the } of 'smtp' (line 3) missing?\n"},
-    {"a brace too many", HEAD "smtp {\n}\n}\nthreads = 900\n",
-        "5: this } closes nothing\n6: threads: '900' is out of bounds: 0 to 256\n"},
-    {"environment in double quotes", HEAD "user = \"${HOME}\"\n",
-        "3: ${...} would be taken from the environment, which is not allowed: write the "
-        "value itself, or '...' around these characters\n"},
-    {"environment without quotes", HEAD "user = ${HOME}\n",
-        "3: ${...} would be taken from the environment, which is not allowed: write the "
-        "value itself, or '...' around these characters\n"},
-    {"list for a value", HEAD "threads = {1}\n",
-        "3: 'threads' takes one value: write threads = value\n"},
-    {"value for a list", HEAD "relay { retry = 5m }\n",
-        "3: 'retry' is a list: write retry = {\"a\", \"b\"}\n"},
-    {"empty list where one is needed", HEAD "relay { retry = {} }\n",
-        "3: retry: the list has 0 values: 1 to 64 are allowed\n"},
-    {"appending", HEAD "smtp { trusted_networks += {\"::1\"} }\n",
-        "3: 'trusted_networks +=' is not known: write the whole list with =\n"},
-    {"a function", HEAD "include(\"local.conf\")\n",
-        "3: include(...) is not known: one file holds everything\n"},
-    {"no sign", HEAD "threads 3\n", "3: '=' is missing after 'threads' (before '3')\n"},
-    {"two signs", HEAD "threads == 3\nuser = \"\"\n",
-        "3: 'threads' has no value\n4: user: '' has 0 characters: 1 to 32 are allowed\n"},
-    {"a title where none is", HEAD "smtp \"x\" { }\n",
-        "3: only listeners have names: write smtp { ... }\n"},
-    {"a listener without name", HEAD "listener { protocol = imap port = 2 }\n",
-        "3: a listener has a name: listener \"imaps\" { ... }\n"},
-    {"a listener twice", HEAD "listener \"a\" { protocol = imap port = 2 }\n",
-        "3: there is a listener 'a' in line 2 already: give this one another name\n"},
-    {"a listener with a taken port", HEAD "listener \"b\" { protocol = pop3 port = 1 }\n",
-        "3: listener 'b' has the port and address of 'a' (line 2)\n"},
-    {"a listener without anything", HEAD "listener \"b\" { }\n",
-        "3: listener 'b' has no protocol: smtp, submission, imap or pop3\n"
-        "3: listener 'b' has no port\n"},
-    {"http is not there yet", HEAD "listener \"b\" { protocol = http port = 80 }\n",
-        "3: protocol: 'http' is not known: it can be smtp, submission, imap or pop3\n"},
+     HEAD
+	"smtp {\n max_errors = none\n max_recipients = 0\n}\nrelay {\n retry = {\"5m\", "
+	"\"x\"}\n}\n",									  "4: max_errors: 'none' is no number: write digits only\n"
+	"5: max_recipients: '0' is out of bounds: 1 to 50000\n"
+	"8: retry: 'x' is no duration: write a number and ms, s, m, h, d or w, such as "
+        "30s "
+	"or 5m\n"													   },
+    {"bounds teach the unit",            HEAD "smtp { command_timeout = 3d }\n",
+     "3: command_timeout: '3d' is out of bounds: 1s to 1h\n"										      },
+    {"cut off in a section",             HEAD "smtp {\n max_errors = 3\n",
+     "3: the { of 'smtp' is never closed: is the file cut off?\n"										 },
+    {"cut off in a string",              HEAD "user = \"post\n",
+     "3: the \" that opens here is never closed: is the file cut off?\n"                                                                          },
+    {"cut off in a list",                HEAD "relay {\n retry = {\"5m\",\n",
+     "3: the { of 'relay' is never closed: is the file cut off?\n"
+	"4: the { of this list is never closed: is the file cut off?\n"									   },
+    {"cut off in a comment",             HEAD "/* and\nthen\n",
+     "3: the comment that begins here is never closed: is the file cut off?\n"                                                                    },
+    {"cut off in a word",                HEAD "threads = 1",
+     "3: the file ends within this line: is it cut off? (the last line needs its line "
+	"end)\n"																  },
+    {"cut off before the value",         HEAD "threads =\n",                                    "3: 'threads' has no value\n"                     },
+    {"cut off before the end mark",      "begin = \"postroom.conf\"\n" HEAD,
+     "4: the file ends without end = \"postroom.conf\", which begin in line 1 "
+     "promises: "
+	"is it cut off?\n"															},
+    {"end mark with another word",       HEAD "end = \"postroom.con\"\n",
+     "3: end: the value is \"postroom.conf\"\n"												   },
+    {"a brace is missing in the middle",
+     HEAD "smtp {\n max_errors = 3\nrelay {\n port = 26\n}\n",
+     "3: the { of 'smtp' is never closed: is the file cut off?\n"
+	"5: a section cannot begin inside another: is the } of 'smtp' (line 3) "
+        "missing?\n"															      },
+    {"a brace too many",                 HEAD "smtp {\n}\n}\nthreads = 900\n",
+     "5: this } closes nothing\n6: threads: '900' is out of bounds: 0 to 256\n"                                                                   },
+    {"environment in double quotes",     HEAD "user = \"${HOME}\"\n",
+     "3: ${...} would be taken from the environment, which is not allowed: write the "
+	"value itself, or '...' around these characters\n"											},
+    {"environment without quotes",       HEAD "user = ${HOME}\n",
+     "3: ${...} would be taken from the environment, which is not allowed: write the "
+	"value itself, or '...' around these characters\n"											},
+    {"list for a value",                 HEAD "threads = {1}\n",
+     "3: 'threads' takes one value: write threads = value\n"										      },
+    {"value for a list",                 HEAD "relay { retry = 5m }\n",
+     "3: 'retry' is a list: write retry = {\"a\", \"b\"}\n"										       },
+    {"empty list where one is needed",   HEAD "relay { retry = {} }\n",
+     "3: retry: the list has 0 values: 1 to 64 are allowed\n"										     },
+    {"appending",			HEAD "smtp { trusted_networks += {\"::1\"} }\n",
+     "3: 'trusted_networks +=' is not known: write the whole list with =\n"                                                                       },
+    {"a function",		       HEAD "include(\"local.conf\")\n",
+     "3: include(...) is not known: one file holds everything\n"										  },
+    {"no sign",			  HEAD "threads 3\n",				    "3: '=' is missing after 'threads' (before '3')\n"},
+    {"two signs",			HEAD "threads == 3\nuser = \"\"\n",
+     "3: 'threads' has no value\n4: user: '' has 0 characters: 1 to 32 are allowed\n"                                                             },
+    {"a title where none is",            HEAD "smtp \"x\" { }\n",
+     "3: only listeners have names: write smtp { ... }\n"											 },
+    {"a listener without name",          HEAD "listener { protocol = imap port = 2 }\n",
+     "3: a listener has a name: listener \"imaps\" { ... }\n"										     },
+    {"a listener twice",                 HEAD "listener \"a\" { protocol = imap port = 2 }\n",
+     "3: there is a listener 'a' in line 2 already: give this one another name\n"                                                                 },
+    {"a listener with a taken port",     HEAD "listener \"b\" { protocol = pop3 port = 1 }\n",
+     "3: listener 'b' has the port and address of 'a' (line 2)\n"										 },
+    {"a listener without anything",      HEAD "listener \"b\" { }\n",
+     "3: listener 'b' has no protocol: smtp, submission, imap or pop3\n"
+	"3: listener 'b' has no port\n"													   },
+    {"http is not there yet",            HEAD "listener \"b\" { protocol = http port = 80 }\n",
+     "3: protocol: 'http' is not known: it can be smtp, submission, imap or pop3\n"                                                               },
     {"lines after a comment of several", "/* a\n * b\n */\n" HEAD "\n\nthreads = x\n",
-        "8: threads: 'x' is no number: write digits only\n"},
-    {"lines after a string of several", "hostname = \"a\nb\"\nthreads = x\n",
-        "1: hostname: 'a b' is no host name: write letters, digits, hyphens and dots, such as "
-        "\"mail.example.org\"\n3: threads: 'x' is no number: write digits only\n"
-        "0: warning: no listener is enabled: nobody can connect\n"},
-    {"a control character", "hostname = mx\n\x01\n",
-        "2: a control character (0x01) is not allowed\n"},
-    {"a quote in the wrong place", HEAD "\"user\" = x\n",
-        "3: a name is expected here: name = value, or name { ... }\n"},
+     "8: threads: 'x' is no number: write digits only\n"											  },
+    {"lines after a string of several",  "hostname = \"a\nb\"\nthreads = x\n",
+     "1: hostname: 'a b' is no host name: write letters, digits, hyphens and dots, "
+     "such as "
+	"\"mail.example.org\"\n3: threads: 'x' is no number: write digits only\n"
+	"0: warning: no listener is enabled: nobody can connect\n"										},
+    {"a control character",              "hostname = mx\n\x01\n",
+     "2: a control character (0x01) is not allowed\n"											     },
+    {"a quote in the wrong place",       HEAD "\"user\" = x\n",
+     "3: a name is expected here: name = value, or name { ... }\n"										},
 };
 
 static void
@@ -137,9 +145,10 @@ warnings_do_not_fail(void **state)
 
 	(void)state;
 	struct conf *conf = conf_parse(
-	    SLICE(HEAD "smtp { max_errors = 3\n max_errors = 4 }\nsmtp { max_received = 20 }\n"
-	               "threads = 1\nthreads = 2\nsmtp { max_errors = 5 }\n"
-	               "relay { warn_after = 6d }\n"),
+	    SLICE(HEAD
+		"smtp { max_errors = 3\n max_errors = 4 }\nsmtp { max_received = 20 }\n"
+		"threads = 1\nthreads = 2\nsmtp { max_errors = 5 }\n"
+		"relay { warn_after = 6d }\n"),
 	    "t.conf", NULL, &errors);
 	char *have = errors_dump(&errors);
 	assert_non_null(conf);
@@ -149,7 +158,8 @@ warnings_do_not_fail(void **state)
 	    "7: warning: 'threads' is set in line 6 already; this one counts\n"
 	    "8: warning: section 'smtp' is in line 3 already; both count\n"
 	    "8: warning: 'max_errors' is set in line 4 already; this one counts\n"
-	    "9: warning: relay: warn_after is longer than lifetime: no delay notice is sent\n");
+	    "9: warning: relay: warn_after is longer than lifetime: no delay notice is "
+	    "sent\n");
 	assert_int_equal(conf->smtp.max_errors, 5);
 	assert_int_equal(conf->smtp.max_received, 20);
 	assert_int_equal(conf->threads, 2);
@@ -278,7 +288,13 @@ cut_off_never_starts(void **state)
 	char *whole = dump_of(text, len);
 	assert_non_null(whole);
 	size_t same = 0;
+	bool comment = false;
 	for (size_t cut = 0; cut < len; cut++) {
+		/* Within a comment one place is as good as the other. */
+		bool was_comment = comment;
+		comment = text[cut] == '#' || (comment && text[cut] != '\n');
+		if (comment && was_comment)
+			continue;
 		char *dump = dump_of(text, cut);
 		if (!dump)
 			continue;
@@ -298,7 +314,7 @@ static void
 cut_off_without_frame(void **state)
 {
 	static const char text[] = HEAD "smtp { max_errors = 3 }\nuser = \"postmaster\"\n"
-	                                "threads = 16\nrelay { retry = {\"5m\"} }\n";
+					"threads = 16\nrelay { retry = {\"5m\"} }\n";
 	size_t parsed = 0;
 
 	(void)state;
@@ -399,8 +415,8 @@ limits_hold(void **state)
 	buf_reset(&text);
 	buf_append_cstr(&text, HEAD);
 	for (int i = 0; i < CONF_LISTENERS_MAX; i++)
-		buf_append_format(
-		    &text, "listener \"l%d\" { protocol = imap port = %d }\n", i, 100 + i);
+		buf_append_format(&text,
+		    "listener \"l%d\" { protocol = imap port = %d }\n", i, 100 + i);
 	assert_null(conf_parse(buf_slice(&text), "t", NULL, &errors));
 	assert_string_equal(errors.items[0].text, "more than 32 listeners");
 	conf_errors_free(&errors);

@@ -1,12 +1,13 @@
 /*
  * The generated files: the sample says in full what leaving its `#` lines out means, and
- * etc/postroom.conf.sample and docs/config.md in the tree are what the schema table gives.
+ * etc/postroom.conf.sample and docs/config.md in the tree are what the schema table
+ * gives.
  *
  * `conf_test_conf_write --write` writes these two anew.
  */
-#include "conf_dump.h"
+#include "unit/conf/conf_dump.h"
 
-#define SAMPLE_PATH POSTROOM_SOURCE_DIR "/etc/postroom.conf.sample"
+#define SAMPLE_PATH   POSTROOM_SOURCE_DIR "/etc/postroom.conf.sample"
 #define MARKDOWN_PATH POSTROOM_SOURCE_DIR "/docs/config.md"
 
 static char *
@@ -131,13 +132,13 @@ sample_for_init(void **state)
 		enum conf_tls tls;
 		uint16_t port;
 	} want[] = {
-	    {"mx", CONF_SMTP, CONF_TLS_STARTTLS, 25},
+	    {"mx",          CONF_SMTP,       CONF_TLS_STARTTLS, 25 },
 	    {"submissions", CONF_SUBMISSION, CONF_TLS_IMPLICIT, 465},
-	    {"submission", CONF_SUBMISSION, CONF_TLS_STARTTLS, 587},
-	    {"imaps", CONF_IMAP, CONF_TLS_IMPLICIT, 993},
-	    {"imap", CONF_IMAP, CONF_TLS_STARTTLS, 143},
-	    {"pop3s", CONF_POP3, CONF_TLS_IMPLICIT, 995},
-	    {"pop3", CONF_POP3, CONF_TLS_STARTTLS, 110},
+	    {"submission",  CONF_SUBMISSION, CONF_TLS_STARTTLS, 587},
+	    {"imaps",       CONF_IMAP,       CONF_TLS_IMPLICIT, 993},
+	    {"imap",        CONF_IMAP,       CONF_TLS_STARTTLS, 143},
+	    {"pop3s",       CONF_POP3,       CONF_TLS_IMPLICIT, 995},
+	    {"pop3",        CONF_POP3,       CONF_TLS_STARTTLS, 110},
 	};
 
 	(void)state;
@@ -181,7 +182,8 @@ file_must_be(const char *path, const char *want)
 		buf_append(&have, slice_make(chunk, got));
 	fclose(file);
 	if (!slice_equal(buf_slice(&have), slice_from_cstr(want)))
-		fail_msg("%s is not what the schema gives: run conf_test_conf_write --write",
+		fail_msg(
+		    "%s is not what the schema gives: run conf_test_conf_write --write",
 		    path);
 	buf_fini(&have);
 }
@@ -223,7 +225,8 @@ main(int argc, char **argv)
 	};
 
 	if (argc > 1 && strcmp(argv[1], "--write") == 0) {
-		bool ok = write_file(SAMPLE_PATH, sample_make("mail.example.org", 0, true));
+		bool ok =
+		    write_file(SAMPLE_PATH, sample_make("mail.example.org", 0, true));
 		return write_file(MARKDOWN_PATH, markdown_make()) && ok ? 0 : 1;
 	}
 	return cmocka_run_group_tests(tests, NULL, NULL);
