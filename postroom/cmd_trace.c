@@ -106,7 +106,7 @@ since_read(struct cli *cli, int64_t *out)
 int
 cmd_trace(struct cli *cli)
 {
-	int64_t since;
+	int64_t since = 0;
 	int code = cli_need_conf(cli);
 	if (code == CLI_OK)
 		code = since_read(cli, &since);

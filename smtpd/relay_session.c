@@ -134,7 +134,7 @@ address_try(struct relay_session *s)
 static void
 host_failed(struct relay_session *s, const char *stage, const char *why)
 {
-	snprintf(s->error, sizeof(s->error), "451 4.4.1 %s (%s), %s: %.800s",
+	snprintf(s->error, sizeof(s->error), "451 4.4.1 %s (%s), %s: %.600s",
 	    session_address(s)->host, s->conn ? conn_peer_text(s->conn) : "", stage, why);
 	conn_close(&s->conn, false);
 	s->address++;

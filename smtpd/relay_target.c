@@ -179,7 +179,7 @@ address_answer(const struct resolver_answer *answer, void *arg)
 		if (data.len != 4 && data.len != 16)
 			continue;
 		address_set(a, data.len == 4 ? AF_INET : AF_INET6, data.ptr, site->port);
-		snprintf(a->host, sizeof(a->host), "%s", lookup->hosts[lookup->host]);
+		memcpy(a->host, lookup->hosts[lookup->host], sizeof(a->host));
 		if (!site->by_rule && !conf->relay.allow_private &&
 		    relay_address_is_private((const struct sockaddr *)&a->address)) {
 			lookup->private_seen = true;
