@@ -1,0 +1,280 @@
+/*
+ * Command lines: what is taken, what is refused and for which reason.  The cases of
+ * reference/smtp.md sections 4.3 and 4.4 (A1-A4, C2) that a parser can decide are here.
+ */
+#include "smtpd/smtp_parse.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+enum { TEST_ARENA = 256 * 1024 };
+
+static void
+lines(void **state)
+{
+	(void)state;
+	struct smtp_line line;
+	assert_true(smtp_line_parse(SLICE("NOOP"), &line));
+	assert_true(slice_equal(line.verb, SLICE("NOOP")));
+	assert_int_equal(line.rest.len, 0);
+	assert_true(smtp_line_parse(SLICE("mail  FROM:<a@b.example>  "), &line));
+	assert_true(slice_equal(line.verb, SLICE("mail")));
+	assert_true(slice_equal(line.rest, SLICE("FROM:<a@b.example>")));
+	assert_true(smtp_line_parse(SLICE("EHLO\tpc"), &line));
+	assert_false(smtp_line_parse(SLICE(""), &line));
+	assert_false(smtp_line_parse(SLICE(" NOOP"), &line));
+	assert_false(smtp_line_parse(SLICE("GET/ HTTP"), &line));
+	assert_false(smtp_line_parse(SLICE("NOOP \001"), &line));
+	assert_false(smtp_line_parse(SLICE("NOOP \177"), &line));
+	assert_false(smtp_line_parse(SLICE("NOOP \033[2J"), &line));
+}
+
+static void
+names(void **state)
+{
+	(void)state;
+	assert_true(smtp_helo_is_valid(SLICE("mail.example.org")));
+	assert_true(smtp_helo_is_valid(SLICE("[192.0.2.1]")));
+	assert_true(smtp_helo_is_valid(SLICE("[IPv6:2001:db8::1]")));
+	assert_true(smtp_helo_is_valid(SLICE("MY_PC")));
+	assert_false(smtp_helo_is_valid(SLICE("")));
+	assert_false(smtp_helo_is_valid(SLICE("a b")));
+	assert_false(smtp_helo_is_valid(SLICE("a(comment)")));
+	assert_false(smtp_helo_is_valid(SLICE("\xc3\xbc.example")));
+	char longest[SMTP_HELO_MAX + 1];
+	memset(longest, 'a', sizeof(longest));
+	assert_true(smtp_helo_is_valid(slice_make(longest, SMTP_HELO_MAX)));
+	assert_false(smtp_helo_is_valid(slice_make(longest, SMTP_HELO_MAX + 1)));
+}
+
+struct mail_row {
+	struct slice text;
+	enum smtp_parse_result result;
+	struct slice local, domain;
+};
+
+static void
+mail_paths(void **state)
+{
+	(void)state;
+	static const struct mail_row rows[] = {
+	    {SLICE("FROM:<a@b.example>"), SMTP_PARSE_DONE, SLICE("a"), SLICE("b.example")},
+	    {SLICE("from:<A@B.Example>"), SMTP_PARSE_DONE, SLICE("A"), SLICE("b.example")},
+	    {SLICE("FROM: <a@b.example>"), SMTP_PARSE_DONE, SLICE("a"),
+	        SLICE("b.example")},
+	    {SLICE("FROM:<>"), SMTP_PARSE_DONE, SLICE(""), SLICE("")},
+	    {SLICE("FROM:<@x.example,@y.example:a@b.example>"), SMTP_PARSE_DONE,
+	        SLICE("a"), SLICE("b.example")},
+	    {SLICE("FROM:<\"a b\"@b.example>"), SMTP_PARSE_DONE, SLICE("a b"),
+	        SLICE("b.example")},
+	    {SLICE("FROM:<a@[192.0.2.1]>"), SMTP_PARSE_DONE, SLICE("a"),
+	        SLICE("[192.0.2.1]")},
+	    /* Addresses like any other; no shell ever sees them (A1). */
+	    {SLICE("FROM:<$(id)@b.example>"), SMTP_PARSE_ADDRESS, SLICE(""), SLICE("")},
+	    {SLICE("FROM:<\";id;\"@b.example>"), SMTP_PARSE_DONE, SLICE(";id;"),
+	        SLICE("b.example")},
+	    {SLICE("FROM:<`id`@b.example>"), SMTP_PARSE_DONE, SLICE("`id`"),
+	        SLICE("b.example")},
+	    {SLICE("FROM:<|id@b.example>"), SMTP_PARSE_DONE, SLICE("|id"),
+	        SLICE("b.example")},
+	    {SLICE("FROM:<../../etc@b.example>"), SMTP_PARSE_ADDRESS, SLICE(""), SLICE("")},
+	    {SLICE("FROM:<;id;@b.example>"), SMTP_PARSE_ADDRESS, SLICE(""), SLICE("")},
+	    {SLICE("FROM:<postmaster>"), SMTP_PARSE_ADDRESS, SLICE(""), SLICE("")},
+	    {SLICE("FROM:<a@b.example"), SMTP_PARSE_ADDRESS, SLICE(""), SLICE("")},
+	    {SLICE("FROM:<a@b.example>x"), SMTP_PARSE_ADDRESS, SLICE(""), SLICE("")},
+	    {SLICE("FROM:<\"a\\\"@b.example>"), SMTP_PARSE_ADDRESS, SLICE(""), SLICE("")},
+	    {SLICE("FROM:<a@>"), SMTP_PARSE_ADDRESS, SLICE(""), SLICE("")},
+	    {SLICE("FROM:<@b.example>"), SMTP_PARSE_ADDRESS, SLICE(""), SLICE("")},
+	    {SLICE("FROM:<a@-b.example>"), SMTP_PARSE_ADDRESS, SLICE(""), SLICE("")},
+	    {SLICE("FROM:a@b.example"), SMTP_PARSE_SYNTAX, SLICE(""), SLICE("")},
+	    {SLICE("TO:<a@b.example>"), SMTP_PARSE_SYNTAX, SLICE(""), SLICE("")},
+	    {SLICE("FROM<a@b.example>"), SMTP_PARSE_SYNTAX, SLICE(""), SLICE("")},
+	    {SLICE("FROM:"), SMTP_PARSE_SYNTAX, SLICE(""), SLICE("")},
+	    {SLICE(""), SMTP_PARSE_SYNTAX, SLICE(""), SLICE("")},
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct arena *arena = arena_new(TEST_ARENA);
+		struct smtp_mail mail;
+		enum smtp_parse_result result =
+		    smtp_mail_parse(rows[i].text, arena, &mail);
+		if (result != rows[i].result)
+			fail_msg("%.*s: %d", SLICE_ARG(rows[i].text), (int)result);
+		if (result == SMTP_PARSE_DONE) {
+			assert_true(slice_equal(mail.sender.local, rows[i].local));
+			assert_true(slice_equal(mail.sender.domain, rows[i].domain));
+		}
+		arena_free(&arena);
+	}
+}
+
+static void
+mail_parameters(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *text;
+		enum smtp_parse_result result;
+		uint64_t size;
+		bool utf8, body_8bit;
+	} rows[] = {
+	    {"SIZE=100", SMTP_PARSE_DONE, 100, false, false},
+	    {"size=0 BODY=8bitmime", SMTP_PARSE_DONE, 0, false, true},
+	    {"BODY=7BIT SMTPUTF8", SMTP_PARSE_DONE, 0, true, false},
+	    {"SIZE=18446744073709551615", SMTP_PARSE_DONE, UINT64_MAX, false, false},
+	    {"SIZE=99999999999999999999", SMTP_PARSE_DONE, UINT64_MAX, false, false},
+	    {"AUTH=<>", SMTP_PARSE_DONE, 0, false, false},
+	    {"AUTH=a+2Bb@b.example", SMTP_PARSE_DONE, 0, false, false},
+	    {"SIZE=999999999999999999999", SMTP_PARSE_PARAMETER, 0, false, false},
+	    {"SIZE=", SMTP_PARSE_PARAMETER, 0, false, false},
+	    {"SIZE", SMTP_PARSE_PARAMETER, 0, false, false},
+	    {"SIZE=-1", SMTP_PARSE_PARAMETER, 0, false, false},
+	    {"SIZE=1 SIZE=2", SMTP_PARSE_PARAMETER, 0, false, false},
+	    {"SMTPUTF8=yes", SMTP_PARSE_PARAMETER, 0, false, false},
+	    {"BODY=BINARYMIME", SMTP_PARSE_PARAMETER, 0, false, false},
+	    {"BODY", SMTP_PARSE_PARAMETER, 0, false, false},
+	    {"AUTH=x+0Ay", SMTP_PARSE_PARAMETER, 0, false, false},
+	    {"AUTH=x+0", SMTP_PARSE_PARAMETER, 0, false, false},
+	    {"=SIZE", SMTP_PARSE_UNKNOWN, 0, false, false},
+	    {"=", SMTP_PARSE_UNKNOWN, 0, false, false},
+	    {"ENVID=+00", SMTP_PARSE_UNKNOWN, 0, false, false},
+	    {"RET=HDRS", SMTP_PARSE_UNKNOWN, 0, false, false},
+	    {"XYZZY", SMTP_PARSE_UNKNOWN, 0, false, false},
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct arena *arena = arena_new(TEST_ARENA);
+		struct slice text =
+		    arena_format(arena, "FROM:<a@b.example> %s", rows[i].text);
+		struct smtp_mail mail;
+		enum smtp_parse_result result = smtp_mail_parse(text, arena, &mail);
+		if (result != rows[i].result)
+			fail_msg("%s: %d", rows[i].text, (int)result);
+		if (result == SMTP_PARSE_DONE) {
+			assert_true(mail.size == rows[i].size);
+			assert_int_equal(mail.utf8, rows[i].utf8);
+			assert_int_equal(mail.body_8bit, rows[i].body_8bit);
+		}
+		arena_free(&arena);
+	}
+}
+
+/* Local parts of 64 octets, domains of 255, and one more of each (A2). */
+static void
+lengths(void **state)
+{
+	(void)state;
+	char text[1200];
+	struct mailbox_address address;
+	for (int local = 63; local <= 1000; local = local < 65 ? local + 1 : 1000) {
+		struct arena *arena = arena_new(TEST_ARENA);
+		memcpy(text, "TO:<", 4);
+		memset(text + 4, 'a', (size_t)local);
+		memcpy(text + 4 + local, "@b.example>", 12);
+		enum smtp_parse_result result =
+		    smtp_rcpt_parse(slice_from_cstr(text), arena, &address);
+		assert_int_equal(
+		    result, local <= ADDRESS_LOCAL_MAX ? SMTP_PARSE_DONE : SMTP_PARSE_LONG);
+		arena_free(&arena);
+		if (local == 1000)
+			break;
+	}
+	for (int extra = 0; extra < 2; extra++) {
+		struct arena *arena = arena_new(TEST_ARENA);
+		size_t len = 6;
+		memcpy(text, "TO:<a@", 6);
+		for (int label = 0; label < 4; label++) {
+			memset(text + len, 'd', 63);
+			len += 63;
+			text[len++] = '.';
+		}
+		len -= extra ? 0 : 1; /* 255, or 256 and more */
+		if (extra)
+			text[len++] = 'x';
+		text[len++] = '>';
+		enum smtp_parse_result result =
+		    smtp_rcpt_parse(slice_make(text, len), arena, &address);
+		assert_int_equal(result, extra ? SMTP_PARSE_LONG : SMTP_PARSE_DONE);
+		arena_free(&arena);
+	}
+}
+
+static void
+rcpt(void **state)
+{
+	(void)state;
+	struct arena *arena = arena_new(TEST_ARENA);
+	struct mailbox_address address;
+	assert_int_equal(smtp_rcpt_parse(SLICE("TO:<postmaster>"), arena, &address),
+	    SMTP_PARSE_DONE);
+	assert_int_equal(address.domain.len, 0);
+	assert_int_equal(
+	    smtp_rcpt_parse(SLICE("TO:<>"), arena, &address), SMTP_PARSE_ADDRESS);
+	assert_int_equal(smtp_rcpt_parse(SLICE("TO:<a@b.example> NOTIFY=NEVER"), arena,
+	                     &address),
+	    SMTP_PARSE_UNKNOWN);
+	assert_int_equal(
+	    smtp_rcpt_parse(SLICE("TO:<\xc3\xa4@b.example>"), arena, &address),
+	    SMTP_PARSE_DONE);
+	assert_true(address.utf8);
+	assert_int_equal(smtp_rcpt_parse(SLICE("TO:<\xc3@b.example>"), arena, &address),
+	    SMTP_PARSE_ADDRESS);
+	arena_free(&arena);
+}
+
+static void
+bdat(void **state)
+{
+	(void)state;
+	struct smtp_bdat bdat;
+	assert_true(smtp_bdat_parse(SLICE("1000"), &bdat));
+	assert_int_equal(bdat.size, 1000);
+	assert_false(bdat.last);
+	assert_true(smtp_bdat_parse(SLICE("0 last"), &bdat));
+	assert_true(bdat.last);
+	assert_true(smtp_bdat_parse(SLICE("18446744073709551615 LAST"), &bdat));
+	assert_true(bdat.size == UINT64_MAX);
+	assert_true(smtp_bdat_parse(SLICE("4294967296"), &bdat));
+	assert_true(bdat.size == UINT64_C(4294967296));
+	assert_false(smtp_bdat_parse(SLICE("-1"), &bdat));
+	assert_false(smtp_bdat_parse(SLICE("+1"), &bdat));
+	assert_false(smtp_bdat_parse(SLICE("0x10"), &bdat));
+	assert_false(smtp_bdat_parse(SLICE(""), &bdat));
+	assert_false(smtp_bdat_parse(SLICE("LAST"), &bdat));
+	assert_false(smtp_bdat_parse(SLICE("10 LAST now"), &bdat));
+	assert_false(smtp_bdat_parse(SLICE("10 20"), &bdat));
+	assert_false(smtp_bdat_parse(SLICE("111111111111111111111"), &bdat));
+}
+
+static void
+auth(void **state)
+{
+	(void)state;
+	struct smtp_auth auth;
+	assert_true(smtp_auth_parse(SLICE("PLAIN"), &auth));
+	assert_false(auth.has_initial);
+	assert_true(smtp_auth_parse(SLICE("PLAIN ="), &auth));
+	assert_true(auth.has_initial);
+	assert_true(smtp_auth_parse(SLICE("PLAIN  AGEAYg=="), &auth));
+	assert_true(slice_equal(auth.initial, SLICE("AGEAYg==")));
+	assert_false(smtp_auth_parse(SLICE(""), &auth));
+	assert_false(smtp_auth_parse(SLICE("PLAIN a b"), &auth));
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(lines),
+	    cmocka_unit_test(names),
+	    cmocka_unit_test(mail_paths),
+	    cmocka_unit_test(mail_parameters),
+	    cmocka_unit_test(lengths),
+	    cmocka_unit_test(rcpt),
+	    cmocka_unit_test(bdat),
+	    cmocka_unit_test(auth),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
