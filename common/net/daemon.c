@@ -153,12 +153,18 @@ daemon_bind(const char *address, uint16_t port, int backlog, int *out_fd)
 		struct sockaddr_in6 v6;
 	} to;
 	socklen_t len;
+	char plain[INET6_ADDRSTRLEN + 1];
+	struct slice text = slice_from_cstr(address);
 	memset(&to, 0, sizeof(to));
-	if (inet_pton(AF_INET, address, &to.v4.sin_addr) == 1) {
+	if (text.len > 2 && text.ptr[0] == '[' && text.ptr[text.len - 1] == ']')
+		text = slice_sub(text, 1, text.len - 2);
+	if (!slice_copy_cstr(text, plain, sizeof(plain)))
+		return STATUS_INVALID;
+	if (inet_pton(AF_INET, plain, &to.v4.sin_addr) == 1) {
 		to.v4.sin_family = AF_INET;
 		to.v4.sin_port = htons(port);
 		len = sizeof(to.v4);
-	} else if (inet_pton(AF_INET6, address, &to.v6.sin6_addr) == 1) {
+	} else if (inet_pton(AF_INET6, plain, &to.v6.sin6_addr) == 1) {
 		to.v6.sin6_family = AF_INET6;
 		to.v6.sin6_port = htons(port);
 		len = sizeof(to.v6);

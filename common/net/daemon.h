@@ -32,7 +32,8 @@ daemon_arguments_read(int argc, char **argv, struct daemon_arguments *out);
  * NOT_FOUND when the environment names none; INVALID when it is malformed. */
 enum status
 daemon_listeners_inherited(struct listener *out, size_t max, size_t *out_count) MUST_USE;
-/* Binds and listens (SO_REUSEADDR, IPV6_V6ONLY for IPv6), non-blocking, close-on-exec. */
+/* `address` is "192.0.2.1", "2001:db8::1" or "[2001:db8::1]".
+ * Binds and listens (SO_REUSEADDR, IPV6_V6ONLY for IPv6), non-blocking, close-on-exec. */
 enum status
 daemon_bind(const char *address, uint16_t port, int backlog, int *out_fd) MUST_USE;
 

@@ -122,6 +122,9 @@ enum framer_result
 framer_dot_feed(
     struct framer_dot *f, struct slice input, struct buf *out, size_t *out_used)
 {
+	*out_used = 0;
+	if (input.len == 0)
+		return f->state == FRAMER_DOT_ENDED ? FRAMER_DONE : FRAMER_MORE;
 	const char *p = input.ptr;
 	const char *end = p + input.len;
 	while (p < end && f->state != FRAMER_DOT_ENDED) {
@@ -225,6 +228,8 @@ void
 framer_stuff_feed(
     struct framer_stuff *s, struct slice bytes, bool normalise, struct buf *out)
 {
+	if (bytes.len == 0)
+		return;
 	const char *p = bytes.ptr;
 	const char *end = p + bytes.len;
 	while (p < end) {
