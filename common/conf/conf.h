@@ -134,6 +134,11 @@ struct conf *conf_parse(
 void conf_free(struct conf **conf);
 void conf_errors_free(struct conf_errors *errors);
 
+/* True when something has changed that only a restart takes up; appends the keys' names,
+ * comma separated ("hostname, store.path, listener \"imaps\""). */
+bool conf_restart_needed(
+    const struct conf *before, const struct conf *after, struct buf *out);
+
 /* The commented sample with every key and its default; with hostname and port base set in
  * for `postroom init` (listeners on 127.0.0.1 and [::1] unless `public`). */
 void conf_write_sample(

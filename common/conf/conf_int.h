@@ -73,6 +73,7 @@ bool conf_value_set(const struct conf_key *key, void *base, const char *root,
 /* The same from the row's default. */
 void conf_value_set_default(const struct conf_key *key, void *base, const char *root);
 void conf_value_free(const struct conf_key *key, void *base);
+bool conf_value_equal(const struct conf_key *key, const void *a, const void *b);
 /* A number of the key's unit as a person would write it. */
 void conf_value_write_number(const struct conf_key *key, uint64_t value, struct buf *out);
 /* The default as the file would have it, quoted where needed. */

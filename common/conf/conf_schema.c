@@ -59,7 +59,7 @@ const struct conf_key conf_keys[] = {
 	    TOP(tls.private_key)},
 	{"tls", "min_version", CONF_TYPE_WORD, 0, 0, "1.2", "1.2|1.3", RELOAD,
 	    "oldest TLS version that is spoken", TOP(tls.min_version)},
-	{"tls", "ca_file", CONF_TYPE_PATH, 0, PATH_OCTETS, "", NULL, RELOAD,
+	{"tls", "ca_file", CONF_TYPE_PATH, 0, PATH_OCTETS, "", NULL, RESTART,
 	    "PEM file with more authorities for outgoing TLS; empty: the system's only",
 	    TOP(tls.ca_file)},
 
@@ -69,9 +69,9 @@ const struct conf_key conf_keys[] = {
 	    "address space a shard, not disk", TOP(store.map_size)},
 	{"store", "shards", CONF_TYPE_U32, 0, 16, "0", NULL, RESTART,
 	    "fixed when the store is made; 0: one a core, at most 16", TOP(store.shards)},
-	{"store", "undelete_days", CONF_TYPE_U32, 0, 3650, "7", NULL, RELOAD,
+	{"store", "undelete_days", CONF_TYPE_U32, 0, 3650, "7", NULL, RESTART,
 	    "deleted mail can be brought back for so many days", TOP(store.undelete_days)},
-	{"store", "min_free", CONF_TYPE_PERCENT, 0, 90, "5%", NULL, RELOAD,
+	{"store", "min_free", CONF_TYPE_PERCENT, 0, 90, "5%", NULL, RESTART,
 	    "below it new mail is put off (452), existing mail stays readable",
 	    TOP(store.min_free_percent)},
 	{"store", "quota_default", CONF_TYPE_SIZE, 0, 1024 * TIB, "0", NULL, RELOAD,
@@ -164,11 +164,11 @@ const struct conf_key conf_keys[] = {
 
 	{"log", "to", CONF_TYPE_PATH, 0, PATH_OCTETS, "", "stderr", RESTART,
 	    "stderr or a file; empty: log/postroom.log in the root, else stderr", TOP(log.to)},
-	{"log", "format", CONF_TYPE_WORD, 0, 0, "text", "text|json", RESTART,
+	{"log", "format", CONF_TYPE_WORD, 0, 0, "text", "text|json", RELOAD,
 	    "of a line", TOP(log.format)},
-	{"log", "level", CONF_TYPE_WORD, 0, 0, "info", "error|warn|info|debug", RESTART,
+	{"log", "level", CONF_TYPE_WORD, 0, 0, "info", "error|warn|info|debug", RELOAD,
 	    "lines below it are not written", TOP(log.level)},
-	{"log", "trace_days", CONF_TYPE_U32, 0, 3650, "14", NULL, RESTART,
+	{"log", "trace_days", CONF_TYPE_U32, 0, 3650, "14", NULL, RELOAD,
 	    "how long `postroom trace` remembers", TOP(log.trace_days)},
 };
 /* clang-format on */

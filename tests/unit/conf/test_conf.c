@@ -27,7 +27,7 @@ static const struct fault faults[] = {
      "4: there is no key 'retry' in section 'smtp': it belongs in section relay\n"                                                                },
     {"unknown key, of the top level",    HEAD "smtp {\n threads = 3\n}\n",
      "4: there is no key 'threads' in section 'smtp': it belongs outside of all "
-     "sections\n"																 },
+	"sections\n"															      },
     {"unknown key, far",                 HEAD "greylist = 1\n",                                 "3: there is no key 'greylist'\n"                 },
     {"unknown section",                  HEAD "smpt {\n a = 1\n}\n",
      "3: there is no section 'smpt': did you mean 'smtp'?\n"										      },
@@ -39,7 +39,7 @@ static const struct fault faults[] = {
 	"\"x\"}\n}\n",									  "4: max_errors: 'none' is no number: write digits only\n"
 	"5: max_recipients: '0' is out of bounds: 1 to 50000\n"
 	"8: retry: 'x' is no duration: write a number and ms, s, m, h, d or w, such as "
-        "30s "
+	"30s "
 	"or 5m\n"													   },
     {"bounds teach the unit",            HEAD "smtp { command_timeout = 3d }\n",
      "3: command_timeout: '3d' is out of bounds: 1s to 1h\n"										      },
@@ -58,7 +58,7 @@ static const struct fault faults[] = {
     {"cut off before the value",         HEAD "threads =\n",                                    "3: 'threads' has no value\n"                     },
     {"cut off before the end mark",      "begin = \"postroom.conf\"\n" HEAD,
      "4: the file ends without end = \"postroom.conf\", which begin in line 1 "
-     "promises: "
+	"promises: "
 	"is it cut off?\n"															},
     {"end mark with another word",       HEAD "end = \"postroom.con\"\n",
      "3: end: the value is \"postroom.conf\"\n"												   },
@@ -66,7 +66,7 @@ static const struct fault faults[] = {
      HEAD "smtp {\n max_errors = 3\nrelay {\n port = 26\n}\n",
      "3: the { of 'smtp' is never closed: is the file cut off?\n"
 	"5: a section cannot begin inside another: is the } of 'smtp' (line 3) "
-        "missing?\n"															      },
+	"missing?\n"															      },
     {"a brace too many",                 HEAD "smtp {\n}\n}\nthreads = 900\n",
      "5: this } closes nothing\n6: threads: '900' is out of bounds: 0 to 256\n"                                                                   },
     {"environment in double quotes",     HEAD "user = \"${HOME}\"\n",
@@ -105,7 +105,7 @@ static const struct fault faults[] = {
      "8: threads: 'x' is no number: write digits only\n"											  },
     {"lines after a string of several",  "hostname = \"a\nb\"\nthreads = x\n",
      "1: hostname: 'a b' is no host name: write letters, digits, hyphens and dots, "
-     "such as "
+	"such as "
 	"\"mail.example.org\"\n3: threads: 'x' is no number: write digits only\n"
 	"0: warning: no listener is enabled: nobody can connect\n"										},
     {"a control character",              "hostname = mx\n\x01\n",
