@@ -131,6 +131,24 @@ notify(struct supervisor *s, const char *text)
 /* ---- sockets ---- */
 
 static int
+bind_fail(const struct conf_listener *l, const char *address, enum status status)
+{
+	if (status == STATUS_EXISTS)
+		return cli_fail(CLI_TRY_AGAIN,
+		    "could not listen on %s port %u (listener \"%s\"): another server "
+		    "listens there",
+		    address, l->port, l->name);
+	if (status == STATUS_DENIED)
+		return cli_fail(CLI_NOT_ALLOWED,
+		    "could not listen on %s port %u (listener \"%s\"): ports below 1024 "
+		    "want root or CAP_NET_BIND_SERVICE",
+		    address, l->port, l->name);
+	return cli_fail(CLI_CONFIG, "could not listen on %s port %u (listener \"%s\"): %s",
+	    address, l->port, l->name,
+	    status == STATUS_INVALID ? "this is no address" : strerror(errno));
+}
+
+static int
 sockets_bind(struct supervisor *s)
 {
 	for (size_t i = 0; i < s->conf->listener_count; i++) {
@@ -143,13 +161,15 @@ sockets_bind(struct supervisor *s)
 			int fd;
 			enum status status =
 			    daemon_bind(address, l->port, LISTEN_BACKLOG, &fd);
+			/* A machine without IPv6 serves by IPv4 alone. */
+			if (status != STATUS_OK && strchr(address, ':') &&
+			    (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL)) {
+				LOG_WARN("server.bind", LF_STR("address", address),
+				    LF_STR("reason", "no IPv6 on this machine"));
+				continue;
+			}
 			if (status != STATUS_OK)
-				return cli_fail(status == STATUS_DENIED ? CLI_NOT_ALLOWED
-				                                        : CLI_TRY_AGAIN,
-				    "could not listen on %s port %u (listener \"%s\"): %s; "
-				    "is another server there, or is root needed for this "
-				    "port?",
-				    address, l->port, l->name, strerror(errno));
+				return bind_fail(l, address, status);
 			s->sockets[s->socket_count++] = (struct bound_socket){
 			    l, address, daemon_of(l->protocol), fd};
 		}
