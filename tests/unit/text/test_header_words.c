@@ -33,7 +33,9 @@ test_decode(void **state)
 	CHECK_DECODE("[x]=?utf-8?Q?y?=z", "[x]yz");
 	CHECK_DECODE("=?utf-8?Q?Hello there!?=", "Hello there!");
 	CHECK_DECODE("=?utf-8?Q?Hello\r\n _there!?=", "Hello there!");
-	CHECK_DECODE("=?utf-8?Q?what??=", "what?");
+	CHECK_DECODE("=?utf-8?Q?what?"
+	             "?=",
+	    "what?");
 	CHECK_DECODE("=? =?= =?a?= =?a?q =?utf-8?x?a?=", "=? =?= =?a?= =?a?q =?utf-8?x?a?=");
 	CHECK_DECODE("=??q?a?=", "=??q?a?=");
 	CHECK_DECODE("a\xff\xfe"
@@ -197,7 +199,7 @@ test_hostile(void **state)
 {
 	(void)state;
 	static const char *pieces[] = {"=?", "=?a?q?", "=?a?q?b?=", "=?utf-8?b?", "?", "=",
-	    "=?a?q??", "[", "[]", "[a]", "re:", "(fwd)", "[fwd:", " ", "\xff", "=?x?b?/?= "};
+	    "=?a?q?" "?", "[", "[]", "[a]", "re:", "(fwd)", "[fwd:", " ", "\xff", "=?x?b?/?= "};
 	enum { SIZE = 1 << 20 };
 	char *text = malloc(SIZE);
 	for (size_t i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++) {
