@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 
 #include "net/resolver.h"
-#include "net_harness.h"
+#include "unit/net/net_harness.h"
 
 /* Runs fn in a child and returns its exit code, or minus the signal's number. */
 static int

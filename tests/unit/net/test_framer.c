@@ -5,7 +5,7 @@
  */
 #include "net/framer.h"
 
-#include "net_harness.h"
+#include "unit/net/net_harness.h"
 
 enum { OUT_MAX = 1 << 20 };
 

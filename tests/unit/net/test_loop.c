@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 
 #include "base/clock.h"
-#include "net_harness.h"
+#include "unit/net/net_harness.h"
 
 /* ---- timers ---- */
 

@@ -10,7 +10,7 @@
 #include <stdatomic.h>
 
 #include "net/resolver_int.h"
-#include "net_harness.h"
+#include "unit/net/net_harness.h"
 
 struct asked {
 	unsigned answers;

@@ -9,7 +9,7 @@
 #include <openssl/x509v3.h>
 #include <sys/stat.h>
 
-#include "net_harness.h"
+#include "unit/net/net_harness.h"
 
 static struct harness_ca ca;
 

@@ -14,7 +14,7 @@
 
 #include "net/conn.h"
 #include "net/daemon.h"
-#include "net_harness.h"
+#include "unit/net/net_harness.h"
 
 enum { WORKERS_MAX = 8 };
 
