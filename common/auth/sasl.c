@@ -207,10 +207,10 @@ auth_directory(struct auth_exchange *x, struct slice user, struct slice *out_cre
 static void
 input_clear(struct auth_exchange *x)
 {
-	if (x->input.ptr) {
-		OPENSSL_cleanse((char *)(uintptr_t)x->input.ptr, x->input.len);
-		free((char *)(uintptr_t)x->input.ptr);
-	}
+	if (x->bytes)
+		OPENSSL_cleanse(x->bytes, x->input.len);
+	free(x->bytes);
+	x->bytes = NULL;
 	x->input = SLICE_NULL;
 	x->has_input = false;
 }
@@ -225,6 +225,7 @@ input_set(struct auth_exchange *x, struct slice a, struct slice b)
 	if (b.len > 0)
 		memcpy(copy + a.len, b.ptr, b.len);
 	copy[a.len + b.len] = '\0';
+	x->bytes = copy;
 	x->input = slice_make(copy, a.len + b.len);
 	x->has_input = true;
 }

@@ -35,7 +35,7 @@ enum { CALLBACK_EXCHANGE = 0x50520001 };
 static void *
 mutex_new(void)
 {
-	pthread_mutex_t *mutex = xmalloc(sizeof(*mutex));
+	pthread_mutex_t *mutex = xmalloc(sizeof(pthread_mutex_t));
 
 	ENSURE(pthread_mutex_init(mutex, NULL) == 0);
 	return mutex;

@@ -54,7 +54,8 @@ struct auth_exchange {
 	bool finished;   /* the last result was given */
 
 	/* Of the step. */
-	struct slice input; /* owned; wiped */
+	char *bytes;        /* owned; wiped */
+	struct slice input; /* = bytes */
 	bool has_input;
 	unsigned step; /* from 0 */
 	struct buf output;
@@ -73,18 +74,18 @@ struct auth_exchange {
 
 /* An account's keys, or fake ones that look the same.  OK also for unknown and disabled
  * ones, then with *out_login the null slice.  `user` is lower case already. */
-enum status auth_directory(struct auth_exchange *exchange, struct slice user,
+enum status auth_directory(struct auth_exchange *x, struct slice user,
     struct slice *out_credential, struct slice *out_login) MUST_USE;
 /* Lower-case copy in the exchange's arena; the null slice for what is no login at all
  * (empty, too long, not UTF-8, a NUL in it). */
-struct slice auth_canonical_login(struct auth_exchange *exchange, struct slice login);
+struct slice auth_canonical_login(struct auth_exchange *x, struct slice login);
 
 /* One step each, on a pool thread: read input, write output, result and login. */
-void auth_step_plain(struct auth_exchange *exchange);
-void auth_step_login(struct auth_exchange *exchange);
-void auth_step_scram(struct auth_exchange *exchange);
+void auth_step_plain(struct auth_exchange *x);
+void auth_step_login(struct auth_exchange *x);
+void auth_step_scram(struct auth_exchange *x);
 /* Input is the length of the login (4 bytes), login, password. */
-void auth_step_password(struct auth_exchange *exchange);
+void auth_step_password(struct auth_exchange *x);
 
 /* libsasl2 for this process; once. */
 enum status auth_scram_start(void) MUST_USE;

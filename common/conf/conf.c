@@ -52,7 +52,7 @@ library_error(cfg_t *cfg, const char *format, va_list args)
 {
 	char text[CONF_MESSAGE_BYTES_MAX];
 
-	vsnprintf(text, sizeof(text), format, args);
+	(void)vsnprintf(text, sizeof(text), format, args);
 	conf_error_add(library.errors, library.name, cfg->line + library.line_offset,
 	    false, "%s", text);
 }
@@ -122,7 +122,7 @@ fault_unknown_key(struct reader *r, const struct conf_scan_key *key, struct slic
 	if (!slice_copy_cstr(section, section_text, sizeof(section_text)))
 		return;
 	if (*section_text)
-		snprintf(place, sizeof(place), " in section '%.30s'", section_text);
+		(void)snprintf(place, sizeof(place), " in section '%.30s'", section_text);
 	const char *near = conf_nearest(*section_text ? section_text : NULL, key->name);
 	if (near) {
 		FAULT(r, key->line, "there is no key '%.*s'%s: did you mean '%s'?",

@@ -43,7 +43,7 @@ conf_address_normal(const char *text, struct buf *why)
 		    text);
 		return NULL;
 	}
-	snprintf(out, sizeof(out), family == AF_INET6 ? "[%s]" : "%s", ip);
+	(void)snprintf(out, sizeof(out), family == AF_INET6 ? "[%s]" : "%s", ip);
 	return xstrdup(out);
 }
 
@@ -67,9 +67,9 @@ conf_server_normal(const char *text, struct buf *why)
 		return NULL;
 	}
 	if (rest.ptr)
-		snprintf(out, sizeof(out), "%s@%u", ip, (unsigned)(uint16_t)port);
+		(void)snprintf(out, sizeof(out), "%s@%u", ip, (unsigned)(uint16_t)port);
 	else
-		snprintf(out, sizeof(out), "%s", ip);
+		(void)snprintf(out, sizeof(out), "%s", ip);
 	return xstrdup(out);
 }
 
@@ -112,7 +112,7 @@ conf_network_normal(const char *text, struct buf *why)
 	ENSURE(inet_pton(family, ip, bytes) == 1);
 	bool clean = prefix_mask(bytes, size, prefix);
 	ENSURE(inet_ntop(family, bytes, ip, sizeof(ip)) != NULL);
-	snprintf(out, sizeof(out), "%s/%u", ip, (unsigned)(uint8_t)prefix);
+	(void)snprintf(out, sizeof(out), "%s/%u", ip, (unsigned)(uint8_t)prefix);
 	if (!clean) {
 		buf_append_format(why,
 		    "'%.80s' has bits set behind its prefix: did you mean \"%s\"?", text,

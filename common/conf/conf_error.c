@@ -19,13 +19,12 @@ conf_error_add(struct conf_errors *errors, const char *file, int line, bool warn
 	if (errors->count > CONF_ERRORS_MAX ||
 	    (warning && errors->count >= CONF_WARNINGS_MAX))
 		return;
-	if (errors->count == CONF_ERRORS_MAX) {
-		snprintf(text, sizeof(text), "there is more wrong; these come first");
-	} else {
-		va_start(args, format);
-		vsnprintf(text, sizeof(text), format, args);
-		va_end(args);
-	}
+	va_start(args, format);
+	(void)vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	if (errors->count == CONF_ERRORS_MAX)
+		(void)snprintf(
+		    text, sizeof(text), "there is more wrong; these come first");
 	/* A message is one line, whatever the file holds. */
 	for (char *p = text; *p; p++)
 		if ((unsigned char)*p < ' ' || *p == 0x7f)

@@ -60,7 +60,9 @@ is_word_byte(char c)
 static char
 peek(const struct scanner *s, size_t ahead)
 {
-	return s->at + ahead < s->text.len ? s->text.ptr[s->at + ahead] : '\0';
+	struct slice rest = slice_sub(s->text, s->at + ahead, 1);
+
+	return (char)(rest.len > 0 ? rest.ptr[0] : '\0');
 }
 
 /* Comments count for nothing, but their line ends do. */
@@ -205,7 +207,7 @@ next_token(struct scanner *s)
 			s->at += 2;
 		} else if (strchr("{}()=,+", c)) {
 			t->kind = TOKEN_MARK;
-			t->mark = c == '+' ? '?' : c;
+			t->mark = (char)(c == '+' ? '?' : c);
 			s->at++;
 		} else {
 			read_word(s);

@@ -410,7 +410,8 @@ set_durations(const struct conf_key *key, void *base, const char *const *values,
 	uint64_t *list = xcalloc(count + 1, sizeof(uint64_t));
 
 	one.min = 1;
-	one.max = 30 * 24 * 3600; /* a wait of more than a month is a mistake */
+	one.max =
+	    UINT64_C(30) * UINT64_C(86400); /* a wait of more than a month is a mistake */
 	for (size_t i = 0; i < count; i++) {
 		if (!parse_number(&one, values[i], &list[i], why)) {
 			free(list);

@@ -58,9 +58,9 @@ every_row_is_compared(void **state)
 		struct conf_listener one[2] = {0};
 		const void *a = listener ? (void *)&one[0] : (void *)&conf[0];
 		void *b = listener ? (void *)&one[1] : (void *)&conf[1];
-		static const char *const values[] = {"7", "9", "5m", "80M", "9%", "no",
-		    "yes", "30d", "ipv4", "1.3", "required", "json", "debug", "implicit",
-		    "pop3", "x", "::2", "LOGIN", "Junk"};
+		static const char *const values[] = {"7", "9", "12", "4100", "5m", "30s",
+		    "80M", "9%", "no", "yes", "30d", "ipv4", "1.3", "required", "json",
+		    "debug", "implicit", "pop3", "x", "::2", "LOGIN", "Junk"};
 		bool found = false;
 		if (!key->fallback)
 			continue;
