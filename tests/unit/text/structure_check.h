@@ -6,7 +6,7 @@
 #ifndef STRUCTURE_CHECK_H
 #define STRUCTURE_CHECK_H
 
-#include "text_test.h"
+#include "base/slice.h"
 
 struct imap_text {
 	struct slice in;
