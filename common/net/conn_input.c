@@ -130,7 +130,7 @@ conn_has_buffered(const struct conn *c)
 	if (c->deflate && conn_inflate_has_more(c->deflate))
 		return true;
 	return c->tls && c->tls->phase == CONN_TLS_ON && !c->eof &&
-	       !c->tls->read_wants_write && SSL_pending(c->tls->ssl) > 0;
+	       !c->tls->read_blocked && SSL_has_pending(c->tls->ssl);
 }
 
 static void

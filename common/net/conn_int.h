@@ -54,6 +54,7 @@ struct conn_tls {
 	struct tls_context *context;
 	enum conn_tls_phase phase;
 	bool handshake_writes; /* the handshake waits for the socket to be writable */
+	bool read_blocked;     /* the last read found no whole record */
 	bool read_wants_write;
 	bool write_wants_read;
 	char text[64];

@@ -1,6 +1,7 @@
 /*
  * TLS on a connection: OpenSSL works directly on the socket, so there is no copy through
- * memory BIOs, and what it has buffered is at most one record.
+ * memory BIOs.  It reads ahead by at most one buffer (about a record), so the socket can
+ * be empty while input waits: conn_has_buffered knows, and the next turn reads on.
  *
  * Invariants
  *  1. The handshake begins only when all clear output has been sent, and from the moment
@@ -121,7 +122,10 @@ conn_tls_step(struct conn *c)
 		snprintf(tls->text, sizeof(tls->text), "%s %s", SSL_get_version(tls->ssl),
 		    SSL_get_cipher_name(tls->ssl));
 		conn_output_secured(c);
-		conn_emit(c, CONN_SECURED);
+		/* What came right behind the handshake may be in OpenSSL already. */
+		if (conn_emit(c, CONN_SECURED) && c->state == CONN_STATE_OPEN &&
+		    conn_has_buffered(c))
+			conn_read_again(c);
 		return;
 	}
 	switch (SSL_get_error(tls->ssl, result)) {
@@ -147,6 +151,7 @@ conn_tls_read(struct conn *c, char *to, size_t size, size_t *out_count)
 	if (tls->phase == CONN_TLS_BROKEN)
 		return CONN_IO_FAILED;
 	tls->read_wants_write = false;
+	tls->read_blocked = false;
 	ERR_clear_error();
 	errno = 0;
 	int result = SSL_read_ex(tls->ssl, to, size, out_count);
@@ -156,8 +161,10 @@ conn_tls_read(struct conn *c, char *to, size_t size, size_t *out_count)
 	int error = SSL_get_error(tls->ssl, result);
 	switch (error) {
 	case SSL_ERROR_WANT_READ:
+		tls->read_blocked = true;
 		return CONN_IO_BLOCKED;
 	case SSL_ERROR_WANT_WRITE:
+		tls->read_blocked = true;
 		tls->read_wants_write = true;
 		return CONN_IO_BLOCKED;
 	case SSL_ERROR_ZERO_RETURN:

@@ -433,8 +433,8 @@ worker_set_connections(const struct worker_set *set)
 {
 	size_t count = 0;
 	for (size_t i = 0; i < set->worker_count; i++)
-		count += atomic_load_explicit(
-		    &set->workers[i].count, memory_order_relaxed);
+		count +=
+		    atomic_load_explicit(&set->workers[i].count, memory_order_relaxed);
 	return count;
 }
 

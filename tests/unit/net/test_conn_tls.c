@@ -192,6 +192,24 @@ test_tls_sudden_end(void **state)
 	pair_close(&p);
 }
 
+/* Input that comes in the same segment as the end of the handshake is not forgotten. */
+static void
+test_tls_data_behind_handshake(void **state)
+{
+	(void)state;
+	for (int round = 0; round < 20; round++) {
+		struct pair p;
+		pair_open(&p, SOCK_STREAM);
+		conn_start_tls_server(p.a.c, ca.server);
+		conn_start_tls_client(p.b.c, ca.client, "mail.test", true);
+		conn_write(p.b.c, SLICE("EHLO early\r\n"));
+		p.want_a = 12;
+		harness_run_until(p.loop, pair_has_all, &p);
+		assert_int_equal(p.a.secured, 1);
+		pair_close(&p);
+	}
+}
+
 int
 main(void)
 {
@@ -202,6 +220,7 @@ main(void)
 	    cmocka_unit_test(test_tls_garbage),
 	    cmocka_unit_test(test_tls_output_around_handshake),
 	    cmocka_unit_test(test_starttls_injection),
+	    cmocka_unit_test(test_tls_data_behind_handshake),
 	    cmocka_unit_test(test_tls_sudden_end),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
