@@ -326,9 +326,7 @@ scram_bad_messages(void **state)
 	static const char *const firsts[] = {"", "n", "n,", "n,,", "n,,n=alice",
 	    "n,,r=abc", "n,,n=,r=abc", "n,,n=a=b,r=abc", "x,,n=alice,r=abc",
 	    "n,,m=x,n=alice,r=abc", "p=tls-unique,,n=alice,r=abc", ",,,,,,",
-	    "n,,n=alice,r=\x01",
-	    "n,,n=ali\xff"
-	    "ce,r=abc"};
+	    "n,,n=alice,r=\x01", "n,,n=ali\377ce,r=abc"};
 	static const char *const finals[] = {"", "c=biws", "c=biws,r=x",
 	    "c=!!!!,r=%s,p=AAAA", "c=biws,r=%s", "c=biws,r=%s,p=", "c=biws,r=%s,p=!",
 	    "c=biws,r=%sx,p=AAAA", "c=eSws,r=%s,p=AAAA", "r=%s,p=AAAA",
