@@ -78,7 +78,7 @@ copy_failed(struct imap_session *s, struct imap_command *cmd, enum status status
 	if (status == STATUS_NOT_FOUND &&
 	    mailbox_by_number(imap_reader(s), s->account, s->mailbox, &info) == STATUS_OK)
 		return imap_cmd_finish(
-		    s, cmd, IMAP_NO, "TRYCREATE", "There is no such mailbox.");
+		    s, cmd, IMAP_NO, "TRYCREATE", "there is no such mailbox");
 	return imap_cmd_fail(s, cmd, status);
 }
 
@@ -104,17 +104,17 @@ copy_done(struct imap_session *s, struct imap_command *cmd)
 	struct slice code = copyuid_code(s, op);
 	if (!op->move) {
 		if (!code.ptr)
-			return imap_cmd_finish(s, cmd, IMAP_OK, NULL, "No messages found.");
-		return imap_cmd_finish_code(s, cmd, IMAP_OK, code, "Copy completed.");
+			return imap_cmd_finish(s, cmd, IMAP_OK, NULL, "no messages found");
+		return imap_cmd_finish_code(s, cmd, IMAP_OK, code, "copy completed");
 	}
 	/* RFC 6851 section 4.3: COPYUID in an untagged OK, before the EXPUNGEs. */
 	if (code.ptr) {
 		struct buf *out = imap_out(s);
 		buf_append(out, SLICE("* OK ["));
 		buf_append(out, code);
-		buf_append(out, SLICE("] Moved.\r\n"));
+		buf_append(out, SLICE("] moved\r\n"));
 	}
-	return finish_modseq(s, cmd, op->out_count ? op->out_modseq : 0, "Move completed.");
+	return finish_modseq(s, cmd, op->out_count ? op->out_modseq : 0, "move completed");
 }
 
 static enum cmd_result
@@ -131,7 +131,7 @@ copy_run(struct imap_session *s, struct imap_command *cmd, bool move)
 	if (!imap_set_resolve(s, cmd, &args->set, &ranges, &refused))
 		return refused;
 	if (imap_uid_ranges_count(&ranges, s->view) == 0)
-		return imap_cmd_finish(s, cmd, IMAP_OK, NULL, "No messages found.");
+		return imap_cmd_finish(s, cmd, IMAP_OK, NULL, "no messages found");
 
 	struct copy_op *op = ARENA_NEW(s->arena, struct copy_op);
 	*op = (struct copy_op){
@@ -171,7 +171,7 @@ expunge_done(struct imap_session *s, struct imap_command *cmd)
 	if (op->op.status != STATUS_OK)
 		return imap_cmd_fail(s, cmd, op->op.status);
 	return finish_modseq(
-	    s, cmd, op->out_count ? op->out_modseq : 0, "Expunge completed.");
+	    s, cmd, op->out_count ? op->out_modseq : 0, "expunge completed");
 }
 
 enum cmd_result
@@ -190,7 +190,7 @@ imap_run_expunge(struct imap_session *s, struct imap_command *cmd)
 	if (status != STATUS_OK)
 		return imap_cmd_fail(s, cmd, status);
 	if (info.deleted == 0 || (args->has_set && ranges.count == 0))
-		return imap_cmd_finish(s, cmd, IMAP_OK, NULL, "Nothing to expunge.");
+		return imap_cmd_finish(s, cmd, IMAP_OK, NULL, "nothing to expunge");
 
 	struct expunge_op *op = ARENA_NEW(s->arena, struct expunge_op);
 	*op = (struct expunge_op){

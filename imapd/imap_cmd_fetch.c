@@ -109,11 +109,11 @@ fetch_finish(struct imap_session *s, struct imap_command *cmd)
 		return imap_cmd_fail(s, cmd, run->failed);
 	if (run->writer.unknown_cte)
 		return imap_cmd_finish(s, cmd, IMAP_NO, "UNKNOWN-CTE",
-		    "A part has an encoding that cannot be decoded.");
+		    "a part has an encoding that cannot be decoded");
 	if (!cmd->uid && run->walk.examined - run->gone < run->expected)
 		return imap_cmd_finish(s, cmd, IMAP_OK, "EXPUNGEISSUED",
-		    "Some of the messages no longer exist.");
-	return imap_cmd_finish(s, cmd, IMAP_OK, NULL, "Fetch completed.");
+		    "some of the messages no longer exist");
+	return imap_cmd_finish(s, cmd, IMAP_OK, NULL, "fetch completed");
 }
 
 static enum cmd_result
@@ -355,7 +355,7 @@ imap_run_fetch(struct imap_session *s, struct imap_command *cmd)
 
 	if (args->vanished && !(s->enabled & IMAP_ENABLED_QRESYNC))
 		return imap_cmd_finish(
-		    s, cmd, IMAP_BAD, NULL, "VANISHED needs ENABLE QRESYNC.");
+		    s, cmd, IMAP_BAD, NULL, "VANISHED needs ENABLE QRESYNC");
 	if (!imap_set_resolve(s, cmd, &args->set, &ranges, &refused))
 		return refused;
 	if (args->items & IMAP_FETCH_MODSEQ)

@@ -175,7 +175,7 @@ search_done(struct imap_session *s, struct imap_command *cmd)
 	else
 		imap_write_numbers(s, SLICE("SEARCH"), run->uids, run->count,
 		    run->args->has_modseq ? run->modseq_highest : 0);
-	return imap_cmd_finish(s, cmd, IMAP_OK, NULL, "Search completed.");
+	return imap_cmd_finish(s, cmd, IMAP_OK, NULL, "search completed");
 }
 
 enum cmd_result

@@ -131,7 +131,7 @@ sort_done(struct imap_session *s, struct imap_command *cmd)
 	else
 		imap_write_numbers(s, SLICE("SORT"), numbers, run->count,
 		    run->args->has_modseq ? run->modseq_highest : 0);
-	return imap_cmd_finish(s, cmd, IMAP_OK, NULL, "Sort completed.");
+	return imap_cmd_finish(s, cmd, IMAP_OK, NULL, "sort completed");
 }
 
 enum cmd_result

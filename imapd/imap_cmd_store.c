@@ -141,11 +141,11 @@ store_done(struct imap_session *s, struct imap_command *cmd)
 	struct slice code = modified_code(s, cmd, op);
 	if (code.ptr)
 		return imap_cmd_finish_code(
-		    s, cmd, IMAP_OK, code, "Some messages were changed in between.");
+		    s, cmd, IMAP_OK, code, "some messages were changed in between");
 	if (!cmd->uid && op->out_count + op->out_modified_count < run->expected)
 		return imap_cmd_finish(s, cmd, IMAP_NO, "EXPUNGEISSUED",
-		    "Some of the messages no longer exist.");
-	return imap_cmd_finish(s, cmd, IMAP_OK, NULL, "Store completed.");
+		    "some of the messages no longer exist");
+	return imap_cmd_finish(s, cmd, IMAP_OK, NULL, "store completed");
 }
 
 enum cmd_result
@@ -161,7 +161,7 @@ imap_run_store(struct imap_session *s, struct imap_command *cmd)
 		imap_condstore_on(s);
 	uint64_t expected = imap_uid_ranges_count(&ranges, s->view);
 	if (expected == 0)
-		return imap_cmd_finish(s, cmd, IMAP_OK, NULL, "No messages found.");
+		return imap_cmd_finish(s, cmd, IMAP_OK, NULL, "no messages found");
 
 	struct store_run *run = ARENA_NEW(s->arena, struct store_run);
 	*run = (struct store_run){

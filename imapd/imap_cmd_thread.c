@@ -50,7 +50,7 @@ thread_done(struct imap_session *s, struct imap_command *cmd)
 		}
 	}
 	buf_append(out, SLICE("\r\n"));
-	return imap_cmd_finish(s, cmd, IMAP_OK, NULL, "Thread completed.");
+	return imap_cmd_finish(s, cmd, IMAP_OK, NULL, "thread completed");
 }
 
 enum cmd_result

@@ -115,7 +115,7 @@ imap_search_begin(struct imap_session *s, struct imap_command *cmd, imap_run_fn 
 		if (args->returns & IMAP_RETURN_SAVE)
 			imap_saved_set(s, NULL);
 		return imap_cmd_finish(s, cmd, IMAP_NO, "BADCHARSET (US-ASCII UTF-8)",
-		    "That charset is not known here.");
+		    "that charset is not known here");
 	}
 	if (args->has_modseq)
 		imap_condstore_on(s);

@@ -16,7 +16,7 @@ imap_set_resolve(struct imap_session *s, struct imap_command *cmd,
 		return true;
 	case IMAP_SEQSET_BEYOND:
 		*out_refused = imap_cmd_finish(
-		    s, cmd, IMAP_BAD, NULL, "There is no message with that number.");
+		    s, cmd, IMAP_BAD, NULL, "there is no message with that number");
 		return false;
 	case IMAP_SEQSET_LIMIT:
 		break;
