@@ -102,11 +102,11 @@ conn_flush(struct conn *c);
 /* Server side of STARTTLS or implicit TLS: input not consumed yet is discarded, queued
  * output is flushed in clear first.  CONN_SECURED or CONN_CLOSED follows. */
 void
-conn_start_tls_server(struct conn *c, struct tls_context *tls);
+conn_start_tls_server(struct conn *c, struct tls_context *context);
 /* Client side.  `name` is the reference identity for SNI and, when `verify`, for the
  * certificate; both name checks and chain follow RFC 6125. */
 void
-conn_start_tls_client(struct conn *c, struct tls_context *tls, const char *name,
+conn_start_tls_client(struct conn *c, struct tls_context *context, const char *name,
     bool verify);
 bool
 conn_is_secure(const struct conn *c);

@@ -216,7 +216,7 @@ parse_line(struct resolver_script *script, struct slice line)
 	entry.word = parse_word(take_word(&after));
 	if (entry.word != WORD_NONE)
 		rest = after;
-	buf_init(&entry.rdata, SCRIPT_LINE_MAX * 2);
+	buf_init(&entry.rdata, (size_t)2 * SCRIPT_LINE_MAX);
 	entry.has_data = rest.len > 0;
 	if (entry.has_data &&
 	    (!put_data(entry.type, rest, &entry.rdata) || !buf_ok(&entry.rdata))) {
