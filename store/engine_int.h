@@ -44,14 +44,19 @@ struct engine {
 	struct engine_env *envs[ENGINE_ENVS_MAX]; /* 2 + shards */
 };
 
+enum { WRITER_THREADS = 2 };
+
 struct engine_writer {
 	struct mpsc queue;
 	sem_t wake;
 	pthread_mutex_t start_lock;
 	atomic_bool started;
 	atomic_bool stop;
-	pthread_t thread;
-	/* the thread's: */
+	pthread_t threads[WRITER_THREADS];
+	pthread_mutex_t place_lock; /* taken first */
+	pthread_mutex_t
+	    commit_lock; /* taken before place_lock is let go: keeps the order */
+	/* with place_lock: */
 	struct mpsc_node *pending, *pending_tail; /* taken, not yet in a batch */
 };
 
@@ -128,8 +133,8 @@ struct engine_ops {
 
 	/* A draft that goes lets its place go; any thread. */
 	void (*place_release)(struct body_place *place);
-	/* The writer's: place the drafts of the commits (a failed one gets its status set),
-	 * then one write transaction. */
+	/* The writer's: place the drafts of the commits (a failed one gets its status
+	 * set), then one write transaction. */
 	void (*place)(
 	    struct engine_env *env, struct engine_commit **commits, size_t count);
 	enum status (*begin)(struct engine_env *env, struct engine_txn **out);
@@ -147,43 +152,31 @@ struct engine_ops {
 };
 
 /* engine.c */
-struct engine_env *
-engine_env_of(const struct engine *engine, struct partition_id part);
-void
-engine_init(struct engine *engine, const struct engine_ops *ops, uint32_t shards);
-void
-engine_txn_init(struct engine_txn *txn, struct engine_env *env, bool writable);
+struct engine_env *engine_env_of(const struct engine *engine, struct partition_id part);
+void engine_init(struct engine *engine, const struct engine_ops *ops, uint32_t shards);
+void engine_txn_init(struct engine_txn *txn, struct engine_env *env, bool writable);
 /* Ends the commit function's run: bumps the partition's version when it wrote. */
-void
-engine_txn_version_bump(struct engine_txn *txn);
-struct slice
-engine_full_key(char *out, struct partition_id part, struct slice key);
+void engine_txn_version_bump(struct engine_txn *txn);
+struct slice engine_full_key(char *out, struct partition_id part, struct slice key);
 
 /* engine_writer.c */
-void
-engine_writer_init(struct engine_writer *writer);
-void
-engine_writer_submit(struct engine_env *env, struct engine_commit *commit);
+void engine_writer_init(struct engine_writer *writer);
+void engine_writer_submit(struct engine_env *env, struct engine_commit *commit);
 /* Runs what is queued, then ends the thread. */
-void
-engine_writer_fini(struct engine_env *env);
-void
-engine_thread_start(pthread_t *thread, const char *name, void *(*fn)(void *), void *arg);
+void engine_writer_fini(struct engine_env *env);
+void engine_thread_start(
+    pthread_t *thread, const char *name, void *(*fn)(void *), void *arg);
 
 /* engine_watch.c */
 /* `path` null: hints within this process only. */
-enum status
-engine_watcher_open(
+enum status engine_watcher_open(
     struct engine *engine, const char *path, struct engine_watcher **out) MUST_USE;
-void
-engine_watcher_close(struct engine_watcher **watcher);
+void engine_watcher_close(struct engine_watcher **watcher);
 /* Tells every process; `txn_id` is the environment's count (engine_ops.env_last_txn) that
  * the hints cover. */
-void
-engine_watcher_publish(struct engine_watcher *watcher, uint32_t env_index,
+void engine_watcher_publish(struct engine_watcher *watcher, uint32_t env_index,
     uint64_t txn_id, const uint32_t *slots, size_t count);
-void
-engine_watcher_start(struct engine_watcher *watcher,
-    void (*fn)(uint32_t slot, void *arg), void *arg);
+void engine_watcher_start(
+    struct engine_watcher *watcher, void (*fn)(uint32_t slot, void *arg), void *arg);
 
 #endif

@@ -1,16 +1,20 @@
 /*
- * The writer: one thread an environment and process, started at the first submit.  It
- * takes what is queued, places the drafts (one sync), runs the commit functions in one
- * write transaction (one commit), then tells everybody; what arrives meanwhile is the
- * next batch.
+ * The writer: one an environment and process, started at the first submit.  It takes what
+ * is queued, places the drafts (one sync), runs the commit functions in one write
+ * transaction (one commit), then tells everybody; what arrives meanwhile is the next
+ * batch.
+ *
+ * Two threads take turns, so that the next batch is placed while one is committed:
+ * a thread holds place_lock while it places, and takes commit_lock before it lets
+ * place_lock go.  Commit and done functions run under commit_lock: one at a time, in the
+ * order of the queue, as on one thread.
  *
  * A function that fails without having written costs nothing.  One that fails after it
  * has written makes the transaction be given up and the others run again (decision 0007).
  * When the environment is full the batch is run again one by one, so that commits that
  * need no room, or make some, still go through.
  *
- *	queued -> batch_form -> place -> run (again without a failed one) -> commit ->
- *done
+ *	queued -> batch_form -> place -> batch_try (again without a failed one) -> done
  */
 #include <errno.h>
 #include <signal.h>
@@ -36,6 +40,8 @@ engine_writer_init(struct engine_writer *writer)
 	mpsc_init(&writer->queue);
 	sem_init(&writer->wake, 0, 0);
 	pthread_mutex_init(&writer->start_lock, NULL);
+	pthread_mutex_init(&writer->place_lock, NULL);
+	pthread_mutex_init(&writer->commit_lock, NULL);
 	atomic_init(&writer->started, false);
 	atomic_init(&writer->stop, false);
 	writer->pending = writer->pending_tail = NULL;
@@ -223,6 +229,8 @@ batch_done(struct engine_env *env, struct engine_commit **batch, size_t count)
 	}
 }
 
+/* Both threads run this: each batch is placed and committed by one of them, and the locks
+ * let the other one place the next batch during the commit, in order. */
 static void *
 writer_main(void *arg)
 {
@@ -231,17 +239,23 @@ writer_main(void *arg)
 	struct engine_commit **batch =
 	    xcalloc(ENGINE_BATCH_MAX, sizeof(struct engine_commit *));
 	for (;;) {
+		pthread_mutex_lock(&writer->place_lock);
 		pending_refill(writer);
-		if (!writer->pending) {
-			if (atomic_load(&writer->stop))
-				break;
+		while (!writer->pending && !atomic_load(&writer->stop)) {
 			sem_wait(&writer->wake);
-			continue;
+			pending_refill(writer);
+		}
+		if (!writer->pending) {
+			pthread_mutex_unlock(&writer->place_lock);
+			break;
 		}
 		size_t count = batch_form(env, batch);
 		env->engine->ops->place(env, batch, count);
+		pthread_mutex_lock(&writer->commit_lock);
+		pthread_mutex_unlock(&writer->place_lock);
 		batch_commit(env, batch, count);
 		batch_done(env, batch, count);
+		pthread_mutex_unlock(&writer->commit_lock);
 	}
 	free(batch);
 	return NULL;
@@ -255,8 +269,9 @@ engine_writer_submit(struct engine_env *env, struct engine_commit *commit)
 	if (!atomic_load_explicit(&writer->started, memory_order_acquire)) {
 		pthread_mutex_lock(&writer->start_lock);
 		if (!atomic_load(&writer->started)) {
-			engine_thread_start(
-			    &writer->thread, "store-writer", writer_main, env);
+			for (size_t i = 0; i < WRITER_THREADS; i++)
+				engine_thread_start(&writer->threads[i], "store-writer",
+				    writer_main, env);
 			atomic_store(&writer->started, true);
 		}
 		pthread_mutex_unlock(&writer->start_lock);
@@ -271,9 +286,13 @@ engine_writer_fini(struct engine_env *env)
 	struct engine_writer *writer = &env->writer;
 	if (atomic_load(&writer->started)) {
 		atomic_store(&writer->stop, true);
-		sem_post(&writer->wake);
-		pthread_join(writer->thread, NULL);
+		for (size_t i = 0; i < WRITER_THREADS; i++)
+			sem_post(&writer->wake);
+		for (size_t i = 0; i < WRITER_THREADS; i++)
+			pthread_join(writer->threads[i], NULL);
 	}
 	sem_destroy(&writer->wake);
 	pthread_mutex_destroy(&writer->start_lock);
+	pthread_mutex_destroy(&writer->place_lock);
+	pthread_mutex_destroy(&writer->commit_lock);
 }
