@@ -55,8 +55,14 @@ from_windows_1252(struct slice in, struct buf *out)
 {
 	char bytes[4];
 	for (size_t i = 0; i < in.len; i++) {
+		size_t from = i;
+		while (i < in.len && !((unsigned char)in.ptr[i] & 0x80))
+			i++;
+		buf_append(out, slice_sub(in, from, i - from));
+		if (i == in.len)
+			break;
 		unsigned char c = (unsigned char)in.ptr[i];
-		uint32_t code = c >= 0x80 && c < 0xa0 ? windows_1252[c - 0x80] : c;
+		uint32_t code = c < 0xa0 ? windows_1252[c - 0x80] : c;
 		buf_append(out, slice_make(bytes, utf8_put(code, bytes)));
 	}
 }

@@ -1,8 +1,8 @@
 /*
  * The first words of a message: of the first text/plain part that is no attachment, else
- * of the first text/html with its tags taken off.  Only the front of the part is decoded
- * (PREVIEW_FRONT, then PREVIEW_FRONT_MAX bytes when that gave too little), so the cost
- * does not grow with the message.  This is no HTML parser: it drops what stands in
+ * of the first text/html with its tags taken off.  Only the front of the part is decoded,
+ * more of it (preview_fronts) when that gave too little, so the cost does not grow with
+ * the message.  This is no HTML parser: it drops what stands in
  * angle brackets, the content of style, script, head and title, and knows few entities.
  */
 #include "text/preview_int.h"
@@ -10,10 +10,12 @@
 #include "text/utf8_int.h"
 
 enum {
-	PREVIEW_FRONT = 2048,          /* encoded bytes looked at first */
-	PREVIEW_FRONT_MAX = 32 * 1024, /* and at most */
+	PREVIEW_FRONT_MAX = 32 * 1024, /* encoded bytes looked at, at most */
 	ENTITY_MAX = 10,               /* bytes between "&" and ";" */
 };
+
+/* Encoded bytes of a part that are looked at, from step to step. */
+static const size_t preview_fronts[] = {600, 4096, PREVIEW_FRONT_MAX};
 
 /* The next part in document order that is of text/`subtype`, or null. */
 static const struct mime_part *
@@ -37,17 +39,17 @@ find_text(const struct mime_part *part, struct slice subtype)
 	return NULL;
 }
 
-/* Characters out, blanks collapsed. */
+/* The characters so far, blanks collapsed. */
 struct sink {
-	struct buf *out;
-	size_t chars;
-	bool blank; /* a blank waits for the next character */
+	char text[4 * PREVIEW_CHARS_MAX];
+	size_t len;   /* bytes of text */
+	size_t chars; /* characters of text */
+	bool blank;   /* a blank waits for the next character */
 };
 
 static void
 sink_char(struct sink *s, uint32_t c)
 {
-	char bytes[4];
 	/* Blanks of all kinds, and what is not seen: NBSP, soft hyphen, joiners, BOM. */
 	if (c <= 0x20 || c == 0x7f || c == 0xa0 || c == 0x2007 || c == 0x3000 ||
 	    (c >= 0x2028 && c <= 0x202f)) {
@@ -62,11 +64,11 @@ sink_char(struct sink *s, uint32_t c)
 		return;
 	}
 	if (s->blank) {
-		buf_append_byte(s->out, ' ');
+		s->text[s->len++] = ' ';
 		s->chars++;
 	}
 	s->blank = false;
-	buf_append(s->out, slice_make(bytes, utf8_put(c, bytes)));
+	s->len += utf8_put(c, s->text + s->len);
 	s->chars++;
 }
 
@@ -198,7 +200,8 @@ html_preview(struct slice in, struct sink *s)
 	}
 }
 
-/* From the first `front` bytes of the part; true when more would not give more. */
+/* From the first `front` bytes of the part.  False, with nothing written, when more of
+ * them would give more. */
 static bool
 preview_front(const struct mime_part *part, struct slice message, size_t front,
     struct buf *out)
@@ -206,8 +209,10 @@ preview_front(const struct mime_part *part, struct slice message, size_t front,
 	struct mime_part cut = *part;
 	struct buf decoded, text;
 	bool whole = cut.body_len <= front;
-	struct sink sink = {out, 0, false};
+	struct sink sink;
 
+	sink.len = sink.chars = 0;
+	sink.blank = false;
 	if (!whole)
 		cut.body_len = front;
 	buf_init(&decoded, PREVIEW_FRONT_MAX + 16);
@@ -225,18 +230,22 @@ preview_front(const struct mime_part *part, struct slice message, size_t front,
 		plain_preview(in, &sink);
 	buf_fini(&decoded);
 	buf_fini(&text);
-	return whole || sink.chars >= PREVIEW_CHARS_MAX;
+	bool enough = whole || sink.chars >= PREVIEW_CHARS_MAX || front == PREVIEW_FRONT_MAX;
+	if (enough)
+		buf_append(out, slice_make(sink.text, sink.len));
+	return enough;
 }
 
 void
 preview_write(const struct mime_part *root, struct slice message, struct buf *out)
 {
-	size_t before = out->len;
 	const struct mime_part *part = find_text(root, SLICE("plain"));
 	if (!part)
 		part = find_text(root, SLICE("html"));
-	if (!part || preview_front(part, message, PREVIEW_FRONT, out))
+	if (!part)
 		return;
-	buf_truncate(out, before);
-	preview_front(part, message, PREVIEW_FRONT_MAX, out);
+	for (size_t i = 0; i < sizeof(preview_fronts) / sizeof(preview_fronts[0]); i++) {
+		if (preview_front(part, message, preview_fronts[i], out))
+			return;
+	}
 }
