@@ -57,9 +57,9 @@ copyuid_code(struct imap_session *s, const struct copy_op *op)
 {
 	AUTO_BUF struct buf code;
 
+	buf_init(&code, COPYUID_MAX);
 	if (op->out_count == 0)
 		return SLICE_NULL;
-	buf_init(&code, COPYUID_MAX);
 	buf_append(&code, SLICE("COPYUID "));
 	buf_append_u64(&code, op->out_uidvalidity);
 	buf_append_byte(&code, ' ');
