@@ -105,7 +105,7 @@ prefix_write(const struct smtp_session *s, const struct smtp_envelope *e, int64_
 	if (e->add_missing)
 		smtp_header_add_missing(&e->facts, now_s, zone_min, facts.id,
 		    facts.hostname, e->submission ? e->login : SLICE_NULL, out);
-	if (e->headerless)
+	if (e->needs_gap)
 		buf_append(out, SLICE("\r\n"));
 }
 

@@ -81,7 +81,8 @@ sender_is_allowed(struct smtp_session *s, struct smtp_envelope *e,
 		return false;
 	}
 	/* Reports of mail programs have no sender and are let through. */
-	if (!s->login || e->sender.len == 0)
+	const char *check = service_conf(s->service)->smtp.sender_check;
+	if (!s->login || e->sender.len == 0 || strcmp(check, "off") == 0)
 		return true;
 	bool owns = false;
 	enum status status = directory_owns(service_reader(s->worker), s->account,

@@ -78,7 +78,7 @@ struct smtp_envelope {
 	uint64_t received;        /* octets of message so far, refused ones too */
 	struct buf header;        /* until its end has come, when it comes in pieces */
 	bool header_done;
-	bool headerless;
+	bool needs_gap;
 	struct smtp_header_facts facts; /* message_id in the arena */
 	enum smtp_fault fault;
 	enum status draft_status; /* SMTP_FAULT_DRAFT */

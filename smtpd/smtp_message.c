@@ -83,13 +83,16 @@ static void
 header_take(struct smtp_envelope *e, struct slice block)
 {
 	e->header_done = true;
+	/* The message is kept as it came, an mbox "From " line in front included. */
+	struct slice whole = block;
 	block = slice_from(block, smtp_header_mbox_line(block));
-	e->headerless =
-	    !smtp_header_is_field(block) && !slice_has_prefix(block, SLICE("\r\n"));
-	if (e->headerless) {
-		/* All of it is body (smtp_header_is_field says why it matters). */
+	if (!smtp_header_is_field(block) && !slice_has_prefix(block, SLICE("\r\n"))) {
+		/* All of it is body.  A first line that begins with a blank would continue
+		 * the last field that we put before it. */
+		char first = whole.len > 0 ? whole.ptr[0] : '\0';
+		e->needs_gap = first == ' ' || first == '\t';
 		smtp_header_scan(SLICE(""), &e->facts);
-		draft_append(e, block);
+		draft_append(e, whole);
 		return;
 	}
 	smtp_header_scan(block, &e->facts);
@@ -100,10 +103,10 @@ header_take(struct smtp_envelope *e, struct slice block)
 		smtp_message_fault(e, SMTP_FAULT_LOOP);
 	if (e->facts.too_many)
 		smtp_message_fault(e, SMTP_FAULT_HEADER_SIZE);
-	if (e->submission)
+	if (e->submission && strcmp(conf->smtp.sender_check, "header") == 0)
 		check_from(e, block);
 	if (!e->submission || e->facts.bcc == 0 || e->fault != SMTP_FAULT_NONE) {
-		draft_append(e, block);
+		draft_append(e, whole);
 		return;
 	}
 	struct buf kept AUTO_BUF;

@@ -63,6 +63,7 @@ struct conf {
 		uint64_t data_timeout_ms;
 		char *recipient_delimiter;
 		struct conf_list trusted_networks;
+		char *sender_check;    /* envelope, header, off */
 		uint32_t max_received; /* Received fields: loop limit */
 	} smtp;
 	struct {

@@ -94,6 +94,9 @@ const struct conf_key conf_keys[] = {
 	{"smtp", "trusted_networks", CONF_TYPE_LIST_NETWORK, 0, CONF_LIST_MAX, "", NULL, RELOAD,
 	    "may send to anywhere without logging in, such as {\"10.1.0.0/16\", \"[::1]/128\"}",
 	    TOP(smtp.trusted_networks)},
+	{"smtp", "sender_check", CONF_TYPE_WORD, 0, 0, "envelope", "envelope|header|off", RELOAD,
+	    "what a logged-in sender must own: its MAIL FROM, also its From field, or nothing",
+	    TOP(smtp.sender_check)},
 	{"smtp", "max_received", CONF_TYPE_U32, 10, 1000, "50", NULL, RELOAD,
 	    "Received fields before a message counts as looping", TOP(smtp.max_received)},
 
