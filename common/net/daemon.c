@@ -156,6 +156,7 @@ daemon_bind(const char *address, uint16_t port, int backlog, int *out_fd)
 	char plain[INET6_ADDRSTRLEN + 1];
 	struct slice text = slice_from_cstr(address);
 	memset(&to, 0, sizeof(to));
+	/* Configurations write "[::1]". */
 	if (text.len > 2 && text.ptr[0] == '[' && text.ptr[text.len - 1] == ']')
 		text = slice_sub(text, 1, text.len - 2);
 	if (!slice_copy_cstr(text, plain, sizeof(plain)))

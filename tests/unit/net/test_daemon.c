@@ -104,6 +104,12 @@ test_bind(void **state)
 	/* The same port for IPv6 beside it, where there is IPv6. */
 	if (daemon_bind("::1", ntohs(at.sin_port), 16, &second) == STATUS_OK)
 		close(second);
+	if (daemon_bind("[::1]", 0, 16, &second) == STATUS_OK)
+		close(second);
+	else
+		assert_int_not_equal(daemon_bind("::1", 0, 16, &second), STATUS_OK);
+	assert_int_equal(daemon_bind("[::1", 0, 16, &second), STATUS_INVALID);
+	assert_int_equal(daemon_bind("[", 0, 16, &second), STATUS_INVALID);
 	close(fd);
 }
 
