@@ -13,7 +13,7 @@ is_atext(char c, bool utf8)
 	if ((unsigned char)c & 0x80)
 		return utf8;
 	return ascii_is_alpha(c) || ascii_is_digit(c) ||
-	    (c && strchr("!#$%&'*+-/=?^_`{|}~", c));
+	       (c && strchr("!#$%&'*+-/=?^_`{|}~", c));
 }
 
 /* Dot-string; its length, 0 when there is none. */
@@ -68,8 +68,8 @@ unquote(struct slice quoted, struct arena *arena)
 
 /* The local part at the front. */
 static enum address_result
-parse_local(struct slice in, bool utf8, struct arena *arena, struct slice *out,
-    size_t *out_used)
+parse_local(
+    struct slice in, bool utf8, struct arena *arena, struct slice *out, size_t *out_used)
 {
 	bool quoted = in.len && in.ptr[0] == '"';
 	size_t len = quoted ? quoted_length(in, utf8) : dot_string_length(in, utf8);
@@ -104,8 +104,8 @@ domain_length(struct slice in)
 }
 
 static enum address_result
-parse_domain(struct slice in, bool utf8, struct arena *arena, struct slice *out,
-    size_t *out_used)
+parse_domain(
+    struct slice in, bool utf8, struct arena *arena, struct slice *out, size_t *out_used)
 {
 	struct slice domain = slice_sub(in, 0, domain_length(in));
 	if (domain.len > ADDRESS_DOMAIN_MAX)
@@ -138,8 +138,8 @@ parse_mailbox(struct slice in, bool utf8, struct arena *arena,
 		return result;
 	if (local_len >= in.len || in.ptr[local_len] != '@')
 		return ADDRESS_BAD;
-	result = parse_domain(slice_from(in, local_len + 1), utf8, arena, &domain,
-	    &domain_len);
+	result = parse_domain(
+	    slice_from(in, local_len + 1), utf8, arena, &domain, &domain_len);
 	if (result != ADDRESS_OK)
 		return result;
 	*out_used = local_len + 1 + domain_len;
@@ -152,8 +152,8 @@ parse_mailbox(struct slice in, bool utf8, struct arena *arena,
 }
 
 enum address_result
-address_parse(struct slice in, bool utf8, struct arena *arena,
-    struct mailbox_address *out)
+address_parse(
+    struct slice in, bool utf8, struct arena *arena, struct mailbox_address *out)
 {
 	struct mailbox_address address = {0};
 	size_t used = 0;

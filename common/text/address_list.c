@@ -33,9 +33,9 @@ struct parser {
 	bool in_group;
 
 	/* The element being read. */
-	size_t start;         /* of its words in text */
-	size_t word;          /* start of the current word */
-	bool blank;           /* something parted the next word from the last */
+	size_t start; /* of its words in text */
+	size_t word;  /* start of the current word */
+	bool blank;   /* something parted the next word from the last */
 	bool any_word;
 	size_t at_sign;       /* in text, NOWHERE for none */
 	struct range address; /* the word with at_sign */
@@ -89,8 +89,8 @@ static void
 word_begin(struct parser *p, char first)
 {
 	bool in_address = p->at_sign != NOWHERE && p->address.to == p->len;
-	bool glue = in_address &&
-	    (first == '.' || p->text[p->len - 1] == '@' || p->text[p->len - 1] == '.');
+	bool glue = in_address && (first == '.' || p->text[p->len - 1] == '@' ||
+				      p->text[p->len - 1] == '.');
 	if (p->blank && p->any_word && !glue) {
 		p->text[p->len++] = ' ';
 		p->word = p->len;
@@ -183,8 +183,8 @@ read_atom(struct parser *p)
 	size_t from = p->at;
 	while (p->at < p->in.len) {
 		char c = p->in.ptr[p->at];
-		if (is_space(c) || c == '"' || c == '(' || c == '<' || c == ',' || c == ';' ||
-		    c == ':' || c == '@' || c == '[')
+		if (is_space(c) || c == '"' || c == '(' || c == '<' || c == ',' ||
+		    c == ';' || c == ':' || c == '@' || c == '[')
 			break;
 		if (c == '=' && p->at > from && encoded_word_length(p))
 			break;
@@ -309,8 +309,10 @@ element_finish(struct parser *p)
 		element.mailbox = text_range(p, p->local);
 		element.host = text_range(p, p->host);
 	} else if (p->at_sign != NOWHERE) {
-		element.mailbox = text_range(p, (struct range){p->address.from, p->at_sign});
-		element.host = text_range(p, (struct range){p->at_sign + 1, p->address.to});
+		element.mailbox =
+		    text_range(p, (struct range){p->address.from, p->at_sign});
+		element.host =
+		    text_range(p, (struct range){p->at_sign + 1, p->address.to});
 		element.name = words_but_address(p);
 	} else if (p->any_word) {
 		/* No domain: an empty host, since a null one would mean a group. */

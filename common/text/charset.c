@@ -20,28 +20,28 @@ static const struct {
 	const char *name;
 	const char *meant;
 } charset_aliases[] = {
-    {"big5", "BIG5-HKSCS"},
-    {"cp-850", "CP850"},
-    {"euc-kr", "CP949"},
-    {"gb2312", "GB18030"},
-    {"gb_2312-80", "GB18030"},
-    {"gbk", "GB18030"},
-    {"iso-8859-6-i", "ISO-8859-6"},
-    {"iso-8859-8-i", "ISO-8859-8"},
-    {"iso-8859-9", "CP1254"},
-    {"ks_c_5601-1987", "CP949"},
-    {"ks_c_5601", "CP949"},
-    {"shift-jis", "CP932"},
-    {"shift_jis", "CP932"},
-    {"unicode-1-1-utf-7", "UTF-7"},
-    {"utf7", "UTF-7"},
-    {"x-big5", "BIG5-HKSCS"},
-    {"x-euc-jp", "EUC-JP"},
-    {"x-gbk", "GB18030"},
-    {"x-mac-cyrillic", "MAC-CYRILLIC"},
-    {"x-mac-roman", "MACINTOSH"},
-    {"x-sjis", "CP932"},
-    {"x-windows-949", "CP949"},
+    {"big5",	      "BIG5-HKSCS"  },
+    {"cp-850",            "CP850"       },
+    {"euc-kr",            "CP949"       },
+    {"gb2312",            "GB18030"     },
+    {"gb_2312-80",        "GB18030"     },
+    {"gbk",	       "GB18030"     },
+    {"iso-8859-6-i",      "ISO-8859-6"  },
+    {"iso-8859-8-i",      "ISO-8859-8"  },
+    {"iso-8859-9",        "CP1254"      },
+    {"ks_c_5601-1987",    "CP949"       },
+    {"ks_c_5601",         "CP949"       },
+    {"shift-jis",         "CP932"       },
+    {"shift_jis",         "CP932"       },
+    {"unicode-1-1-utf-7", "UTF-7"       },
+    {"utf7",	      "UTF-7"       },
+    {"x-big5",            "BIG5-HKSCS"  },
+    {"x-euc-jp",          "EUC-JP"      },
+    {"x-gbk",             "GB18030"     },
+    {"x-mac-cyrillic",    "MAC-CYRILLIC"},
+    {"x-mac-roman",       "MACINTOSH"   },
+    {"x-sjis",            "CP932"       },
+    {"x-windows-949",     "CP949"       },
 };
 
 /* 0x80 to 0x9f of windows-1252; the five holes stay C1 controls. */
@@ -71,7 +71,7 @@ static bool
 is_name(struct slice s, const char *a, const char *b)
 {
 	return slice_equal_nocase(s, slice_from_cstr(a)) ||
-	    slice_equal_nocase(s, slice_from_cstr(b));
+	       slice_equal_nocase(s, slice_from_cstr(b));
 }
 
 static bool
@@ -79,7 +79,8 @@ name_is_safe(struct slice name)
 {
 	for (size_t i = 0; i < name.len; i++) {
 		char c = name.ptr[i];
-		if (!ascii_is_alpha(c) && !ascii_is_digit(c) && (!c || !strchr("-_.:+", c)))
+		if (!ascii_is_alpha(c) && !ascii_is_digit(c) &&
+		    (!c || !strchr("-_.:+", c)))
 			return false;
 	}
 	return name.len > 0 && name.len <= CHARSET_NAME_MAX;
@@ -139,7 +140,8 @@ charset_to_utf8(struct slice charset, struct slice in, struct buf *out)
 	char name[CHARSET_NAME_MAX + 1] = "";
 	if (name_is_safe(charset))
 		slice_copy_cstr(charset, name, sizeof(name));
-	for (size_t i = 0; i < sizeof(charset_aliases) / sizeof(charset_aliases[0]); i++) {
+	for (size_t i = 0; i < sizeof(charset_aliases) / sizeof(charset_aliases[0]);
+	     i++) {
 		struct slice meant = slice_from_cstr(charset_aliases[i].meant);
 		if (slice_equal_nocase(charset, slice_from_cstr(charset_aliases[i].name)))
 			slice_copy_cstr(meant, name, sizeof(name));

@@ -14,7 +14,7 @@
 enum {
 	DATE_YEAR_MIN = 1000,
 	DATE_YEAR_MAX = 9999,
-	DAY_S = 86400,      /* seconds */
+	DAY_S = 86400,          /* seconds */
 	ZONE_MAX_MIN = 24 * 60, /* minutes either way */
 };
 
@@ -72,7 +72,8 @@ fields_to_date(const struct fields *f, struct date *out)
 		return false;
 	int second = f->second == 60 ? 59 : f->second;
 	out->unix_s = days_from_civil(f->year, f->month, f->day) * DAY_S +
-	    f->hour * 3600 + f->minute * 60 + second - (int64_t)f->zone_min * 60;
+	              f->hour * 3600 + f->minute * 60 + second -
+	              (int64_t)f->zone_min * 60;
 	out->zone_min = f->zone_min;
 	return true;
 }
@@ -83,7 +84,7 @@ month_number(struct slice name)
 {
 	for (int i = 0; i < 12 && name.len >= 3; i++) {
 		if (slice_equal_nocase(slice_sub(name, 0, 3),
-		        slice_make(month_names + (size_t)i * 3, 3)))
+			slice_make(month_names + (size_t)i * 3, 3)))
 			return i + 1;
 	}
 	return 0;
@@ -102,7 +103,8 @@ skip_fill(struct slice *in)
 			depth--;
 		else if (c == '\\' && depth && i + 1 < in->len)
 			i++;
-		else if (!depth && c != ' ' && c != '\t' && c != '\r' && c != '\n' && c != ',')
+		else if (!depth && c != ' ' && c != '\t' && c != '\r' && c != '\n' &&
+			 c != ',')
 			break;
 	}
 	*in = slice_from(*in, i);
@@ -162,20 +164,20 @@ zone_by_name(struct slice name)
 		char name[5];
 		int hours;
 	} zones[] = {
-	    {"EST", -5},
-	    {"EDT", -4},
-	    {"CST", -6},
-	    {"CDT", -5},
-	    {"MST", -7},
-	    {"MDT", -6},
-	    {"PST", -8},
-	    {"PDT", -7},
-	    {"CET", 1},
-	    {"MET", 1},
-	    {"CEST", 2},
-	    {"MEST", 2},
-	    {"BST", 1},
-	    {"JST", 9},
+	    {"EST",  -5},
+	    {"EDT",  -4},
+	    {"CST",  -6},
+	    {"CDT",  -5},
+	    {"MST",  -7},
+	    {"MDT",  -6},
+	    {"PST",  -8},
+	    {"PDT",  -7},
+	    {"CET",  1 },
+	    {"MET",  1 },
+	    {"CEST", 2 },
+	    {"MEST", 2 },
+	    {"BST",  1 },
+	    {"JST",  9 },
 	};
 	for (size_t i = 0; i < sizeof(zones) / sizeof(zones[0]); i++) {
 		if (slice_equal_nocase(name, slice_from_cstr(zones[i].name)))
@@ -316,8 +318,8 @@ static void
 write_zone(int zone_min, struct buf *out)
 {
 	int minutes = zone_min < 0 ? -zone_min : zone_min;
-	buf_append_format(out, " %c%02d%02d", zone_min < 0 ? '-' : '+', minutes / 60,
-	    minutes % 60);
+	buf_append_format(
+	    out, " %c%02d%02d", zone_min < 0 ? '-' : '+', minutes / 60, minutes % 60);
 }
 
 void
@@ -326,8 +328,9 @@ date_write_mail(struct date date, struct buf *out)
 	struct fields f;
 	int weekday;
 	date_fields(date, &f, &weekday);
-	buf_append_format(out, "%.3s, %d %.3s %04d %02d:%02d:%02d", day_names + weekday * 3,
-	    f.day, month_names + (f.month - 1) * 3, f.year, f.hour, f.minute, f.second);
+	buf_append_format(out, "%.3s, %d %.3s %04d %02d:%02d:%02d",
+	    day_names + weekday * 3, f.day, month_names + (f.month - 1) * 3, f.year,
+	    f.hour, f.minute, f.second);
 	write_zone(date.zone_min, out);
 }
 
@@ -370,16 +373,17 @@ date_parse_imap(struct slice in, struct date *out)
 	struct fields f = {0};
 	int zone = 0;
 	/* RFC 9051 section 9: date-day-fixed is two digits or a space and one. */
-	bool ok = in.len && in.ptr[0] == ' ' ? take_char(&in, ' ') && take_fixed(&in, 1, &f.day)
-	                                     : take_fixed(&in, 2, &f.day);
+	bool ok = in.len && in.ptr[0] == ' '
+	              ? take_char(&in, ' ') && take_fixed(&in, 1, &f.day)
+	              : take_fixed(&in, 2, &f.day);
 	if (!ok || !take_imap_month_year(&in, &f) || !take_char(&in, ' ') ||
 	    !take_fixed(&in, 2, &f.hour) || !take_char(&in, ':') ||
 	    !take_fixed(&in, 2, &f.minute) || !take_char(&in, ':') ||
 	    !take_fixed(&in, 2, &f.second) || !take_char(&in, ' '))
 		return false;
 	bool west = in.len && in.ptr[0] == '-';
-	if ((!take_char(&in, '+') && !take_char(&in, '-')) || !take_fixed(&in, 4, &zone) ||
-	    in.len || zone % 100 > 59)
+	if ((!take_char(&in, '+') && !take_char(&in, '-')) ||
+	    !take_fixed(&in, 4, &zone) || in.len || zone % 100 > 59)
 		return false;
 	f.zone_min = zone / 100 * 60 + zone % 100;
 	if (west)
@@ -393,8 +397,8 @@ date_parse_imap_day(struct slice in, int64_t *out_day)
 	struct fields f = {0};
 	struct date date;
 	size_t digits = in.len > 1 && ascii_is_digit(in.ptr[1]) ? 2 : 1;
-	if (!take_fixed(&in, digits, &f.day) || !take_imap_month_year(&in, &f) || in.len ||
-	    !fields_to_date(&f, &date))
+	if (!take_fixed(&in, digits, &f.day) || !take_imap_month_year(&in, &f) ||
+	    in.len || !fields_to_date(&f, &date))
 		return false;
 	*out_day = date_day(date);
 	return true;
@@ -424,6 +428,6 @@ date_write_rfc3339(int64_t unix_ms, struct buf *out)
 	int weekday;
 	int64_t seconds = unix_ms >= 0 ? unix_ms / 1000 : -((-unix_ms + 999) / 1000);
 	date_fields((struct date){seconds, 0}, &f, &weekday);
-	buf_append_format(out, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", f.year, f.month, f.day,
-	    f.hour, f.minute, f.second, (int)(unix_ms - seconds * 1000));
+	buf_append_format(out, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", f.year, f.month,
+	    f.day, f.hour, f.minute, f.second, (int)(unix_ms - seconds * 1000));
 }

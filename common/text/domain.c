@@ -94,7 +94,7 @@ address_domain_to_ascii(struct slice domain, struct buf *out)
 		return false;
 	/* Non-transitional processing (UTS 46), as browsers and registries do. */
 	if (idn2_lookup_u8((const uint8_t *)text, (uint8_t **)&made,
-	        IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL) != IDN2_OK)
+		IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL) != IDN2_OK)
 		return false;
 	struct slice ascii = slice_from_cstr(made);
 	bool ok = ascii_domain_is_valid(ascii);
@@ -113,7 +113,7 @@ address_domain_to_unicode(struct slice domain, struct buf *out)
 
 	buf_init(&ascii, ADDRESS_DOMAIN_MAX);
 	bool ok = address_domain_to_ascii(domain, &ascii) &&
-	    slice_copy_cstr(buf_slice(&ascii), text, sizeof(text));
+	          slice_copy_cstr(buf_slice(&ascii), text, sizeof(text));
 	buf_fini(&ascii);
 	if (!ok)
 		return false;

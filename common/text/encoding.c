@@ -64,8 +64,8 @@ base64_encode(struct slice in, struct buf *out)
 		char *to = buf_reserve(out, (block.len + 2) / 3 * 4);
 		if (!to)
 			return;
-		buf_commit(out, b64_encode_block((const unsigned char *)block.ptr,
-		                    block.len, to));
+		buf_commit(out,
+		    b64_encode_block((const unsigned char *)block.ptr, block.len, to));
 	}
 }
 
@@ -91,8 +91,8 @@ base64_decode_strict(struct slice in, struct buf *out)
 			else if (v[k] == B64_BAD || pads)
 				return false;
 		}
-		/* Padding only at the very end, and its spare bits are zero, so that every
-		 * text has one reading (RFC 4648 section 3.5). */
+		/* Padding only at the very end, and its spare bits are zero, so that
+		 * every text has one reading (RFC 4648 section 3.5). */
 		if (pads > 2 || (pads && i + 4 != in.len) || (pads == 1 && (v[2] & 3)) ||
 		    (pads == 2 && (v[1] & 15)))
 			return false;
@@ -129,14 +129,17 @@ base64_decode_lenient(struct slice in, struct buf *out)
 				to[made++] = (char)bits;
 				count = 0, bits = 0;
 			} else if (v == B64_PAD) {
-				/* Joined pieces, each with padding, exist: go on behind it. */
+				/* Joined pieces, each with padding, exist: go on behind
+				 * it. */
 				if (count == 3)
 					to[made++] = (char)(bits >> 10);
 				if (count >= 2)
-					to[made++] = (char)(count == 3 ? bits >> 2 : bits >> 4);
+					to[made++] =
+					    (char)(count == 3 ? bits >> 2 : bits >> 4);
 				count = 0, bits = 0;
 			}
-			/* A run of padding makes no output, so `made` stays within 3/4. */
+			/* A run of padding makes no output, so `made` stays within 3/4.
+			 */
 		}
 		buf_commit(out, made);
 	}

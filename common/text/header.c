@@ -78,7 +78,8 @@ header_iter_next(struct header_iter *it, struct header_field *out)
 			end--;
 		/* A blank inside is "From x Mon 1 10:00" of an mbox, or no field. */
 		struct slice name = slice_sub(line, 0, end);
-		if (slice_index(name, ' ') != SIZE_MAX || slice_index(name, '\t') != SIZE_MAX)
+		if (slice_index(name, ' ') != SIZE_MAX ||
+		    slice_index(name, '\t') != SIZE_MAX)
 			continue;
 		out->name = name;
 		out->whole = whole;
@@ -107,7 +108,7 @@ header_unfold(struct slice value, struct arena *arena)
 	struct slice s = slice_trim(value);
 	struct slice copy = arena_copy(arena, s);
 	if (!copy.ptr || (memchr(copy.ptr, '\n', copy.len) == NULL &&
-	                     memchr(copy.ptr, '\r', copy.len) == NULL))
+			     memchr(copy.ptr, '\r', copy.len) == NULL))
 		return copy;
 	char *to = (char *)(uintptr_t)copy.ptr; /* ours: the copy above */
 	size_t len = 0;
@@ -227,8 +228,8 @@ take_bare(struct slice in, size_t *at, struct arena *arena)
 
 /* One parameter at *at (behind ";" and blanks); false when there is none. */
 static bool
-take_parameter(struct slice in, size_t *at, struct arena *arena,
-    struct header_parameter *out)
+take_parameter(
+    struct slice in, size_t *at, struct arena *arena, struct header_parameter *out)
 {
 	size_t from = *at;
 	while (*at < in.len && !ends_token(in.ptr[*at]))
@@ -282,13 +283,14 @@ take_parameters(struct slice in, size_t at, struct arena *arena, struct header_v
 }
 
 void
-header_value_parse_written(struct slice value, struct arena *arena,
-    struct header_value *out)
+header_value_parse_written(
+    struct slice value, struct arena *arena, struct header_value *out)
 {
 	*out = (struct header_value){0};
 	size_t at = skip_cfws(value, 0);
 	size_t from = at;
-	while (at < value.len && !is_space(value.ptr[at]) && !strchr("/;(=", value.ptr[at]))
+	while (
+	    at < value.len && !is_space(value.ptr[at]) && !strchr("/;(=", value.ptr[at]))
 		at++;
 	out->type = copy_lower(arena, slice_sub(value, from, at - from));
 	if (at < value.len && value.ptr[at] == '=') {
@@ -299,8 +301,8 @@ header_value_parse_written(struct slice value, struct arena *arena,
 	at = skip_cfws(value, at);
 	if (at < value.len && value.ptr[at] == '/') {
 		from = at = skip_cfws(value, at + 1);
-		while (at < value.len && !is_space(value.ptr[at]) && value.ptr[at] != ';' &&
-		    value.ptr[at] != '(')
+		while (at < value.len && !is_space(value.ptr[at]) &&
+		       value.ptr[at] != ';' && value.ptr[at] != '(')
 			at++;
 		out->subtype = copy_lower(arena, slice_sub(value, from, at - from));
 	}
@@ -357,7 +359,8 @@ header_message_ids(struct slice value, struct arena *arena, struct slice *out, s
 		size_t inner = slice_rindex(slice_sub(value, from, len), '<');
 		size_t start = inner == SIZE_MAX ? from : from + inner + 1;
 		at = from + len + 1;
-		struct slice id = wrap_id(slice_sub(value, start, from + len - start), arena);
+		struct slice id =
+		    wrap_id(slice_sub(value, start, from + len - start), arena);
 		if (id.len > 2)
 			out[count++] = id;
 	}

@@ -13,9 +13,9 @@
 #include "text/utf8_int.h"
 
 enum {
-	WORD_MAX = 2000,       /* bytes of one encoded word; RFC 2047 has 75 */
-	WORD_MARKS_MAX = 4,    /* question marks looked at for a word's "?=" */
-	SUBJECT_MAX = 1000,    /* bytes of a subject that count for its base */
+	WORD_MAX = 2000,    /* bytes of one encoded word; RFC 2047 has 75 */
+	WORD_MARKS_MAX = 4, /* question marks looked at for a word's "?=" */
+	SUBJECT_MAX = 1000, /* bytes of a subject that count for its base */
 	DECODED_MAX = 2 * HEADER_BYTES_MAX, /* bytes of scratch */
 };
 
@@ -81,9 +81,10 @@ decode_q(struct slice in, struct buf *out)
 			buf_append_byte(out, (char)(high << 4 | low));
 			i += 2;
 		} else if (c == '\r' || c == '\n') {
-			/* A fold inside a word: the line end and its blanks were not sent. */
+			/* A fold inside a word: the line end and its blanks were not
+			 * sent. */
 			while (i + 1 < in.len && strchr(" \t\r\n", in.ptr[i + 1]) &&
-			    in.ptr[i + 1])
+			       in.ptr[i + 1])
 				i++;
 		} else {
 			buf_append_byte(out, c == '_' ? ' ' : c);
@@ -199,7 +200,8 @@ static void
 append_percent(struct slice in, struct buf *out)
 {
 	for (size_t i = 0; i < in.len; i++) {
-		int high = in.ptr[i] == '%' && in.len - i > 2 ? hex_digit(in.ptr[i + 1]) : -1;
+		int high =
+		    in.ptr[i] == '%' && in.len - i > 2 ? hex_digit(in.ptr[i + 1]) : -1;
 		int low = high >= 0 ? hex_digit(in.ptr[i + 2]) : -1;
 		if (low >= 0) {
 			buf_append_byte(out, (char)(high << 4 | low));
@@ -223,8 +225,8 @@ append_section(const struct header_parameter *parameter, const struct extended_n
 	if (name->section <= 0) {
 		size_t first = slice_index(value, '\'');
 		size_t second = first == SIZE_MAX
-		    ? SIZE_MAX
-		    : slice_index(slice_from(value, first + 1), '\'');
+		                    ? SIZE_MAX
+		                    : slice_index(slice_from(value, first + 1), '\'');
 		if (second != SIZE_MAX) {
 			*charset = slice_sub(value, 0, first);
 			value = slice_from(value, first + 1 + second + 1);
@@ -247,7 +249,8 @@ join_sections(const struct header_value *written, const struct extended_name *na
 		bool found = false;
 		for (size_t i = 0; i < written->parameter_count && !found; i++) {
 			const struct extended_name *name = &names[i];
-			if (name->section != section || (section < 0 && !name->extended) ||
+			if (name->section != section ||
+			    (section < 0 && !name->extended) ||
 			    !slice_equal(name->base, base))
 				continue;
 			append_section(&written->parameters[i], name, &charset, &bytes);
@@ -265,13 +268,14 @@ join_sections(const struct header_value *written, const struct extended_name *na
 }
 
 void
-header_value_join(const struct header_value *written, struct arena *arena,
-    struct header_value *out)
+header_value_join(
+    const struct header_value *written, struct arena *arena, struct header_value *out)
 {
 	*out = *written;
 	bool plain = true;
 	for (size_t i = 0; i < written->parameter_count; i++)
-		plain = plain && slice_index(written->parameters[i].name, '*') == SIZE_MAX;
+		plain =
+		    plain && slice_index(written->parameters[i].name, '*') == SIZE_MAX;
 	if (plain)
 		return;
 
@@ -295,7 +299,7 @@ header_value_join(const struct header_value *written, struct arena *arena,
 				continue;
 			struct slice value =
 			    simple ? p->value
-			           : join_sections(written, names, name.base, arena);
+				   : join_sections(written, names, name.base, arena);
 			if (!value.ptr)
 				continue;
 			out->parameters[out->parameter_count++] =
@@ -331,7 +335,7 @@ leader_length(struct slice s)
 	if (slice_has_prefix_nocase(rest, SLICE("fwd")))
 		at += 3;
 	else if (slice_has_prefix_nocase(rest, SLICE("re")) ||
-	    slice_has_prefix_nocase(rest, SLICE("fw")))
+		 slice_has_prefix_nocase(rest, SLICE("fw")))
 		at += 2;
 	else
 		return 0;
@@ -395,7 +399,8 @@ header_base_subject(struct slice decoded, struct buf *out, bool *is_reply)
 	*is_reply = false;
 	for (;;) {
 		s = strip_marks(s, is_reply);
-		if (!slice_has_prefix_nocase(s, SLICE("[fwd:")) || s.ptr[s.len - 1] != ']')
+		if (!slice_has_prefix_nocase(s, SLICE("[fwd:")) ||
+		    s.ptr[s.len - 1] != ']')
 			break;
 		*is_reply = true; /* step 6 */
 		s = slice_sub(s, 5, s.len - 6);

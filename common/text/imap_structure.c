@@ -12,8 +12,8 @@
 #include "text/encoding.h"
 
 enum {
-	QUOTED_MAX = 1000,   /* bytes; longer strings are literals */
-	ESCAPES_MAX = 4,     /* in a quoted string; more make a literal */
+	QUOTED_MAX = 1000, /* bytes; longer strings are literals */
+	ESCAPES_MAX = 4,   /* in a quoted string; more make a literal */
 	PARAMETERS_MAX = HEADER_PARAMETERS_MAX,
 	LANGUAGES_MAX = 50,
 	INNER_ARENA_MAX = 4 * 1024 * 1024, /* bytes for one inner message's envelope */
@@ -86,27 +86,40 @@ imap_nstring_write(struct slice s, struct buf *out)
 		buf_append(out, SLICE("NIL"));
 }
 
-enum field_id { FROM, SENDER, REPLY_TO, TO, CC, BCC, DATE, SUBJECT, IN_REPLY_TO,
-	MESSAGE_ID, REFERENCES, FIELD_COUNT };
+enum field_id {
+	FROM,
+	SENDER,
+	REPLY_TO,
+	TO,
+	CC,
+	BCC,
+	DATE,
+	SUBJECT,
+	IN_REPLY_TO,
+	MESSAGE_ID,
+	REFERENCES,
+	FIELD_COUNT
+};
 
 static enum field_id
 field_find(struct slice name)
 {
 	static const struct slice names[FIELD_COUNT] = {
-	    [FROM] = {"from", 4},
-	    [SENDER] = {"sender", 6},
-	    [REPLY_TO] = {"reply-to", 8},
-	    [TO] = {"to", 2},
-	    [CC] = {"cc", 2},
-	    [BCC] = {"bcc", 3},
-	    [DATE] = {"date", 4},
-	    [SUBJECT] = {"subject", 7},
+	    [FROM] = {"from",        4 },
+	    [SENDER] = {"sender",      6 },
+	    [REPLY_TO] = {"reply-to",    8 },
+	    [TO] = {"to",          2 },
+	    [CC] = {"cc",          2 },
+	    [BCC] = {"bcc",         3 },
+	    [DATE] = {"date",        4 },
+	    [SUBJECT] = {"subject",     7 },
 	    [IN_REPLY_TO] = {"in-reply-to", 11},
-	    [MESSAGE_ID] = {"message-id", 10},
-	    [REFERENCES] = {"references", 10},
+	    [MESSAGE_ID] = {"message-id",  10},
+	    [REFERENCES] = {"references",  10},
 	};
 	for (enum field_id id = FROM; id < FIELD_COUNT; id++) {
-		if (name.len == names[id].len && (name.ptr[0] | 0x20) == names[id].ptr[0] &&
+		if (name.len == names[id].len &&
+		    (name.ptr[0] | 0x20) == names[id].ptr[0] &&
 		    slice_equal_nocase(name, names[id]))
 			return id;
 	}
@@ -126,8 +139,8 @@ addresses_add(struct address_array *array, struct slice value, struct arena *are
 	/* Repeated fields read as one list, up to its limit. */
 	size_t sum = array->count + count;
 	struct list_address *both = count && sum <= ADDRESS_LIST_MAX
-	    ? ARENA_ARRAY(arena, struct list_address, sum)
-	    : NULL;
+	                                ? ARENA_ARRAY(arena, struct list_address, sum)
+	                                : NULL;
 	if (!both)
 		return;
 	memcpy(both, array->list, array->count * sizeof(*both));
@@ -137,14 +150,15 @@ addresses_add(struct address_array *array, struct slice value, struct arena *are
 }
 
 void
-envelope_fields_parse(struct slice block, struct arena *arena, struct envelope_fields *out)
+envelope_fields_parse(
+    struct slice block, struct arena *arena, struct envelope_fields *out)
 {
 	struct header_iter it;
 	struct header_field field;
 
 	*out = (struct envelope_fields){0};
-	struct address_array *arrays[] = {&out->from, &out->sender, &out->reply_to, &out->to,
-	    &out->cc, &out->bcc};
+	struct address_array *arrays[] = {
+	    &out->from, &out->sender, &out->reply_to, &out->to, &out->cc, &out->bcc};
 	struct slice *texts[] = {&out->date, &out->subject, &out->in_reply_to,
 	    &out->message_id, &out->references};
 	header_iter_init(&it, block);
@@ -169,7 +183,7 @@ field_text_write(struct slice value, struct buf *out)
 	}
 	value = slice_trim(value);
 	if (value.len == 0 || (!memchr(value.ptr, '\n', value.len) &&
-	                          !memchr(value.ptr, '\r', value.len))) {
+				  !memchr(value.ptr, '\r', value.len))) {
 		imap_string_write(value.ptr ? value : SLICE(""), out);
 		return;
 	}
@@ -261,7 +275,7 @@ parameters_write(const struct writer *w, const struct header_value *value, bool 
 		buf_append_byte(w->out, ' ');
 		imap_string_write(p->value, w->out);
 		charset = charset || slice_equal(p->name, SLICE("charset")) ||
-		    slice_has_prefix(p->name, SLICE("charset*"));
+		          slice_has_prefix(p->name, SLICE("charset*"));
 	}
 	if (text && !charset) {
 		if (count)
@@ -340,13 +354,12 @@ leaf_type_is_shown(const struct mime_part *part)
 	if (part->kind == MIME_MESSAGE)
 		return true;
 	return !slice_equal(type->type, SLICE("multipart")) &&
-	    !(slice_equal(type->type, SLICE("message")) &&
-	        (slice_equal(type->subtype, SLICE("rfc822")) ||
-	            slice_equal(type->subtype, SLICE("global"))));
+	       !(slice_equal(type->type, SLICE("message")) &&
+		   (slice_equal(type->subtype, SLICE("rfc822")) ||
+		       slice_equal(type->subtype, SLICE("global"))));
 }
 
-static void
-part_write(struct writer *w, const struct mime_part *part);
+static void part_write(struct writer *w, const struct mime_part *part);
 
 static void
 single_write(struct writer *w, const struct mime_part *part)
@@ -398,8 +411,9 @@ multipart_write(struct writer *w, const struct mime_part *part)
 	buf_append_byte(out, '(');
 	if (!part->child) {
 		/* body-type-mpart needs one part at least. */
-		buf_append(out, SLICE("(\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL "
-		                      "NIL \"7bit\" 0 0"));
+		buf_append(
+		    out, SLICE("(\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL "
+			       "NIL \"7bit\" 0 0"));
 		buf_append(out, w->extended ? SLICE(" NIL NIL NIL NIL)") : SLICE(")"));
 	}
 	for (const struct mime_part *child = part->child; child; child = child->next)

@@ -64,12 +64,13 @@ enum {
 };
 
 static_assert(3 * STRUCTURE_MAX + 8 * KEY_MAX + ID_MAX + REFERENCES_MAX +
-            PART_BYTES * (int)MIME_PARTS_MAX + 4 * (int)PREVIEW_CHARS_MAX + TEXTS_AT + CRC_BYTES <
-        MESSAGE_INDEX_MAX,
+		      PART_BYTES * (int)MIME_PARTS_MAX + 4 * (int)PREVIEW_CHARS_MAX +
+		      TEXTS_AT + CRC_BYTES <
+		  MESSAGE_INDEX_MAX,
     "the limits keep a record below its maximum");
 static_assert((int)MIME_PARTS_MAX < (int)PARENT_NONE, "a parent's index fits 16 bits");
-static_assert((int)IMAP_STRUCTURE_BARE_MAX < (int)STRUCTURE_MAX,
-    "the bare form always fits");
+static_assert(
+    (int)IMAP_STRUCTURE_BARE_MAX < (int)STRUCTURE_MAX, "the bare form always fits");
 
 struct builder {
 	struct slice message;
@@ -231,7 +232,8 @@ message_id_add(struct builder *b)
 static uint8_t
 encoding_code(struct slice encoding)
 {
-	if (slice_equal(encoding, SLICE("7bit")) || slice_equal(encoding, SLICE("8bit")) ||
+	if (slice_equal(encoding, SLICE("7bit")) ||
+	    slice_equal(encoding, SLICE("8bit")) ||
 	    slice_equal(encoding, SLICE("binary")))
 		return 0;
 	if (slice_equal(encoding, SLICE("base64")))
@@ -322,8 +324,8 @@ message_index_build(struct slice message, struct buf *out)
 	buf_init(&b.scratch, STRUCTURE_MAX);
 	buf_init(&b.decoded, DECODED_MAX);
 	b.root = mime_parse(message, b.arena, &b.part_count);
-	envelope_fields_parse(slice_sub(message, 0, b.root->header_len), envelope_arena,
-	    &b.fields);
+	envelope_fields_parse(
+	    slice_sub(message, 0, b.root->header_len), envelope_arena, &b.fields);
 	record_write(&b);
 	buf_fini(&b.scratch);
 	buf_fini(&b.decoded);
@@ -378,8 +380,8 @@ message_index_decode(struct slice record, struct message_index *out)
 }
 
 void
-message_index_part(const struct message_index *index, uint32_t number,
-    struct index_part *out)
+message_index_part(
+    const struct message_index *index, uint32_t number, struct index_part *out)
 {
 	ENSURE(number < index->part_count);
 	const char *from = index->parts.ptr + (size_t)number * PART_BYTES;

@@ -70,8 +70,8 @@ part_depth(const struct mime_part *part)
 
 /* A new part under `parent` whose header begins at `offset`; null at the limits. */
 static struct mime_part *
-part_open(struct parser *p, struct mime_part *parent, struct mime_part *before,
-    size_t offset)
+part_open(
+    struct parser *p, struct mime_part *parent, struct mime_part *before, size_t offset)
 {
 	if (p->count >= MIME_PARTS_MAX)
 		return NULL;
@@ -121,16 +121,25 @@ take_field(const struct header_field *field, struct mime_part *part,
 {
 	static const struct {
 		struct slice name;
-		enum { TYPE, ENCODING, ID, DESCRIPTION, MD5, LOCATION, LANGUAGE, DISPOSITION } is;
+		enum {
+			TYPE,
+			ENCODING,
+			ID,
+			DESCRIPTION,
+			MD5,
+			LOCATION,
+			LANGUAGE,
+			DISPOSITION
+		} is;
 	} names[] = {
-	    {{"type", 4}, TYPE},
-	    {{"transfer-encoding", 17}, ENCODING},
-	    {{"id", 2}, ID},
-	    {{"description", 11}, DESCRIPTION},
-	    {{"md5", 3}, MD5},
-	    {{"location", 8}, LOCATION},
-	    {{"language", 8}, LANGUAGE},
-	    {{"disposition", 11}, DISPOSITION},
+	    {{"type", 4},               TYPE       },
+	    {{"transfer-encoding", 17}, ENCODING   },
+	    {{"id", 2},                 ID         },
+	    {{"description", 11},       DESCRIPTION},
+	    {{"md5", 3},                MD5        },
+	    {{"location", 8},           LOCATION   },
+	    {{"language", 8},           LANGUAGE   },
+	    {{"disposition", 11},       DISPOSITION},
 	};
 	struct slice *text = NULL;
 	if (field->name.len < 10 || (field->name.ptr[0] | 0x20) != 'c' ||
@@ -182,7 +191,7 @@ static void
 set_default_type(struct mime_part *part)
 {
 	bool digest = part->parent && part->parent->kind == MIME_MULTIPART &&
-	    slice_equal(part->parent->content_type.subtype, SLICE("digest"));
+	              slice_equal(part->parent->content_type.subtype, SLICE("digest"));
 	part->content_type = (struct header_value){0};
 	part->content_type.type = digest ? SLICE("message") : SLICE("text");
 	part->content_type.subtype = digest ? SLICE("rfc822") : SLICE("plain");
@@ -240,11 +249,13 @@ read_header(struct parser *p, struct mime_part *part)
 	set_content_type(part, fields.content_type, p->arena);
 	part->encoding = encoding_token(fields.encoding, p->arena);
 	if (fields.disposition.ptr) {
-		header_value_parse_written(fields.disposition, p->arena,
-		    &part->disposition_written);
-		header_value_join(&part->disposition_written, p->arena, &part->disposition);
+		header_value_parse_written(
+		    fields.disposition, p->arena, &part->disposition_written);
+		header_value_join(
+		    &part->disposition_written, p->arena, &part->disposition);
 		if (part->disposition.type.len == 0)
-			part->disposition.type = part->disposition_written.type = SLICE_NULL;
+			part->disposition.type = part->disposition_written.type =
+			    SLICE_NULL;
 	}
 }
 
@@ -252,8 +263,8 @@ static bool
 is_message_type(const struct mime_part *part)
 {
 	return slice_equal(part->content_type.type, SLICE("message")) &&
-	    (slice_equal(part->content_type.subtype, SLICE("rfc822")) ||
-	        slice_equal(part->content_type.subtype, SLICE("global")));
+	       (slice_equal(part->content_type.subtype, SLICE("rfc822")) ||
+		   slice_equal(part->content_type.subtype, SLICE("global")));
 }
 
 /* The current part's header ended at `end`, newlines counted up to there: what is it? */
@@ -321,7 +332,8 @@ match_boundary(const struct parser *p, struct slice line, bool *is_end)
 		if (memcmp(line.ptr, boundary.ptr, boundary.len) != 0)
 			continue;
 		*is_end = line.len != boundary.len;
-		if (!*is_end || (line.ptr[boundary.len] == '-' && line.ptr[boundary.len + 1] == '-'))
+		if (!*is_end ||
+		    (line.ptr[boundary.len] == '-' && line.ptr[boundary.len + 1] == '-'))
 			return level;
 	}
 	return SIZE_MAX;
@@ -385,7 +397,7 @@ read_lines(struct parser *p)
 		if (level != SIZE_MAX)
 			boundary_line(p, level, is_end, at, next);
 		else if (p->in_header &&
-		    (line[0] == '\n' || (len == 2 && line[0] == '\r' && lf)))
+			 (line[0] == '\n' || (len == 2 && line[0] == '\r' && lf)))
 			header_done(p, next, p->newlines + 1);
 		p->newlines += lf ? 1 : 0;
 		at = next;

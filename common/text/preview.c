@@ -99,23 +99,23 @@ take_entity(struct slice in, uint32_t *out)
 		struct slice name;
 		uint32_t c;
 	} names[] = {
-	    {{"amp", 3}, '&'},
-	    {{"lt", 2}, '<'},
-	    {{"gt", 2}, '>'},
-	    {{"quot", 4}, '"'},
-	    {{"apos", 4}, '\''},
-	    {{"nbsp", 4}, ' '},
-	    {{"zwnj", 4}, 0x200c},
-	    {{"shy", 3}, 0xad},
-	    {{"ndash", 5}, 0x2013},
-	    {{"mdash", 5}, 0x2014},
+	    {{"amp", 3},    '&'   },
+	    {{"lt", 2},     '<'   },
+	    {{"gt", 2},     '>'   },
+	    {{"quot", 4},   '"'   },
+	    {{"apos", 4},   '\''  },
+	    {{"nbsp", 4},   ' '   },
+	    {{"zwnj", 4},   0x200c},
+	    {{"shy", 3},    0xad  },
+	    {{"ndash", 5},  0x2013},
+	    {{"mdash", 5},  0x2014},
 	    {{"hellip", 6}, 0x2026},
-	    {{"rsquo", 5}, 0x2019},
-	    {{"auml", 4}, 0xe4},
-	    {{"ouml", 4}, 0xf6},
-	    {{"uuml", 4}, 0xfc},
-	    {{"szlig", 5}, 0xdf},
-	    {{"eacute", 6}, 0xe9},
+	    {{"rsquo", 5},  0x2019},
+	    {{"auml", 4},   0xe4  },
+	    {{"ouml", 4},   0xf6  },
+	    {{"uuml", 4},   0xfc  },
+	    {{"szlig", 5},  0xdf  },
+	    {{"eacute", 6}, 0xe9  },
 	};
 	*out = '&';
 	size_t end = slice_index(slice_sub(in, 1, ENTITY_MAX + 1), ';');
@@ -153,7 +153,11 @@ static size_t
 skip_tag(struct slice in)
 {
 	static const struct slice hidden[] = {
-	    {"<style", 6}, {"<script", 7}, {"<title", 6}, {"<head", 5}};
+	    {"<style",  6},
+            {"<script", 7},
+            {"<title",  6},
+            {"<head",   5}
+        };
 	if (slice_has_prefix(in, SLICE("<!--"))) {
 		size_t end = slice_find(in, SLICE("-->"));
 		return end == SIZE_MAX ? in.len : end + 3;
@@ -186,7 +190,7 @@ html_preview(struct slice in, struct sink *s)
 	while (in.len && s->chars < PREVIEW_CHARS_MAX) {
 		uint32_t c = in.len > 1 ? (unsigned char)in.ptr[1] : 0;
 		bool tag = in.ptr[0] == '<' &&
-		    (ascii_is_alpha((char)c) || c == '/' || c == '!' || c == '?');
+		           (ascii_is_alpha((char)c) || c == '/' || c == '!' || c == '?');
 		if (tag) {
 			in = slice_from(in, skip_tag(in));
 			sink_char(s, ' ');
@@ -203,8 +207,8 @@ html_preview(struct slice in, struct sink *s)
 /* From the first `front` bytes of the part.  False, with nothing written, when more of
  * them would give more. */
 static bool
-preview_front(const struct mime_part *part, struct slice message, size_t front,
-    struct buf *out)
+preview_front(
+    const struct mime_part *part, struct slice message, size_t front, struct buf *out)
 {
 	struct mime_part cut = *part;
 	struct buf decoded, text;
@@ -218,8 +222,10 @@ preview_front(const struct mime_part *part, struct slice message, size_t front,
 	buf_init(&decoded, PREVIEW_FRONT_MAX + 16);
 	buf_init(&text, (size_t)PREVIEW_FRONT_MAX * 4);
 	mime_body_decode(&cut, message, &decoded);
-	struct slice charset = header_value_parameter(&part->content_type, SLICE("charset"));
-	charset_to_utf8(charset.len ? charset : SLICE("utf-8"), buf_slice(&decoded), &text);
+	struct slice charset =
+	    header_value_parameter(&part->content_type, SLICE("charset"));
+	charset_to_utf8(
+	    charset.len ? charset : SLICE("utf-8"), buf_slice(&decoded), &text);
 	struct slice in = buf_slice(&text);
 	/* The cut may have gone through a character. */
 	if (!whole && slice_has_suffix(in, SLICE(UTF8_REPLACEMENT)))
@@ -230,7 +236,8 @@ preview_front(const struct mime_part *part, struct slice message, size_t front,
 		plain_preview(in, &sink);
 	buf_fini(&decoded);
 	buf_fini(&text);
-	bool enough = whole || sink.chars >= PREVIEW_CHARS_MAX || front == PREVIEW_FRONT_MAX;
+	bool enough =
+	    whole || sink.chars >= PREVIEW_CHARS_MAX || front == PREVIEW_FRONT_MAX;
 	if (enough)
 		buf_append(out, slice_make(sink.text, sink.len));
 	return enough;

@@ -161,8 +161,8 @@ fold_char(uint32_t c, struct buf *out)
 	utf8proc_int32_t folded[FOLD_MAX];
 	char bytes[4];
 	int boundclass = 0;
-	utf8proc_ssize_t n = utf8proc_decompose_char((utf8proc_int32_t)c, folded, FOLD_MAX,
-	    UTF8PROC_CASEFOLD, &boundclass);
+	utf8proc_ssize_t n = utf8proc_decompose_char(
+	    (utf8proc_int32_t)c, folded, FOLD_MAX, UTF8PROC_CASEFOLD, &boundclass);
 	if (n < 0 || n > FOLD_MAX) {
 		folded[0] = (utf8proc_int32_t)c;
 		n = 1;

@@ -15,8 +15,7 @@ check_same(const struct mailbox_address *address, bool utf8, struct arena *arena
 	buf_init(&out, 4096);
 	address_write(address, &out);
 	/* Quoting may lengthen a local part past its limit, nothing else may change. */
-	enum address_result result =
-	    address_parse(buf_slice(&out), utf8, arena, &again);
+	enum address_result result = address_parse(buf_slice(&out), utf8, arena, &again);
 	ENSURE(result != ADDRESS_BAD);
 	if (result == ADDRESS_OK) {
 		ENSURE(slice_equal(again.local, address->local));
@@ -50,7 +49,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (size_t i = 0; i < count; i++) {
 		ENSURE(!(list[i].group_start && in_group));
 		ENSURE(!(list[i].group_end && !in_group));
-		ENSURE((list[i].host.ptr == NULL) == (list[i].group_start || list[i].group_end));
+		ENSURE((list[i].host.ptr == NULL) ==
+		       (list[i].group_start || list[i].group_end));
 		in_group = (in_group || list[i].group_start) && !list[i].group_end;
 	}
 	ENSURE(!in_group);

@@ -46,7 +46,8 @@ static void
 check_charset(struct slice in)
 {
 	static const char *const names[] = {"iso-8859-1", "koi8-r", "iso-2022-jp",
-	    "shift_jis", "euc-kr", "big5", "gb2312", "utf-7", "utf-16", "utf-8", "nothing"};
+	    "shift_jis", "euc-kr", "big5", "gb2312", "utf-7", "utf-16", "utf-8",
+	    "nothing"};
 	struct buf out;
 	if (in.len == 0)
 		return;

@@ -23,7 +23,7 @@ check_value(struct slice value, struct arena *arena, struct buf *out)
 	ENSURE(count <= IDS_MAX);
 	for (size_t i = 0; i < count; i++)
 		ENSURE(ids[i].len > 2 && ids[i].ptr[0] == '<' &&
-		    ids[i].ptr[ids[i].len - 1] == '>');
+		       ids[i].ptr[ids[i].len - 1] == '>');
 	struct slice unfolded = header_unfold(value, arena);
 	ENSURE(unfolded.len <= value.len && slice_index(unfolded, '\n') == SIZE_MAX);
 	buf_reset(out);

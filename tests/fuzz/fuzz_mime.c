@@ -22,7 +22,8 @@ check_part(const struct mime_part *part, uint64_t from, uint64_t to, uint32_t nu
 			ENSURE(part->child && !part->child->next);
 		for (const struct mime_part *c = part->child; c; c = c->next)
 			ENSURE(c->parent == part);
-		number = check_part(part->child, part->body_offset, end, number, depth + 1);
+		number =
+		    check_part(part->child, part->body_offset, end, number, depth + 1);
 		from = end;
 	}
 	return number;

@@ -58,7 +58,8 @@ add_header(struct buf *m)
 		buf_append_format(m,
 		    "Received: from mx%d.example.org (mx%d.example.org [192.0.2.%d])\r\n"
 		    "\tby mail.example.net (Postroom) with ESMTPS id %016d\r\n"
-		    "\tfor <someone@example.net>; Tue, 24 Nov 2026 03:47:10 +0000 (UTC)\r\n",
+		    "\tfor <someone@example.net>; Tue, 24 Nov 2026 03:47:10 +0000 "
+		    "(UTC)\r\n",
 		    i, i, i, i);
 	buf_append_format(m,
 	    "DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=example.org;\r\n"
@@ -68,7 +69,8 @@ add_header(struct buf *m)
 	    "To: Some One <someone@example.net>, other@example.net\r\n"
 	    "Cc: \"List, The\" <list@example.net>\r\n"
 	    "Subject: [list] Re: =?utf-8?Q?Gr=C3=BC=C3=9Fe?= and the rest of it\r\n"
-	    "Date: Tue, 24 Nov 2026 03:47:08 +0100\r\nMessage-ID: <1234.5678@example.org>\r\n"
+	    "Date: Tue, 24 Nov 2026 03:47:08 +0100\r\nMessage-ID: "
+	    "<1234.5678@example.org>\r\n"
 	    "In-Reply-To: <1111.2222@example.net>\r\n"
 	    "References: <0000.1111@example.net> <1111.2222@example.net>\r\n"
 	    "User-Agent: Some Mailer 1.0\r\nX-Spam-Status: No, score=-1.0\r\n",
@@ -98,23 +100,27 @@ measure_made(void)
 
 	buf_reset(&m);
 	add_header(&m);
-	buf_append(&m, SLICE("Content-Type: multipart/alternative; boundary=\"=_b1\"\r\n\r\n"
-	                     "--=_b1\r\nContent-Type: text/plain; charset=utf-8\r\n"
-	                     "Content-Transfer-Encoding: quoted-printable\r\n\r\n"));
+	buf_append(
+	    &m, SLICE("Content-Type: multipart/alternative; boundary=\"=_b1\"\r\n\r\n"
+		      "--=_b1\r\nContent-Type: text/plain; charset=utf-8\r\n"
+		      "Content-Transfer-Encoding: quoted-printable\r\n\r\n"));
 	add_lines(&m, 4000, line);
 	buf_append(&m, SLICE("--=_b1\r\nContent-Type: text/html; charset=utf-8\r\n"
-	                     "Content-Transfer-Encoding: quoted-printable\r\n\r\n"));
-	add_lines(&m, 10000, "<p style=3D\"color: #123456\">The quick brown fox jumps =\r\n");
+			     "Content-Transfer-Encoding: quoted-printable\r\n\r\n"));
+	add_lines(
+	    &m, 10000, "<p style=3D\"color: #123456\">The quick brown fox jumps =\r\n");
 	buf_append(&m, SLICE("--=_b1--\r\n"));
 	measure("multipart/alternative, 10 KB", buf_slice(&m));
 
 	buf_reset(&m);
 	add_header(&m);
-	buf_append(&m, SLICE("Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nsee\r\n"
-	                     "--b\r\nContent-Type: application/pdf; name=\"x.pdf\"\r\n"
-	                     "Content-Transfer-Encoding: base64\r\n\r\n"));
+	buf_append(&m,
+	    SLICE("Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nsee\r\n"
+		  "--b\r\nContent-Type: application/pdf; name=\"x.pdf\"\r\n"
+		  "Content-Transfer-Encoding: base64\r\n\r\n"));
 	add_lines(&m, 20000000,
-	    "JVBERi0xLjQKJcOkw7zDtsOfCjIgMCBvYmoKPDwvTGVuZ3RoIDMgMCBSL0ZpbHRlci9GbGF0ZURl\r\n");
+	    "JVBERi0xLjQKJcOkw7zDtsOfCjIgMCBvYmoKPDwvTGVuZ3RoIDMgMCBSL0ZpbHRlci9GbGF0ZURl"
+	    "\r\n");
 	buf_append(&m, SLICE("--b--\r\n"));
 	measure("attachment, 20 MB", buf_slice(&m));
 

@@ -191,7 +191,7 @@ imap_body(struct imap_text *t, bool extended)
 	struct slice from = slice_from(t->in, t->at);
 	bool text = slice_has_prefix(from, SLICE("\"text\""));
 	bool message = slice_has_prefix(from, SLICE("\"message\" \"rfc822\"")) ||
-	    slice_has_prefix(from, SLICE("\"message\" \"global\""));
+	               slice_has_prefix(from, SLICE("\"message\" \"global\""));
 	imap_string(t);
 	imap_need(t, ' ');
 	imap_string(t);

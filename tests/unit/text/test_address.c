@@ -1,5 +1,5 @@
 /* RFC 5321 paths and mailboxes: accepted, refused, too long; domains and IDNA. */
-#include "text_test.h"
+#include "unit/text/text_test.h"
 
 #include "text/address.h"
 
@@ -33,22 +33,25 @@ test_paths(void **state)
 	check_path("<PostMaster>", false, ADDRESS_OK, "PostMaster", "", 0);
 	check_path("<Joe.Doe@Example.ORG> BODY=7BIT", false, ADDRESS_OK, "Joe.Doe",
 	    "example.org", 21);
-	check_path("<\"joe \\\"x\\\" doe\"@example.org>", false, ADDRESS_OK, "joe \"x\" doe",
-	    "example.org", 0);
+	check_path("<\"joe \\\"x\\\" doe\"@example.org>", false, ADDRESS_OK,
+	    "joe \"x\" doe", "example.org", 0);
 	check_path("<@a.example,@b.example:u@c.example>", false, ADDRESS_OK, "u",
 	    "c.example", 0);
 	check_path("<u@[192.0.2.1]>", false, ADDRESS_OK, "u", "[192.0.2.1]", 0);
-	check_path("<u@[IPv6:2001:DB8::1]>", false, ADDRESS_OK, "u", "[ipv6:2001:db8::1]", 0);
+	check_path(
+	    "<u@[IPv6:2001:DB8::1]>", false, ADDRESS_OK, "u", "[ipv6:2001:db8::1]", 0);
 	check_path("<u+tag@localhost>", false, ADDRESS_OK, "u+tag", "localhost", 0);
 	check_path("<j\xc3\xb6rg@b\xc3\xbc"
-	           "cher.example>",
-	    true, ADDRESS_OK, "j\xc3\xb6rg", "b\xc3\xbc"
-	                                     "cher.example",
+		   "cher.example>",
+	    true, ADDRESS_OK, "j\xc3\xb6rg",
+	    "b\xc3\xbc"
+	    "cher.example",
 	    0);
 	check_path("<u@B\xc3\x9c"
-	           "CHER.example>",
-	    true, ADDRESS_OK, "u", "b\xc3\xbc"
-	                           "cher.example",
+		   "CHER.example>",
+	    true, ADDRESS_OK, "u",
+	    "b\xc3\xbc"
+	    "cher.example",
 	    0);
 }
 
@@ -56,13 +59,14 @@ static void
 test_paths_refused(void **state)
 {
 	(void)state;
-	static const char *bad[] = {"", "<", "u@example.org", "<u@example.org",
-	    "<u>", "< u@example.org>", "<u@example.org >", "<u @example.org>", "<u@>", "<@a>",
-	    "<.u@a.b>", "<u.@a.b>", "<u..v@a.b>", "<u@a..b>", "<u@.a>", "<u@a.>", "<u@-a>",
-	    "<u@a->", "<u@a_b>", "<u@[1.2.3]>", "<u@[1.2.3.4>", "<u@[IPv6:1.2.3.4]>",
-	    "<u@[::1]>", "<\"u@a.b>", "<\"u\"v@a.b>", "<\"u\\\"@a.b>", "<u@a@b>", "<u\r\n@a.b>",
-	    "<\"u\r\n\"@a.b>", "<u@a.b\r\n>", "<@a,b:u@c>", "<@a:@b:u@c>", "<@a u@c>",
-	    "<j\xc3\xb6rg@a.b>", "<u@b\xc3\xbc.example>", "<postmaster@>", "<(c)u@a.b>"};
+	static const char *bad[] = {"", "<", "u@example.org", "<u@example.org", "<u>",
+	    "< u@example.org>", "<u@example.org >", "<u @example.org>", "<u@>", "<@a>",
+	    "<.u@a.b>", "<u.@a.b>", "<u..v@a.b>", "<u@a..b>", "<u@.a>", "<u@a.>",
+	    "<u@-a>", "<u@a->", "<u@a_b>", "<u@[1.2.3]>", "<u@[1.2.3.4>",
+	    "<u@[IPv6:1.2.3.4]>", "<u@[::1]>", "<\"u@a.b>", "<\"u\"v@a.b>",
+	    "<\"u\\\"@a.b>", "<u@a@b>", "<u\r\n@a.b>", "<\"u\r\n\"@a.b>", "<u@a.b\r\n>",
+	    "<@a,b:u@c>", "<@a:@b:u@c>", "<@a u@c>", "<j\xc3\xb6rg@a.b>",
+	    "<u@b\xc3\xbc.example>", "<postmaster@>", "<(c)u@a.b>"};
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		check_path(bad[i], false, ADDRESS_BAD, NULL, NULL, 0);
 	check_path("<j\xc3@a.b>", true, ADDRESS_BAD, NULL, NULL, 0);
@@ -75,10 +79,12 @@ test_nul_inside(void **state)
 	(void)state;
 	struct arena *arena = arena_new(ARENA_BYTES);
 	struct mailbox_address address;
-	assert_int_equal(address_parse(SLICE("u\0v@a.b"), false, arena, &address), ADDRESS_BAD);
-	assert_int_equal(address_parse(SLICE("\"u\0\"@a.b"), true, arena, &address),
-	    ADDRESS_BAD);
-	assert_int_equal(address_parse(SLICE("u@a\0.b"), true, arena, &address), ADDRESS_BAD);
+	assert_int_equal(
+	    address_parse(SLICE("u\0v@a.b"), false, arena, &address), ADDRESS_BAD);
+	assert_int_equal(
+	    address_parse(SLICE("\"u\0\"@a.b"), true, arena, &address), ADDRESS_BAD);
+	assert_int_equal(
+	    address_parse(SLICE("u@a\0.b"), true, arena, &address), ADDRESS_BAD);
 	arena_free(&arena);
 }
 
@@ -90,8 +96,9 @@ test_lengths(void **state)
 	memset(text, 'a', sizeof(text));
 	snprintf(text + 65, sizeof(text) - 65, "@b.c>");
 	text[0] = '<';
-	check_path(text, false, ADDRESS_OK, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-	                                    "aaaaaaaaaaaaaaaa",
+	check_path(text, false, ADDRESS_OK,
+	    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	    "aaaaaaaaaaaaaaaa",
 	    "b.c", 0);
 	memset(text, 'a', sizeof(text));
 	snprintf(text + 66, sizeof(text) - 66, "@b.c>");
@@ -115,13 +122,15 @@ test_write(void **state)
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct mailbox_address address;
 		assert_int_equal(
-		    address_parse(slice_from_cstr(rows[i]), false, arena, &address), ADDRESS_OK);
+		    address_parse(slice_from_cstr(rows[i]), false, arena, &address),
+		    ADDRESS_OK);
 		buf_reset(&out);
 		address_write(&address, &out);
 		CHECK_TEXT(buf_slice(&out), rows[i]);
 	}
 	buf_reset(&out);
-	address_write(&(struct mailbox_address){SLICE("postmaster"), SLICE(""), false}, &out);
+	address_write(
+	    &(struct mailbox_address){SLICE("postmaster"), SLICE(""), false}, &out);
 	CHECK_TEXT(buf_slice(&out), "postmaster");
 	buf_fini(&out);
 	arena_free(&arena);
@@ -166,15 +175,18 @@ test_isemail(void **state)
 		if (at == SIZE_MAX)
 			break;
 		rest = slice_from(rest, at + 5);
-		struct slice test = slice_sub(rest, 0, slice_find(rest, SLICE("</test>")));
+		struct slice test =
+		    slice_sub(rest, 0, slice_find(rest, SLICE("</test>")));
 		size_t from = slice_find(test, SLICE("<address>"));
 		size_t to = slice_find(test, SLICE("</address>"));
 		if (from == SIZE_MAX || to == SIZE_MAX)
 			continue;
 		char bytes[1000];
 		struct slice raw = slice_sub(test, from + 9, to - from - 9);
-		struct slice address = slice_make(bytes, xml_text(raw, bytes, sizeof(bytes)));
-		bool valid = slice_find(test, SLICE(">ISEMAIL_VALID_CATEGORY<")) != SIZE_MAX ||
+		struct slice address =
+		    slice_make(bytes, xml_text(raw, bytes, sizeof(bytes)));
+		bool valid =
+		    slice_find(test, SLICE(">ISEMAIL_VALID_CATEGORY<")) != SIZE_MAX ||
 		    slice_find(test, SLICE(">ISEMAIL_DNSWARN<")) != SIZE_MAX ||
 		    slice_find(test, SLICE(">ISEMAIL_RFC5321<")) != SIZE_MAX;
 		struct mailbox_address out;
@@ -199,13 +211,13 @@ test_domains(void **state)
 	struct buf out;
 	buf_init(&out, 1000);
 	assert_true(address_domain_to_ascii(SLICE("B\xc3\xbc"
-	                                          "cher.Example"),
+						  "cher.Example"),
 	    &out));
 	CHECK_TEXT(buf_slice(&out), "xn--bcher-kva.example");
 	buf_reset(&out);
 	assert_true(address_domain_to_unicode(SLICE("XN--bcher-kva.example"), &out));
 	CHECK_TEXT(buf_slice(&out), "b\xc3\xbc"
-	                            "cher.example");
+				    "cher.example");
 	buf_reset(&out);
 	assert_true(address_domain_to_ascii(SLICE("Mail.Example.ORG"), &out));
 	CHECK_TEXT(buf_slice(&out), "mail.example.org");

@@ -1,5 +1,5 @@
 /* Address lists: RFC 5322 examples, groups, and what careless senders write. */
-#include "text_test.h"
+#include "unit/text/text_test.h"
 
 #include "text/address.h"
 
@@ -15,8 +15,8 @@ check_list(const char *value, const char *want)
 	buf_init(&text, 10000);
 	size_t count = address_list_parse(slice_from_cstr(value), arena, &list);
 	for (size_t i = 0; i < count; i++) {
-		struct slice parts[] = {list[i].name, list[i].route, list[i].mailbox,
-		    list[i].host};
+		struct slice parts[] = {
+		    list[i].name, list[i].route, list[i].mailbox, list[i].host};
 		if (i)
 			buf_append(&text, SLICE(" ; "));
 		for (size_t k = 0; k < 4; k++) {
@@ -24,9 +24,10 @@ check_list(const char *value, const char *want)
 				buf_append_byte(&text, '|');
 			buf_append(&text, parts[k].ptr ? parts[k] : SLICE("-"));
 		}
-		assert_int_equal(list[i].group_start || list[i].group_end, !list[i].host.ptr);
-		assert_int_equal(list[i].group_end,
-		    !list[i].host.ptr && !list[i].mailbox.ptr);
+		assert_int_equal(
+		    list[i].group_start || list[i].group_end, !list[i].host.ptr);
+		assert_int_equal(
+		    list[i].group_end, !list[i].host.ptr && !list[i].mailbox.ptr);
 	}
 	check_slice(buf_slice(&text), slice_from_cstr(want), value, __LINE__);
 	buf_fini(&text);
@@ -38,7 +39,8 @@ test_rfc5322(void **state)
 {
 	(void)state;
 	check_list("John Doe <jdoe@machine.example>", "John Doe|-|jdoe|machine.example");
-	check_list("<boss@nil.test>, \"Giant; \\\"Big\\\" Box\" <sysservices@example.net>",
+	check_list(
+	    "<boss@nil.test>, \"Giant; \\\"Big\\\" Box\" <sysservices@example.net>",
 	    "-|-|boss|nil.test ; Giant; \"Big\" Box|-|sysservices|example.net");
 	check_list("A Group:Ed Jones <c@a.test>,joe@where.test,John <jdoe@one.test>;",
 	    "-|-|A Group|- ; Ed Jones|-|c|a.test ; -|-|joe|where.test ; "
@@ -95,8 +97,8 @@ static void
 test_hostile(void **state)
 {
 	(void)state;
-	static const char *pieces[] = {"<", ">", "(", ")", "\"", "\\", ",", ";", ":", "@", "[",
-	    "=?", "a@b,", "<,", "a:;", "=?a?q?", "(\\", "a ", ". ", "<a@b> "};
+	static const char *pieces[] = {"<", ">", "(", ")", "\"", "\\", ",", ";", ":", "@",
+	    "[", "=?", "a@b,", "<,", "a:;", "=?a?q?", "(\\", "a ", ". ", "<a@b> "};
 	enum { SIZE = 1 << 20 };
 	char *text = malloc(SIZE);
 	for (size_t i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++) {

@@ -1,5 +1,5 @@
 /* Dates: Dovecot's table, lenient forms, strict IMAP forms, round trips. */
-#include "text_test.h"
+#include "unit/text/text_test.h"
 
 #include "text/date.h"
 
@@ -8,20 +8,20 @@ static const struct {
 	int64_t unix_s;
 	int zone_min;
 } mail_dates[] = {
-    {"Fri, 21 Nov 1997 09:55:06 -0600", 880127706, -360},
-    {"21 Nov 97 09:55:06 GMT", 880106106, 0},
-    {"Fri, 21 Nov 1997 09(comment):   55  :  06 -0600", 880127706, -360},
-    {"Tue, 1 Jul 2003 ((tricky)\r\n comment) 10:52:37 +0200", 1057049557, 120},
-    {"Thu, 13 Feb 1969 23:32 -0330 (Newfoundland Time)", -27723480, -210},
-    {"Thu Nov 24 14:22:01 1997", 880381321, 0},
-    {"24-Nov-1997 14:22:01 PST", 880410121, -480},
-    {"1 Jan 103 00:00:00 +0000", 1041379200, 0},
-    {"1 Jan 49 00:00:00 Z", 2493072000, 0},
-    {"Wed, 07 Nov 2007 01:07:20", 1194397640, 0},
-    {"Tue, 30 Jun 2015 23:59:60 +0300", 1435697999, 180},
-    {"29 Feb 2024 12:00:00 +01:00", 1709204400, 60},
-    {"Thu, 10 Jul 1997 14:53:31 EST5EDT", 868564411, -300},
-    {"17 May 2026 22:15:15 +1345", 1779006615, 825},
+    {"Fri, 21 Nov 1997 09:55:06 -0600",                       880127706,  -360},
+    {"21 Nov 97 09:55:06 GMT",				880106106,  0   },
+    {"Fri, 21 Nov 1997 09(comment):   55  :  06 -0600",       880127706,  -360},
+    {"Tue, 1 Jul 2003 ((tricky)\r\n comment) 10:52:37 +0200", 1057049557, 120 },
+    {"Thu, 13 Feb 1969 23:32 -0330 (Newfoundland Time)",      -27723480,  -210},
+    {"Thu Nov 24 14:22:01 1997",                              880381321,  0   },
+    {"24-Nov-1997 14:22:01 PST",                              880410121,  -480},
+    {"1 Jan 103 00:00:00 +0000",                              1041379200, 0   },
+    {"1 Jan 49 00:00:00 Z",				   2493072000, 0   },
+    {"Wed, 07 Nov 2007 01:07:20",                             1194397640, 0   },
+    {"Tue, 30 Jun 2015 23:59:60 +0300",                       1435697999, 180 },
+    {"29 Feb 2024 12:00:00 +01:00",                           1709204400, 60  },
+    {"Thu, 10 Jul 1997 14:53:31 EST5EDT",                     868564411,  -300},
+    {"17 May 2026 22:15:15 +1345",                            1779006615, 825 },
 };
 
 static void
@@ -34,8 +34,8 @@ test_mail(void **state)
 			fail_msg("refused %s", mail_dates[i].text);
 		if (date.unix_s != mail_dates[i].unix_s ||
 		    date.zone_min != mail_dates[i].zone_min)
-			fail_msg("%s: %lld %d", mail_dates[i].text, (long long)date.unix_s,
-			    date.zone_min);
+			fail_msg("%s: %lld %d", mail_dates[i].text,
+			    (long long)date.unix_s, date.zone_min);
 	}
 }
 
@@ -43,11 +43,12 @@ static void
 test_mail_refuses(void **state)
 {
 	(void)state;
-	static const char *bad[] = {"", "Tue, 19 Jan 2038", "Tue, 7 Bog 2026 19:14:51 +0000",
-	    "Tue, 7 00 2026 19:14:51 +0000", "29 Feb 2023 00:00:00 +0000",
-	    "1 Jan 2020 24:00:00 +0000", "1 Jan 2020 10:61:00 +0000", "(((((",
-	    "1 Jan 99999 00:00:00",
-	    "1 Jan 2020 00:00:00 +9999", "999999999999 Jan 2020 00:00:00", "Mon, ", "Jan"};
+	static const char *bad[] = {"", "Tue, 19 Jan 2038",
+	    "Tue, 7 Bog 2026 19:14:51 +0000", "Tue, 7 00 2026 19:14:51 +0000",
+	    "29 Feb 2023 00:00:00 +0000", "1 Jan 2020 24:00:00 +0000",
+	    "1 Jan 2020 10:61:00 +0000", "(((((", "1 Jan 99999 00:00:00",
+	    "1 Jan 2020 00:00:00 +9999", "999999999999 Jan 2020 00:00:00", "Mon, ",
+	    "Jan"};
 	struct date date;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		if (date_parse_mail(slice_from_cstr(bad[i]), &date))
@@ -73,7 +74,8 @@ test_mail_vectors(void **state)
 			fail_msg("%.*s", SLICE_ARG(buf_slice(&input)));
 		if (!want)
 			continue;
-		int64_t time = strtoll(json_raw(object, "time", &is_string).ptr, NULL, 10);
+		int64_t time =
+		    strtoll(json_raw(object, "time", &is_string).ptr, NULL, 10);
 		int zone = atoi(json_raw(object, "tz_offset_min", &is_string).ptr);
 		if (is_string)
 			zone *= 60; /* "2*60" */

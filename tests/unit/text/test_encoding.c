@@ -1,5 +1,5 @@
 /* base64, quoted-printable and xtext: RFC examples, round trips, strictness. */
-#include "text_test.h"
+#include "unit/text/text_test.h"
 
 #include "text/encoding.h"
 
@@ -7,9 +7,15 @@ static void
 test_base64_rfc4648(void **state)
 {
 	(void)state;
-	static const char *rows[][2] = {{"", ""}, {"f", "Zg=="}, {"fo", "Zm8="},
-	    {"foo", "Zm9v"}, {"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="},
-	    {"foobar", "Zm9vYmFy"}};
+	static const char *rows[][2] = {
+	    {"",       ""        },
+            {"f",      "Zg=="    },
+            {"fo",     "Zm8="    },
+            {"foo",    "Zm9v"    },
+	    {"foob",   "Zm9vYg=="},
+            {"fooba",  "Zm9vYmE="},
+            {"foobar", "Zm9vYmFy"}
+        };
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct buf out;
 		buf_init(&out, 100);
@@ -29,8 +35,9 @@ static void
 test_base64_strict_refuses(void **state)
 {
 	(void)state;
-	static const char *bad[] = {"Z", "Zg", "Zg=", "Zg===", "=Zg=", "Zg==Zg==", "Zh==",
-	    "Zm9=", "Zm 9", "Zm9\n", "Zg=a", "====", "Zm9v\xff\xff\xff\xff"};
+	static const char *bad[] = {"Z", "Zg",
+	    "Zg=", "Zg===", "=Zg=", "Zg==Zg==", "Zh==", "Zm9=", "Zm 9", "Zm9\n", "Zg=a",
+	    "====", "Zm9v\xff\xff\xff\xff"};
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		struct buf out;
 		buf_init(&out, 100);
@@ -44,9 +51,16 @@ static void
 test_base64_lenient(void **state)
 {
 	(void)state;
-	static const char *rows[][2] = {{"Zm9v\r\nYmFy", "foobar"}, {"Zm9vYg", "foob"},
-	    {"Zm9vYmE", "fooba"}, {"Zg==Zg==", "ff"}, {"Z!m*9 v", "foo"}, {"Z", ""},
-	    {"====", ""}, {"Zg==\r\n\r\n-- \r\n", "f"}};
+	static const char *rows[][2] = {
+	    {"Zm9v\r\nYmFy",        "foobar"},
+            {"Zm9vYg",              "foob"  },
+            {"Zm9vYmE",             "fooba" },
+	    {"Zg==Zg==",            "ff"    },
+            {"Z!m*9 v",             "foo"   },
+            {"Z",                   ""      },
+            {"====",                ""      },
+	    {"Zg==\r\n\r\n-- \r\n", "f"     }
+        };
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct buf out;
 		buf_init(&out, 100);
@@ -100,10 +114,22 @@ static void
 test_qp(void **state)
 {
 	(void)state;
-	static const char *rows[][2] = {{"a=3Db", "a=b"}, {"a=\r\nb", "ab"},
-	    {"a= \t\r\nb", "ab"}, {"a  \r\nb", "a\r\nb"}, {"caf=c3=A9", "caf\xc3\xa9"},
-	    {"a=zz", "a=zz"}, {"a=", "a"}, {"a=4", "a=4"}, {"a\nb", "a\nb"}, {"", ""},
-	    {"=\r\n", ""}, {"x=\n=\ny", "xy"}, {"\r\n", "\r\n"}, {"==3D", "=="}};
+	static const char *rows[][2] = {
+	    {"a=3Db",      "a=b"        },
+            {"a=\r\nb",    "ab"         },
+            {"a= \t\r\nb", "ab"         },
+	    {"a  \r\nb",   "a\r\nb"     },
+            {"caf=c3=A9",  "caf\xc3\xa9"},
+            {"a=zz",       "a=zz"       },
+	    {"a=",         "a"          },
+            {"a=4",        "a=4"        },
+            {"a\nb",       "a\nb"       },
+            {"",           ""           },
+            {"=\r\n",      ""           },
+	    {"x=\n=\ny",   "xy"         },
+            {"\r\n",       "\r\n"       },
+            {"==3D",       "=="         }
+        };
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct buf out;
 		buf_init(&out, 100);

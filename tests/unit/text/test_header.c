@@ -1,5 +1,5 @@
 /* Header fields, structured values, message ids. */
-#include "text_test.h"
+#include "unit/text/text_test.h"
 
 #include "text/header.h"
 
@@ -24,9 +24,10 @@ test_iterate(void **state)
 	(void)state;
 	struct header_iter it;
 	struct header_field f;
-	header_iter_init(&it, SLICE("From x@y Mon Nov 24 10:00:00 2026\r\nA: 1\r\nno field\r\n"
-	                            "B : 2\r\n\tmore\r\n  lost: fold\r\n:empty\r\nC:\nlast: 5\r\n"
-	                            "\r\nD: body\r\n"));
+	header_iter_init(
+	    &it, SLICE("From x@y Mon Nov 24 10:00:00 2026\r\nA: 1\r\nno field\r\n"
+		       "B : 2\r\n\tmore\r\n  lost: fold\r\n:empty\r\nC:\nlast: 5\r\n"
+		       "\r\nD: body\r\n"));
 	assert_true(header_iter_next(&it, &f));
 	CHECK_TEXT(f.name, "A");
 	CHECK_TEXT(f.value, " 1\r\n");
@@ -89,9 +90,10 @@ test_values(void **state)
 {
 	(void)state;
 	CHECK_VALUE("Text/Plain", "text/plain");
-	CHECK_VALUE(" text/plain; charset =ISO-8859-1\r\n", "text/plain charset={ISO-8859-1}");
-	CHECK_VALUE("text/plain; charset=us-ascii (Plain text)",
-	    "text/plain charset={us-ascii}");
+	CHECK_VALUE(
+	    " text/plain; charset =ISO-8859-1\r\n", "text/plain charset={ISO-8859-1}");
+	CHECK_VALUE(
+	    "text/plain; charset=us-ascii (Plain text)", "text/plain charset={us-ascii}");
 	CHECK_VALUE("multipart/mixed; boundary=\"simple boundary\"",
 	    "multipart/mixed boundary={simple boundary}");
 	CHECK_VALUE("a/b; x=\"q\\\"\\\\z\"; y=2", "a/b x={q\"\\z} y={2}");
@@ -102,7 +104,8 @@ test_values(void **state)
 	CHECK_VALUE("a/b; name=foo (1).pdf", "a/b name={foo (1).pdf}");
 	CHECK_VALUE("text/plain; charset=utf-8 format=flowed",
 	    "text/plain charset={utf-8} format={flowed}");
-	CHECK_VALUE("text/plain; name=\"a\" charset=x", "text/plain name={a} charset={x}");
+	CHECK_VALUE(
+	    "text/plain; name=\"a\" charset=x", "text/plain name={a} charset={x}");
 	CHECK_VALUE("text/plain;;; ; a=1;", "text/plain a={1}");
 	CHECK_VALUE("text/plain; novalue; a=1", "text/plain a={1}");
 	CHECK_VALUE("text/plain; a=", "text/plain a={}");
@@ -123,12 +126,12 @@ test_rfc2231(void **state)
 {
 	(void)state;
 	CHECK_VALUE("message/external-body; access-type=URL;\r\n URL*0=\"ftp://\";\r\n"
-	            " URL*1=\"cs.utk.edu/pub\"",
+		    " URL*1=\"cs.utk.edu/pub\"",
 	    "message/external-body url={ftp://cs.utk.edu/pub} access-type={URL}");
 	CHECK_VALUE("a/b; title*=us-ascii'en-us'This%20is%20%2A%2A%2Afun%2A%2A%2A",
 	    "a/b title={This is ***fun***}");
 	CHECK_VALUE("a/b\r\n title*0*=us-ascii'en'This%20is%20even%20more%20\r\n"
-	            " title*1*=%2A%2A%2Afun%2A%2A%2A%20\r\n title*2=\"isn't it!\"",
+		    " title*1*=%2A%2A%2Afun%2A%2A%2A%20\r\n title*2=\"isn't it!\"",
 	    "a/b title={This is even more ***fun*** isn't it!}");
 	CHECK_VALUE("a/b; f*1=two; f*0=one; f*3=lost", "a/b f={onetwo}");
 	CHECK_VALUE("a/b; f=plain; f*=utf-8''%c3%a9", "a/b f={\xc3\xa9}");
@@ -181,17 +184,17 @@ test_message_ids(void **state)
 	CHECK_IDS("<>", "");
 	CHECK_IDS("<open@x", "");
 	CHECK_IDS("", "");
-	CHECK_IDS("<1><2><3><4><5><6><7><8><9><10><11>",
-	    "<1><2><3><4><5><6><7><8><9><10>");
+	CHECK_IDS(
+	    "<1><2><3><4><5><6><7><8><9><10><11>", "<1><2><3><4><5><6><7><8><9><10>");
 }
 
 static void
 test_hostile(void **state)
 {
 	(void)state;
-	static const char *pieces[] = {"(", ")", "\"", "\\", ";", "=", " ", "a=", "a=1;", "a ",
-	    "(\\", "a (b) ", "a*0=1;", "a*=1;", "<", ">", "<a>", "a:\r\n", " \r\n", "\r\n",
-	    "a=\"", ";a=(b) "};
+	static const char *pieces[] = {"(", ")", "\"", "\\", ";", "=", " ", "a=", "a=1;",
+	    "a ", "(\\", "a (b) ", "a*0=1;", "a*=1;", "<", ">", "<a>", "a:\r\n", " \r\n",
+	    "\r\n", "a=\"", ";a=(b) "};
 	enum { SIZE = 1 << 20 };
 	char *text = malloc(SIZE);
 	for (size_t i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++) {

@@ -1,5 +1,5 @@
 /* RFC 2047 words, charsets, base subject. */
-#include "text_test.h"
+#include "unit/text/text_test.h"
 
 #include "text/encoding.h"
 #include "text/header.h"
@@ -34,12 +34,13 @@ test_decode(void **state)
 	CHECK_DECODE("=?utf-8?Q?Hello there!?=", "Hello there!");
 	CHECK_DECODE("=?utf-8?Q?Hello\r\n _there!?=", "Hello there!");
 	CHECK_DECODE("=?utf-8?Q?what?"
-	             "?=",
+		     "?=",
 	    "what?");
-	CHECK_DECODE("=? =?= =?a?= =?a?q =?utf-8?x?a?=", "=? =?= =?a?= =?a?q =?utf-8?x?a?=");
+	CHECK_DECODE(
+	    "=? =?= =?a?= =?a?q =?utf-8?x?a?=", "=? =?= =?a?= =?a?q =?utf-8?x?a?=");
 	CHECK_DECODE("=??q?a?=", "=??q?a?=");
 	CHECK_DECODE("a\xff\xfe"
-	             "b",
+		     "b",
 	    "a\xef\xbf\xbd"
 	    "b");
 	CHECK_DECODE("=?utf-9?B?UMOkaQ==?=", "P\xc3\xa4i");
@@ -57,7 +58,8 @@ test_vectors(void **state)
 	struct buf encoded, want;
 	buf_init(&encoded, 10000);
 	buf_init(&want, 10000);
-	struct slice text = read_vectors("dovecot-tables/rfc2047-decode.json"), rest = text;
+	struct slice text = read_vectors("dovecot-tables/rfc2047-decode.json"),
+		     rest = text;
 	struct slice object;
 	while ((object = json_next_object(&rest)).ptr) {
 		struct buf out;
@@ -65,7 +67,8 @@ test_vectors(void **state)
 		if (json_string(object, "encoded", &encoded) &&
 		    json_string(object, "decoded", &want)) {
 			header_decode(buf_slice(&encoded), &out);
-			CHECK_SLICE(slice_trim(buf_slice(&out)), slice_trim(buf_slice(&want)));
+			CHECK_SLICE(
+			    slice_trim(buf_slice(&out)), slice_trim(buf_slice(&want)));
 		}
 		buf_fini(&out);
 	}
@@ -100,29 +103,30 @@ test_charsets(void **state)
 		const char *want;
 		bool known;
 	} rows[] = {
-	    {"utf-8", {"\xc3\xa4", 2}, "\xc3\xa4", true},
-	    {"UTF-8", {"a\xff\xff", 3}, "a\xef\xbf\xbd", true},
-	    {"us-ascii", {"\xc3\xa4", 2}, "\xc3\xa4", true},
-	    {"ISO-8859-1", {"\xe4", 1}, "\xc3\xa4", true},
-	    {"iso-8859-15", {"\xa4", 1}, "\xe2\x82\xac", true},
-	    {"koi8-r", {"\xc1", 1}, "\xd0\xb0", true},
-	    {"shift_jis", {"\x93\xfa", 2}, "\xe6\x97\xa5", true},
-	    {"shift_jis", {"a\x93", 2}, "a\xef\xbf\xbd", true},
-	    {"ks_c_5601-1987", {"\xb0\xa1", 2}, "\xea\xb0\x80", true},
-	    {"utf-7", {"+AOQ-", 5}, "\xc3\xa4", true},
-	    {"iso-2022-jp", {"\x1b$BF|", 5}, "\xe6\x97\xa5", true},
-	    {"x-unknown", {"a\xe4", 2}, "a\xef\xbf\xbd", false},
-	    {"../../etc/passwd", {"a", 1}, "a", false},
-	    {"UTF-8//TRANSLIT", {"a", 1}, "a", false},
-	    {"", {"a", 1}, "a", false},
-	    {"euc-jp", {"", 0}, "", true},
+	    {"utf-8",            {"\xc3\xa4", 2},  "\xc3\xa4",      true },
+	    {"UTF-8",            {"a\xff\xff", 3}, "a\xef\xbf\xbd", true },
+	    {"us-ascii",         {"\xc3\xa4", 2},  "\xc3\xa4",      true },
+	    {"ISO-8859-1",       {"\xe4", 1},      "\xc3\xa4",      true },
+	    {"iso-8859-15",      {"\xa4", 1},      "\xe2\x82\xac",  true },
+	    {"koi8-r",           {"\xc1", 1},      "\xd0\xb0",      true },
+	    {"shift_jis",        {"\x93\xfa", 2},  "\xe6\x97\xa5",  true },
+	    {"shift_jis",        {"a\x93", 2},     "a\xef\xbf\xbd", true },
+	    {"ks_c_5601-1987",   {"\xb0\xa1", 2},  "\xea\xb0\x80",  true },
+	    {"utf-7",            {"+AOQ-", 5},     "\xc3\xa4",      true },
+	    {"iso-2022-jp",      {"\x1b$BF|", 5},  "\xe6\x97\xa5",  true },
+	    {"x-unknown",        {"a\xe4", 2},     "a\xef\xbf\xbd", false},
+	    {"../../etc/passwd", {"a", 1},         "a",             false},
+	    {"UTF-8//TRANSLIT",  {"a", 1},         "a",             false},
+	    {"",		 {"a", 1},         "a",             false},
+	    {"euc-jp",           {"", 0},          "",              true },
 	};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct buf out;
 		buf_init(&out, 1000);
-		bool known = charset_to_utf8(slice_from_cstr(rows[i].charset), rows[i].in, &out);
-		check_slice(buf_slice(&out), slice_from_cstr(rows[i].want), rows[i].charset,
-		    __LINE__);
+		bool known =
+		    charset_to_utf8(slice_from_cstr(rows[i].charset), rows[i].in, &out);
+		check_slice(buf_slice(&out), slice_from_cstr(rows[i].want),
+		    rows[i].charset, __LINE__);
 		assert_int_equal(known, rows[i].known);
 		buf_fini(&out);
 	}
@@ -134,17 +138,17 @@ test_charsets_any_bytes(void **state)
 {
 	(void)state;
 	static const char *names[] = {"iso-8859-2", "iso-8859-8-i", "windows-1250",
-	    "windows-1256", "koi8-r", "iso-2022-jp", "shift_jis", "euc-jp", "euc-kr", "big5",
-	    "gb2312", "gbk", "gb18030", "utf-7", "utf-16", "utf-16le", "ucs-2", "utf-32",
-	    "x-mac-cyrillic", "hz-gb-2312", "iso-2022-kr", "cp437", "tscii"};
+	    "windows-1256", "koi8-r", "iso-2022-jp", "shift_jis", "euc-jp", "euc-kr",
+	    "big5", "gb2312", "gbk", "gb18030", "utf-7", "utf-16", "utf-16le", "ucs-2",
+	    "utf-32", "x-mac-cyrillic", "hz-gb-2312", "iso-2022-kr", "cp437", "tscii"};
 	char bytes[4096];
 	for (size_t i = 0; i < sizeof(bytes); i++)
 		bytes[i] = (char)(i * 167 + i / 256 * 13);
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		struct buf out;
 		buf_init(&out, 1 << 20);
-		charset_to_utf8(slice_from_cstr(names[i]), slice_make(bytes, sizeof(bytes)),
-		    &out);
+		charset_to_utf8(
+		    slice_from_cstr(names[i]), slice_make(bytes, sizeof(bytes)), &out);
 		assert_true(utf8_is_valid(buf_slice(&out)));
 		assert_true(buf_ok(&out));
 		buf_fini(&out);
@@ -198,8 +202,11 @@ static void
 test_hostile(void **state)
 {
 	(void)state;
-	static const char *pieces[] = {"=?", "=?a?q?", "=?a?q?b?=", "=?utf-8?b?", "?", "=",
-	    "=?a?q?" "?", "[", "[]", "[a]", "re:", "(fwd)", "[fwd:", " ", "\xff", "=?x?b?/?= "};
+	static const char *pieces[] = {"=?", "=?a?q?", "=?a?q?b?=", "=?utf-8?b?", "?",
+	    "=",
+	    "=?a?q?"
+	    "?",
+	    "[", "[]", "[a]", "re:", "(fwd)", "[fwd:", " ", "\xff", "=?x?b?/?= "};
 	enum { SIZE = 1 << 20 };
 	char *text = malloc(SIZE);
 	for (size_t i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++) {

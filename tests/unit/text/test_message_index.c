@@ -3,14 +3,14 @@
  * message of the corpus (POSTROOM_CORPUS: the folder with the archives) and on generated
  * hostile ones.
  */
-#include "text_test.h"
+#include "unit/text/text_test.h"
 
 #include <dirent.h>
 #include <sys/stat.h>
 
-#include "structure_check.h"
 #include "text/encoding.h"
 #include "text/message_index.h"
+#include "unit/text/structure_check.h"
 
 static void
 check_parts(const struct message_index *index, size_t message_len)
@@ -31,7 +31,7 @@ check_parts(const struct message_index *index, size_t message_len)
 		assert_true(parent.kind != MIME_LEAF);
 		assert_true(part.header_offset >= parent.body_offset);
 		assert_true(part.body_offset + part.body_len <=
-		    parent.body_offset + parent.body_len);
+			    parent.body_offset + parent.body_len);
 	}
 }
 
@@ -50,7 +50,8 @@ check_sections(const struct message_index *index, struct slice message)
 				for (size_t n = 0; n <= 3; n++) {
 					struct mime_part *part =
 					    mime_part_find(root, numbers, n);
-					bool ok = message_index_find(index, numbers, n, &found);
+					bool ok =
+					    message_index_find(index, numbers, n, &found);
 					assert_int_equal(ok, part != NULL);
 					if (ok)
 						assert_int_equal(found, part->index);
@@ -146,7 +147,10 @@ test_corpus(void **state)
 	static const struct {
 		const char *name;
 		size_t count_min;
-	} archives[] = {{"awkward-mime.tar.gz", 1000}, {"dsn-arf.tar.gz", 600}};
+	} archives[] = {
+	    {"awkward-mime.tar.gz", 1000},
+            {"dsn-arf.tar.gz",      600 }
+        };
 	const char *corpus = getenv("POSTROOM_CORPUS");
 	if (!corpus)
 		return;
@@ -172,13 +176,15 @@ test_fields(void **state)
 	buf_append(&record, SLICE("before"));
 	assert_true(message_index_build(
 	    SLICE("Date: Fri, 21 Nov 1997 09:55:06 -0600\r\n"
-	          "From: \"J\xc3\x84RG\" <Joe@Example.org>\r\nTo: Group: A@b, c@d;\r\n"
-	          "Cc: X@y\r\nSubject: [list] Re: =?utf-8?Q?=C3=84pfel?= (fwd)\r\n"
-	          "Message-ID: <1@x>\r\nReferences: <a@x>\r\n <b@x>\r\nIn-Reply-To: <c@x>\r\n"
-	          "Content-Type: multipart/alternative; boundary=b\r\n\r\n"
-	          "--b\r\nContent-Type: text/html\r\n\r\n<p>no</p>\r\n"
-	          "--b\r\nContent-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\n\r\n"
-	          "SGVsbG8sICAKCndvcmxk\r\n--b--\r\n"),
+		  "From: \"J\xc3\x84RG\" <Joe@Example.org>\r\nTo: Group: A@b, c@d;\r\n"
+		  "Cc: X@y\r\nSubject: [list] Re: =?utf-8?Q?=C3=84pfel?= (fwd)\r\n"
+		  "Message-ID: <1@x>\r\nReferences: <a@x>\r\n <b@x>\r\nIn-Reply-To: "
+	          "<c@x>\r\n"
+		  "Content-Type: multipart/alternative; boundary=b\r\n\r\n"
+		  "--b\r\nContent-Type: text/html\r\n\r\n<p>no</p>\r\n"
+		  "--b\r\nContent-Type: text/plain\r\nContent-Transfer-Encoding: "
+	          "base64\r\n\r\n"
+		  "SGVsbG8sICAKCndvcmxk\r\n--b--\r\n"),
 	    &record));
 	assert_true(message_index_decode(slice_from(buf_slice(&record), 6), &index));
 	assert_true(index.date_s == 880127706);
@@ -200,7 +206,8 @@ test_fields(void **state)
 	assert_int_equal(part.body_len, 20);
 	buf_reset(&record);
 	assert_true(message_index_build(
-	    SLICE("In-Reply-To: <c@x> <d@x>\r\nDate: never\r\nTo: a@b\r\n\r\n"), &record));
+	    SLICE("In-Reply-To: <c@x> <d@x>\r\nDate: never\r\nTo: a@b\r\n\r\n"),
+	    &record));
 	assert_true(message_index_decode(buf_slice(&record), &index));
 	assert_true(index.date_s == INT64_MIN);
 	CHECK_TEXT(index.references, "<c@x>");
@@ -228,12 +235,15 @@ test_preview(void **state)
 {
 	(void)state;
 	CHECK_PREVIEW("\r\n  a \r\n\t b\r\n", "a b");
-	CHECK_PREVIEW("Content-Type: text/html\r\n\r\n<html><head><title>t</title></head>"
-	              "<style>p{}</style><p>a&amp;b&#228;&#x20AC;</p><!-- > -->c&nope;&lt;",
+	CHECK_PREVIEW(
+	    "Content-Type: text/html\r\n\r\n<html><head><title>t</title></head>"
+	    "<style>p{}</style><p>a&amp;b&#228;&#x20AC;</p><!-- > -->c&nope;&lt;",
 	    "a&b\xc3\xa4\xe2\x82\xac c&nope;<");
-	CHECK_PREVIEW("Content-Type: text/plain; charset=iso-8859-1\r\n\r\n\xe4", "\xc3\xa4");
+	CHECK_PREVIEW(
+	    "Content-Type: text/plain; charset=iso-8859-1\r\n\r\n\xe4", "\xc3\xa4");
 	CHECK_PREVIEW("Content-Type: image/png\r\n\r\nx", "");
-	CHECK_PREVIEW("Content-Type: text/plain\r\nContent-Disposition: attachment\r\n\r\nx", "");
+	CHECK_PREVIEW(
+	    "Content-Type: text/plain\r\nContent-Disposition: attachment\r\n\r\nx", "");
 	CHECK_PREVIEW("Content-Type: text/html\r\n\r\n<style>never closed", "");
 	CHECK_PREVIEW("Content-Type: text/html\r\n\r\n< 3 <", "< 3 <");
 	char message[1000] = "\r\n", want[201];
@@ -251,13 +261,14 @@ test_damage(void **state)
 	struct buf record;
 	struct message_index index;
 	buf_init(&record, MESSAGE_INDEX_MAX);
-	assert_true(message_index_build(SLICE("Subject: x\r\nFrom: a@b\r\n\r\nbody\r\n"),
-	    &record));
+	assert_true(message_index_build(
+	    SLICE("Subject: x\r\nFrom: a@b\r\n\r\nbody\r\n"), &record));
 	for (size_t i = 0; i < record.len; i++) {
 		record.ptr[i] ^= 0x10;
 		assert_false(message_index_decode(buf_slice(&record), &index));
 		record.ptr[i] ^= 0x10;
-		assert_false(message_index_decode(slice_sub(buf_slice(&record), 0, i), &index));
+		assert_false(
+		    message_index_decode(slice_sub(buf_slice(&record), 0, i), &index));
 	}
 	assert_true(message_index_decode(buf_slice(&record), &index));
 	buf_fini(&record);
@@ -279,10 +290,12 @@ test_hostile(void **state)
 {
 	(void)state;
 	static const char *headers[] = {"To: a@b,\r\n", "Subject: \xff\"\\\r\n",
-	    "Content-Type: a/b; x=\"\\\"\\\"\\\"\"\r\n", "References: <a@b>\r\n", "x:\r\n", " fold\r\n",
-	    "From: \"\\\"\\\"\\\"\\\"\\\"\\\"\" <a@b>\r\n", "\xff", "(", "<", "\0x"};
-	static const char *bodies[] = {"--b\r\n", "--b\r\nContent-Type: message/rfc822\r\n\r\nTo: ",
-	    "<", "&#", "=\r\n", "\r\n"};
+	    "Content-Type: a/b; x=\"\\\"\\\"\\\"\"\r\n", "References: <a@b>\r\n",
+	    "x:\r\n", " fold\r\n", "From: \"\\\"\\\"\\\"\\\"\\\"\\\"\" <a@b>\r\n", "\xff",
+	    "(", "<", "\0x"};
+	static const char *bodies[] = {"--b\r\n",
+	    "--b\r\nContent-Type: message/rfc822\r\n\r\nTo: ", "<", "&#", "=\r\n",
+	    "\r\n"};
 	enum { SIZE = 1 << 20 };
 	for (size_t i = 0; i < sizeof(headers) / sizeof(headers[0]); i++) {
 		for (size_t k = 0; k < sizeof(bodies) / sizeof(bodies[0]); k++) {

@@ -1,5 +1,5 @@
 /* The part tree: boundaries, nesting, limits, offsets, sections, decoding. */
-#include "text_test.h"
+#include "unit/text/text_test.h"
 
 #include "text/mime.h"
 
@@ -10,10 +10,11 @@ dump(const struct mime_part *part, struct slice message, int depth, struct buf *
 {
 	for (; part; part = part->next) {
 		buf_append_format(out, "%*s%c %.*s/%.*s [", depth, "", "LMR"[part->kind],
-		    SLICE_ARG(part->content_type.type), SLICE_ARG(part->content_type.subtype));
+		    SLICE_ARG(part->content_type.type),
+		    SLICE_ARG(part->content_type.subtype));
 		if (part->kind == MIME_LEAF)
-			buf_append(out,
-			    slice_sub(message, part->body_offset, part->body_len));
+			buf_append(
+			    out, slice_sub(message, part->body_offset, part->body_len));
 		else if (part->kind == MIME_MESSAGE)
 			buf_append_format(out, "%d", (int)part->body_len);
 		buf_append(out, SLICE("]"));
@@ -60,14 +61,16 @@ static void
 test_multipart(void **state)
 {
 	(void)state;
-	CHECK_TREE(MIXED("b") "pre\r\n--b\r\n\r\none\r\n--b\r\nContent-Type: text/html\r\n\r\n"
-	                      "two\r\n\r\n--b--\r\nepilogue\r\n",
+	CHECK_TREE(
+	    MIXED("b") "pre\r\n--b\r\n\r\none\r\n--b\r\nContent-Type: text/html\r\n\r\n"
+		       "two\r\n\r\n--b--\r\nepilogue\r\n",
 	    "M multipart/mixed []\n L text/plain [one] 0\n L text/html [two\r\n] 1\n");
 	/* Blanks behind a boundary; LF line ends; no end boundary. */
 	CHECK_TREE(MIXED("b") "--b \t\n\none\n--b\n\ntwo\n",
 	    "M multipart/mixed []\n L text/plain [one] 0\n L text/plain [two\n] 1\n");
 	/* What only looks like a boundary. */
-	CHECK_TREE(MIXED("b") "--b\r\n\r\n--bb\r\n--b-\r\n --b\r\nx--b\r\n--b--x\r\n--b--\r\n",
+	CHECK_TREE(
+	    MIXED("b") "--b\r\n\r\n--bb\r\n--b-\r\n --b\r\nx--b\r\n--b--x\r\n--b--\r\n",
 	    "M multipart/mixed []\n"
 	    " L text/plain [--bb\r\n--b-\r\n --b\r\nx--b\r\n--b--x] 4\n");
 	/* Empty parts, with and without a header. */
@@ -76,7 +79,8 @@ test_multipart(void **state)
 	    " L text/plain [] 0\n");
 	/* No part at all; no boundary parameter; end boundary first. */
 	CHECK_TREE(MIXED("b") "nothing\r\n", "M multipart/mixed []\n");
-	CHECK_TREE("Content-Type: multipart/mixed\r\n\r\nx\r\n", "M multipart/mixed []\n");
+	CHECK_TREE(
+	    "Content-Type: multipart/mixed\r\n\r\nx\r\n", "M multipart/mixed []\n");
 	CHECK_TREE(MIXED("b") "--b--\r\n--b\r\n\r\nx", "M multipart/mixed []\n");
 	CHECK_TREE("Content-Type: multipart/mixed; boundary=b", "M multipart/mixed []\n");
 }
@@ -86,21 +90,25 @@ test_nested(void **state)
 {
 	(void)state;
 	/* The outer boundary ends an inner multipart that has no end. */
-	CHECK_TREE(MIXED("out") "--out\r\n" MIXED("in") "--in\r\n\r\na\r\n--out\r\n\r\nb\r\n"
-	                                                "--out--\r\n",
+	CHECK_TREE(
+	    MIXED("out") "--out\r\n" MIXED("in") "--in\r\n\r\na\r\n--out\r\n\r\nb\r\n"
+						 "--out--\r\n",
 	    "M multipart/mixed []\n M multipart/mixed []\n  L text/plain [a] 0\n"
 	    " L text/plain [b] 0\n");
 	/* Boundaries that are prefixes of each other, both ways. */
-	CHECK_TREE(MIXED("ab") "--ab\r\n" MIXED("a") "--a\r\n\r\nx\r\n--ab\r\n\r\ny\r\n--ab--",
+	CHECK_TREE(
+	    MIXED("ab") "--ab\r\n" MIXED("a") "--a\r\n\r\nx\r\n--ab\r\n\r\ny\r\n--ab--",
 	    "M multipart/mixed []\n M multipart/mixed []\n  L text/plain [x] 0\n"
 	    " L text/plain [y] 0\n");
 	CHECK_TREE(MIXED("a") "--a\r\n" MIXED("ab") "--ab\r\n\r\nx\r\n--ab--\r\n--a--",
 	    "M multipart/mixed []\n M multipart/mixed []\n  L text/plain [x] 0\n");
 	/* The outer boundary inside an inner header. */
-	CHECK_TREE(MIXED("a") "--a\r\nContent-Type: text/html\r\n--a\r\n\r\ny\r\n--a--\r\n",
+	CHECK_TREE(
+	    MIXED("a") "--a\r\nContent-Type: text/html\r\n--a\r\n\r\ny\r\n--a--\r\n",
 	    "M multipart/mixed []\n L text/html [] 0\n L text/plain [y] 0\n");
 	/* The same boundary twice: the inner one counts. */
-	CHECK_TREE(MIXED("a") "--a\r\n" MIXED("a") "--a\r\n\r\nx\r\n--a--\r\n--a\r\n\r\ny\r\n--a--",
+	CHECK_TREE(MIXED("a") "--a\r\n" MIXED(
+		       "a") "--a\r\n\r\nx\r\n--a--\r\n--a\r\n\r\ny\r\n--a--",
 	    "M multipart/mixed []\n M multipart/mixed []\n  L text/plain [x] 0\n"
 	    " L text/plain [y] 0\n");
 }
@@ -111,13 +119,14 @@ test_message(void **state)
 	(void)state;
 	CHECK_TREE("Content-Type: message/rfc822\r\n\r\nSubject: x\r\n\r\nbody\r\n",
 	    "R message/rfc822 [20] 3\n L text/plain [body\r\n] 1\n");
-	CHECK_TREE(MIXED("b") "--b\r\nContent-Type: message/rfc822\r\n\r\n" MIXED("c")
-	    "--c\r\n\r\nx\r\n--c--\r\n--b\r\n\r\ny\r\n--b--",
+	CHECK_TREE(MIXED("b") "--b\r\nContent-Type: message/rfc822\r\n\r\n" MIXED(
+		       "c") "--c\r\n\r\nx\r\n--c--\r\n--b\r\n\r\ny\r\n--b--",
 	    "M multipart/mixed []\n R message/rfc822 [62] 5\n"
 	    "  M multipart/mixed []\n   L text/plain [x] 0\n L text/plain [y] 0\n");
 	/* In a digest parts are messages when they do not say otherwise. */
-	CHECK_TREE("Content-Type: multipart/digest; boundary=b\r\n\r\n--b\r\n\r\nA: b\r\n\r\nx\r\n"
-	           "--b\r\nContent-Type: text/plain\r\n\r\ny\r\n--b--",
+	CHECK_TREE("Content-Type: multipart/digest; boundary=b\r\n\r\n--b\r\n\r\nA: "
+	           "b\r\n\r\nx\r\n"
+		   "--b\r\nContent-Type: text/plain\r\n\r\ny\r\n--b--",
 	    "M multipart/digest []\n R message/rfc822 [9] 2\n  L text/plain [x] 0\n"
 	    " L text/plain [y] 0\n");
 	/* A message whose header never ends still holds a message. */
@@ -133,10 +142,11 @@ test_fields(void **state)
 	uint32_t count = 0;
 	struct mime_part *part = mime_parse(
 	    SLICE("Content-Type: Image/PNG; Name=\"A.png\"\r\n"
-	          "Content-Transfer-Encoding: BASE64 (x)\r\nContent-ID: <a@b>\r\n"
-	          "Content-Description: some\r\n text\r\nContent-MD5: Q2hl\r\n"
-	          "Content-Location: http://x/\r\nContent-Language: en, de\r\n"
-	          "Content-Disposition: Attachment; filename*=utf-8''%c3%a4.png\r\n\r\nQUJD"),
+		  "Content-Transfer-Encoding: BASE64 (x)\r\nContent-ID: <a@b>\r\n"
+		  "Content-Description: some\r\n text\r\nContent-MD5: Q2hl\r\n"
+		  "Content-Location: http://x/\r\nContent-Language: en, de\r\n"
+		  "Content-Disposition: Attachment; "
+	          "filename*=utf-8''%c3%a4.png\r\n\r\nQUJD"),
 	    arena, &count);
 	assert_int_equal(count, 1);
 	CHECK_TEXT(part->content_type.type, "image");
@@ -176,10 +186,13 @@ test_sections(void **state)
 	(void)state;
 	struct arena *arena = arena_new(MIME_ARENA_MAX);
 	uint32_t count = 0;
-	struct slice message = SLICE(MIXED("o") "--o\r\n\r\n1\r\n--o\r\n"
-	    "Content-Type: message/rfc822\r\n\r\n" MIXED("i") "--i\r\n\r\n2.1\r\n--i\r\n\r\n"
-	    "2.2\r\n--i--\r\n--o\r\nContent-Type: message/rfc822\r\n\r\nA: b\r\n\r\n3.1\r\n"
-	    "--o\r\n" MIXED("j") "--j\r\n\r\n4.1\r\n--j--\r\n--o--\r\n");
+	struct slice message = SLICE(MIXED(
+	    "o") "--o\r\n\r\n1\r\n--o\r\n"
+		 "Content-Type: message/rfc822\r\n\r\n" MIXED(
+		     "i") "--i\r\n\r\n2.1\r\n--i\r\n\r\n"
+			  "2.2\r\n--i--\r\n--o\r\nContent-Type: message/rfc822\r\n\r\nA: "
+	                  "b\r\n\r\n3.1\r\n"
+			  "--o\r\n" MIXED("j") "--j\r\n\r\n4.1\r\n--j--\r\n--o--\r\n");
 	struct mime_part *root = mime_parse(message, arena, &count);
 	assert_int_equal(count, 10);
 	check_section(root, NULL, 0, 0);
@@ -203,8 +216,8 @@ test_sections(void **state)
 	CHECK_SECTION(-1, 2);
 	CHECK_SECTION(-1, 1, 1);
 	arena_reset(arena);
-	root = mime_parse(SLICE("Content-Type: message/rfc822\r\n\r\nA: b\r\n\r\nx"), arena,
-	    &count);
+	root = mime_parse(
+	    SLICE("Content-Type: message/rfc822\r\n\r\nA: b\r\n\r\nx"), arena, &count);
 	CHECK_SECTION(0, 1);
 	CHECK_SECTION(1, 1, 1);
 	arena_free(&arena);
@@ -219,8 +232,8 @@ check_ranges(const struct mime_part *part, uint64_t from, uint64_t to)
 		assert_true(part->header_offset + part->header_len <= to);
 		assert_true(part->body_offset == part->header_offset + part->header_len);
 		assert_true(part->body_offset + part->body_len <= to);
-		check_ranges(part->child, part->body_offset,
-		    part->body_offset + part->body_len);
+		check_ranges(
+		    part->child, part->body_offset, part->body_offset + part->body_len);
 		from = part->body_offset + part->body_len;
 	}
 }
@@ -229,9 +242,10 @@ static void
 test_limits(void **state)
 {
 	(void)state;
-	static const char *pieces[] = {MIXED("b") "--b\r\n", "--b\r\n", "--b\r\n\r\n", "--\r\n",
-	    "--b--\r\n", "\n", "Content-Type: message/rfc822\r\n\r\n", "a: b\r\n",
-	    "--b\r\nContent-Type: message/rfc822\r\n", "--b\r\n" MIXED("c") "--c\r\n"};
+	static const char *pieces[] = {MIXED("b") "--b\r\n", "--b\r\n", "--b\r\n\r\n",
+	    "--\r\n", "--b--\r\n", "\n", "Content-Type: message/rfc822\r\n\r\n",
+	    "a: b\r\n", "--b\r\nContent-Type: message/rfc822\r\n",
+	    "--b\r\n" MIXED("c") "--c\r\n"};
 	for (size_t i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++) {
 		struct buf message;
 		struct arena *arena = arena_new(MIME_ARENA_MAX);
@@ -253,7 +267,8 @@ test_limits(void **state)
 	buf_init(&message, 4 << 20);
 	for (int i = 0; i < 200; i++)
 		buf_append_format(&message,
-		    "Content-Type: multipart/mixed; boundary=x%03d\r\n\r\n--x%03d\r\n", i, i);
+		    "Content-Type: multipart/mixed; boundary=x%03d\r\n\r\n--x%03d\r\n", i,
+		    i);
 	while (message.len < 2 << 20)
 		buf_append(&message, SLICE("--x99y\r\n"));
 	struct mime_part *root = mime_parse(buf_slice(&message), arena, &count);

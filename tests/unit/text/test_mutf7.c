@@ -1,5 +1,5 @@
 /* Modified UTF-7: the RFC's examples, Dovecot's table, one encoding for one name. */
-#include "text_test.h"
+#include "unit/text/text_test.h"
 
 #include "text/encoding.h"
 
@@ -30,7 +30,8 @@ static void
 test_examples(void **state)
 {
 	(void)state;
-	check_pair(SLICE("~peter/mail/\xe5\x8f\xb0\xe5\x8c\x97/\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e"),
+	check_pair(SLICE("~peter/mail/\xe5\x8f\xb0\xe5\x8c\x97/"
+	                 "\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e"),
 	    SLICE("~peter/mail/&U,BTFw-/&ZeVnLIqe-"));
 	check_pair(SLICE("&&x&&"), SLICE("&-&-x&-&-"));
 	check_pair(SLICE("Entw\xc3\xbcrfe"), SLICE("Entw&APw-rfe"));
@@ -44,8 +45,8 @@ test_refuses(void **state)
 {
 	(void)state;
 	static const char *bad[] = {"&", "&Jjo", "&Jjo!", "&U,BTFw-&ZeVnLIqe-", "&AGE-",
-	    "&2D0-", "&3gA-", "&APx-", "&AP-", "a\tb", "\xc3\xa9", "&AAA-", "&A-", "&ACY-",
-	    "&APwA-", "&2D0APA-", "&APw/-"};
+	    "&2D0-", "&3gA-", "&APx-", "&AP-", "a\tb", "\xc3\xa9", "&AAA-", "&A-",
+	    "&ACY-", "&APwA-", "&2D0APA-", "&APw/-"};
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		check_bad(slice_from_cstr(bad[i]));
 }
@@ -65,8 +66,8 @@ static void
 test_vectors(void **state)
 {
 	(void)state;
-	static const char *files[] = {"dovecot-tables/imap-mutf7.json",
-	    "rfc-examples/imap-url-mutf7.json"};
+	static const char *files[] = {
+	    "dovecot-tables/imap-mutf7.json", "rfc-examples/imap-url-mutf7.json"};
 	struct buf utf8, mutf7;
 	buf_init(&utf8, 1000);
 	buf_init(&mutf7, 1000);

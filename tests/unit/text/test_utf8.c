@@ -1,5 +1,5 @@
 /* UTF-8: validity byte by byte, NFC, case folding; and the CRC of the index record. */
-#include "text_test.h"
+#include "unit/text/text_test.h"
 
 #include "text/crc32c_int.h"
 #include "text/encoding.h"
@@ -12,10 +12,10 @@ test_valid(void **state)
 	static const char *good[] = {"", "a", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80",
 	    "\xed\x9f\xbf", "\xee\x80\x80", "\xef\xbf\xbf", "\xf0\x90\x80\x80",
 	    "\xf4\x8f\xbf\xbf", "long enough for words \xc3\xa4 and more"};
-	static const char *bad[] = {"\x80", "\xbf", "\xc0\x80", "\xc1\xbf", "\xe0\x9f\xbf",
-	    "\xed\xa0\x80", "\xed\xbf\xbf", "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80",
-	    "\xf5\x80\x80\x80", "\xff", "\xc3", "\xe2\x82", "\xf0\x9f\x98", "a\xc3z",
-	    "\xc3\xc3\xa4", "\xe2\x28\xa1"};
+	static const char *bad[] = {"\x80", "\xbf", "\xc0\x80", "\xc1\xbf",
+	    "\xe0\x9f\xbf", "\xed\xa0\x80", "\xed\xbf\xbf", "\xf0\x8f\xbf\xbf",
+	    "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff", "\xc3", "\xe2\x82",
+	    "\xf0\x9f\x98", "a\xc3z", "\xc3\xc3\xa4", "\xe2\x28\xa1"};
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
 		assert_true(utf8_is_valid(slice_from_cstr(good[i])));
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -34,7 +34,7 @@ test_valid(void **state)
 	assert_true(ascii_only(SLICE("0123456789abcdef~")));
 	assert_false(ascii_only(SLICE("0123456789abcdef\x80")));
 	assert_false(ascii_only(SLICE("\xff"
-	                              "123456789")));
+				      "123456789")));
 }
 
 static void
@@ -48,15 +48,17 @@ test_nfc_and_fold(void **state)
 	buf_reset(&out);
 	assert_true(utf8_to_nfc(SLICE("plain"), &out));
 	CHECK_TEXT(buf_slice(&out), "plain");
-	static const char *rows[][2] = {{"ABC xyz", "abc xyz"}, {"\xc3\x84", "\xc3\xa4"},
+	static const char *rows[][2] = {
+	    {"ABC xyz",          "abc xyz"         },
+            {"\xc3\x84",         "\xc3\xa4"        },
 	    {"stra\xc3\x9f"
-	     "e",
-	        "strasse"},
-	    {"\xce\xa3\xcf\x82", "\xcf\x83\xcf\x83"}, {"a\xff\xff"
-	                                               "B",
-	                                                  "a\xef\xbf\xbd"
-	                                                  "b"},
-	    {"", ""}};
+	     "e",   "strasse"         },
+	    {"\xce\xa3\xcf\x82", "\xcf\x83\xcf\x83"},
+	    {"a\xff\xff"
+	     "B",   "a\xef\xbf\xbd"
+		"b"  },
+	    {"",		 ""                }
+        };
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		buf_reset(&out);
 		utf8_casefold(slice_from_cstr(rows[i][0]), &out);
@@ -81,7 +83,8 @@ test_crc32c(void **state)
 	for (size_t i = 0; i < sizeof(bytes); i++)
 		bytes[i] = (char)(i * 31);
 	for (size_t i = 0; i < sizeof(bytes); i++)
-		assert_true(crc32c(slice_make(bytes, i)) == crc32c_portable(slice_make(bytes, i)));
+		assert_true(crc32c(slice_make(bytes, i)) ==
+			    crc32c_portable(slice_make(bytes, i)));
 }
 
 int

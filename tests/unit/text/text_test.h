@@ -24,12 +24,12 @@ check_slice(struct slice got, struct slice want, const char *what, int line)
 {
 	if (slice_equal(got, want))
 		return;
-	print_error("line %d, %s:\n  got  %zu \"%.*s\"\n  want %zu \"%.*s\"\n", line, what,
-	    got.len, SLICE_ARG(got), want.len, SLICE_ARG(want));
+	print_error("line %d, %s:\n  got  %zu \"%.*s\"\n  want %zu \"%.*s\"\n", line,
+	    what, got.len, SLICE_ARG(got), want.len, SLICE_ARG(want));
 	fail();
 }
 #define CHECK_SLICE(got, want) check_slice((got), (want), #got, __LINE__)
-#define CHECK_TEXT(got, want) check_slice((got), slice_from_cstr(want), #got, __LINE__)
+#define CHECK_TEXT(got, want)  check_slice((got), slice_from_cstr(want), #got, __LINE__)
 
 /* A file's bytes (malloc), or the null slice. */
 static inline struct slice
@@ -121,7 +121,7 @@ json_unescape(struct slice raw, struct buf *out)
 		if (code >= 0xd800 && code < 0xdc00) {
 			memcpy(hex, raw.ptr + i + 3, 4);
 			code = 0x10000 + ((code - 0xd800) << 10) +
-			    (strtoul(hex, NULL, 16) - 0xdc00);
+			       (strtoul(hex, NULL, 16) - 0xdc00);
 			i += 6;
 		}
 		if (code < 0x80) {
