@@ -91,7 +91,7 @@ from_iconv(iconv_t handle, struct slice in, struct buf *out)
 {
 	enum { CHUNK = 1024 /* bytes of output at a time */ };
 	char chunk[CHUNK];
-	char *from = (char *)(uintptr_t)in.ptr; /* iconv does not write through it */
+	char *from = (char *)in.ptr; /* iconv does not write through it */
 	size_t left = in.len;
 	bool replaced = false;
 	while (buf_ok(out)) {

@@ -110,7 +110,7 @@ header_unfold(struct slice value, struct arena *arena)
 	if (!copy.ptr || (memchr(copy.ptr, '\n', copy.len) == NULL &&
 			     memchr(copy.ptr, '\r', copy.len) == NULL))
 		return copy;
-	char *to = (char *)(uintptr_t)copy.ptr; /* ours: the copy above */
+	char *to = (char *)copy.ptr; /* ours: the copy above */
 	size_t len = 0;
 	for (size_t i = 0; i < s.len; i++) {
 		if (s.ptr[i] != '\r' && s.ptr[i] != '\n')
@@ -143,7 +143,7 @@ static struct slice
 copy_lower(struct arena *arena, struct slice s)
 {
 	struct slice copy = arena_copy(arena, s);
-	char *p = (char *)(uintptr_t)copy.ptr; /* ours */
+	char *p = (char *)copy.ptr; /* ours */
 	for (size_t i = 0; i < copy.len; i++)
 		p[i] = ascii_lower(p[i]);
 	return copy;
@@ -172,7 +172,7 @@ take_quoted(struct slice in, size_t *at, struct arena *arena)
 	struct slice copy = arena_copy(arena, raw);
 	if (!copy.ptr || !escapes)
 		return copy;
-	char *to = (char *)(uintptr_t)copy.ptr; /* ours */
+	char *to = (char *)copy.ptr; /* ours */
 	size_t len = 0;
 	for (size_t i = 0; i < raw.len; i++) {
 		if (raw.ptr[i] == '\r' || raw.ptr[i] == '\n')
