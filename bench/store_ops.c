@@ -1,10 +1,10 @@
 /*
- * What the store's calls cost, over LMDB in a temporary folder: delivery, flags, opening a
- * view, a delta, listing records, at 1,000 and 100,000 messages.  Prints one line a
+ * What the store's calls cost, over LMDB in a temporary folder: delivery, flags, opening
+ * a view, a delta, listing records, at 1,000 and 100,000 messages.  Prints one line a
  * measurement: name, messages, operations, microseconds each.
  *
- * Usage: store_ops [messages...]; TMPDIR says where.  With sync, so that the device counts
- * (STORE_OPS_NOSYNC=1: without).
+ * Usage: store_ops [messages...]; TMPDIR says where.  With sync, so that the device
+ * counts (STORE_OPS_NOSYNC=1: without).
  */
 #include <ftw.h>
 #include <stdio.h>
@@ -62,7 +62,7 @@ deliver(struct bench *b, unsigned count)
 		ENSURE(body_draft_append(draft, buf_slice(&text)) == STATUS_OK);
 		ENSURE(body_draft_seal(draft) == STATUS_OK);
 		struct deliver_op op = {
-			.draft = draft, .recipients = &to, .recipient_count = 1};
+		    .draft = draft, .recipients = &to, .recipient_count = 1};
 		deliver_op_submit(b->reader, &op);
 		ENSURE(op.op.status == STATUS_OK);
 		body_draft_unref(&draft);
@@ -77,10 +77,14 @@ fill(struct bench *b, uint32_t want)
 	deliver(b, have);
 	while (have < want) {
 		uint32_t count = want - have < have ? want - have : have;
-		struct uid_range range = {1, count > COPY_BLOCK * 10 ? COPY_BLOCK * 10 : count};
-		struct copy_op op = {.op = {.arena = b->arena}, .account = b->account,
-			.mailbox = b->inbox, .ranges = &range, .range_count = 1,
-			.target = SLICE("INBOX")};
+		struct uid_range range = {
+		    1, count > COPY_BLOCK * 10 ? COPY_BLOCK * 10 : count};
+		struct copy_op op = {.op = {.arena = b->arena},
+		    .account = b->account,
+		    .mailbox = b->inbox,
+		    .ranges = &range,
+		    .range_count = 1,
+		    .target = SLICE("INBOX")};
 		copy_op_submit(b->reader, &op);
 		ENSURE(op.op.status == STATUS_OK);
 		have += (uint32_t)op.out_count;
@@ -93,9 +97,13 @@ static void
 flags(struct bench *b, uint32_t first, uint32_t last, enum flags_mode mode)
 {
 	struct uid_range range = {first, last};
-	struct flags_op op = {.op = {.arena = b->arena}, .account = b->account,
-		.mailbox = b->inbox, .ranges = &range, .range_count = 1, .mode = mode,
-		.flags = MESSAGE_FLAGGED};
+	struct flags_op op = {.op = {.arena = b->arena},
+	    .account = b->account,
+	    .mailbox = b->inbox,
+	    .ranges = &range,
+	    .range_count = 1,
+	    .mode = mode,
+	    .flags = MESSAGE_FLAGGED};
 	flags_op_submit(b->reader, &op);
 	ENSURE(op.op.status == STATUS_OK);
 	arena_reset(b->arena);
@@ -137,8 +145,8 @@ measure_reads(struct bench *b)
 	begin_us = clock_mono_us();
 	uint64_t sum = 0;
 	for (int i = 0; i < 10; i++) {
-		struct message_cursor *cursor = message_cursor_open(
-		    b->reader, b->account, b->inbox, 1, UINT32_MAX);
+		struct message_cursor *cursor =
+		    message_cursor_open(b->reader, b->account, b->inbox, 1, UINT32_MAX);
 		while (message_cursor_next(cursor, &record) == STATUS_OK)
 			sum += record.flags;
 		message_cursor_close(&cursor);
@@ -186,9 +194,12 @@ measure(uint32_t messages)
 	struct mailbox_info info;
 	snprintf(path, sizeof(path), "%s/postroom-bench-XXXXXX", tmp ? tmp : "/tmp");
 	ENSURE(mkdtemp(path));
-	struct store_options options = {.path = path, .map_size = UINT64_C(8) << 30,
-		.shards = 1, .create = true, .sync = !getenv("STORE_OPS_NOSYNC"),
-		.undelete_days = 7};
+	struct store_options options = {.path = path,
+	    .map_size = UINT64_C(8) << 30,
+	    .shards = 1,
+	    .create = true,
+	    .sync = !getenv("STORE_OPS_NOSYNC"),
+	    .undelete_days = 7};
 	if (store_open(&options, &b.store, &error) != STATUS_OK) {
 		fprintf(stderr, "store_ops: %s\n", error);
 		exit(1);
@@ -218,7 +229,8 @@ main(int argc, char **argv)
 	}
 	for (int i = 1; i < argc; i++) {
 		uint32_t messages;
-		if (!slice_to_u32(slice_from_cstr(argv[i]), &messages) || messages < 1000) {
+		if (!slice_to_u32(slice_from_cstr(argv[i]), &messages) ||
+		    messages < 1000) {
 			fprintf(stderr, "store_ops: not a number of at least 1000: %s\n",
 			    argv[i]);
 			return 2;

@@ -21,8 +21,7 @@ struct store_check_options {
 	void *arg;
 };
 
-enum status
-store_check(struct store *store, const struct store_check_options *options,
+enum status store_check(struct store *store, const struct store_check_options *options,
     struct store_check_totals *out) MUST_USE;
 
 #endif

@@ -169,10 +169,10 @@ directory_domain_find(
 	if (status != STATUS_OK)
 		return status;
 	*out = (struct directory_domain){
-		.name = slice_from(key, 1),
-		.pop3_policy = record.pop3_policy,
-		.accounts = record.accounts,
-		.aliases = record.aliases,
+	    .name = slice_from(key, 1),
+	    .pop3_policy = record.pop3_policy,
+	    .accounts = record.accounts,
+	    .aliases = record.aliases,
 	};
 	return STATUS_OK;
 }
@@ -187,12 +187,12 @@ account_complete(struct store_reader *reader, struct engine_txn *txn,
 	struct slice local;
 	struct slice domain;
 	*out = (struct directory_account){
-		.id = login->id,
-		.login = login->login,
-		.credential = login->credential,
-		.disabled = login->disabled,
-		.pop3_policy = login->pop3_policy,
-		.created_s = login->created_s,
+	    .id = login->id,
+	    .login = login->login,
+	    .credential = login->credential,
+	    .disabled = login->disabled,
+	    .pop3_policy = login->pop3_policy,
+	    .created_s = login->created_s,
 	};
 	if (out->pop3_policy == POP3_POLICY_DEFAULT &&
 	    address_cut(login->login, false, &local, &domain)) {
@@ -208,7 +208,8 @@ account_complete(struct store_reader *reader, struct engine_txn *txn,
 		status = account_load(account_txn, &account);
 	out->quota_bytes = account.quota_bytes;
 	/* A damaged account record is found by check; who it is can still be told. */
-	return status == STATUS_NOT_FOUND || status == STATUS_CORRUPT ? STATUS_OK : status;
+	return status == STATUS_NOT_FOUND || status == STATUS_CORRUPT ? STATUS_OK
+	                                                              : status;
 }
 
 enum status
@@ -280,10 +281,10 @@ directory_domain_each(struct store_reader *reader,
 			break;
 		}
 		struct directory_domain domain = {
-			.name = slice_from(key, 1),
-			.pop3_policy = record.pop3_policy,
-			.accounts = record.accounts,
-			.aliases = record.aliases,
+		    .name = slice_from(key, 1),
+		    .pop3_policy = record.pop3_policy,
+		    .accounts = record.accounts,
+		    .aliases = record.aliases,
 		};
 		if (!fn(&domain, arg))
 			break;
@@ -352,7 +353,8 @@ directory_alias_each(struct store_reader *reader,
 		struct slice local = slice_from(key, 1);
 		struct slice domain = slice_split(&local, '\0');
 		if (!alias_decode(value, targets, &count) ||
-		    local.len > DIRECTORY_LOCAL_MAX || domain.len > DIRECTORY_DOMAIN_MAX) {
+		    local.len > DIRECTORY_LOCAL_MAX ||
+		    domain.len > DIRECTORY_DOMAIN_MAX) {
 			status = STATUS_CORRUPT;
 			break;
 		}

@@ -35,36 +35,30 @@ struct directory_account {
 };
 
 /* ---- reading ---- */
-enum status
-directory_domain_find(struct store_reader *reader, struct slice domain,
+enum status directory_domain_find(struct store_reader *reader, struct slice domain,
     struct directory_domain *out) MUST_USE;
 /* NOT_FOUND when there is none.  A login without "@" is taken as local part of the only
  * domain, if there is just one. */
-enum status
-directory_account_find(struct store_reader *reader, struct slice login,
+enum status directory_account_find(struct store_reader *reader, struct slice login,
     struct directory_account *out) MUST_USE;
-enum status
-directory_account_by_id(struct store_reader *reader, struct account_id id,
+enum status directory_account_by_id(struct store_reader *reader, struct account_id id,
     struct directory_account *out) MUST_USE;
 /* fn returns false to stop. */
-enum status
-directory_domain_each(struct store_reader *reader,
+enum status directory_domain_each(struct store_reader *reader,
     bool (*fn)(const struct directory_domain *domain, void *arg), void *arg) MUST_USE;
-enum status
-directory_account_each(struct store_reader *reader, struct slice domain,
+enum status directory_account_each(struct store_reader *reader, struct slice domain,
     bool (*fn)(const struct directory_account *account, void *arg), void *arg) MUST_USE;
-enum status
-directory_alias_each(struct store_reader *reader,
+enum status directory_alias_each(struct store_reader *reader,
     bool (*fn)(struct slice from, const struct slice *to, size_t count, void *arg),
     void *arg) MUST_USE;
 
 /* Where mail for an address goes. */
 struct directory_target {
 	bool local;
-	struct account_id account;  /* local */
-	struct slice login;         /* local: the account's login */
-	struct slice address;       /* external: where to relay; local: the address asked for */
-	bool over_quota;            /* local: no room for more mail */
+	struct account_id account; /* local */
+	struct slice login;        /* local: the account's login */
+	struct slice address; /* external: where to relay; local: the address asked for */
+	bool over_quota;      /* local: no room for more mail */
 };
 
 enum directory_answer {
@@ -75,17 +69,16 @@ enum directory_answer {
 };
 
 /* Resolves `local@domain` (as parsed): account, alias (recursively, doubles removed),
- * `+tag` by any character of `delimiters`, postmaster@ and abuse@ (to the first account of the
- * domain when nobody has that name), catch-all alias "@domain".  Domain empty
+ * `+tag` by any character of `delimiters`, postmaster@ and abuse@ (to the first account
+ * of the domain when nobody has that name), catch-all alias "@domain".  Domain empty
  * means <postmaster>.  Targets are in the arena. */
-enum status
-directory_resolve(struct store_reader *reader, struct slice local, struct slice domain,
-    struct slice delimiters, struct arena *arena, enum directory_answer *out_answer,
-    struct directory_target **out_targets, size_t *out_count) MUST_USE;
+enum status directory_resolve(struct store_reader *reader, struct slice local,
+    struct slice domain, struct slice delimiters, struct arena *arena,
+    enum directory_answer *out_answer, struct directory_target **out_targets,
+    size_t *out_count) MUST_USE;
 /* May this account use the address as MAIL FROM or From: its login, its login with a
  * tag, or an alias (also catch-all) that leads to it. */
-enum status
-directory_owns(struct store_reader *reader, struct account_id account,
+enum status directory_owns(struct store_reader *reader, struct account_id account,
     struct slice local, struct slice domain, struct slice delimiters,
     bool *out_owns) MUST_USE;
 
@@ -93,40 +86,38 @@ directory_owns(struct store_reader *reader, struct account_id account,
 enum relay_tls { RELAY_TLS_OPPORTUNISTIC, RELAY_TLS_NONE, RELAY_TLS_REQUIRED };
 
 struct directory_relay {
-	struct slice id;       /* short, stable: "r1" */
-	struct slice from;     /* sender address, domain, or null for any */
-	struct slice to;       /* recipient domain, or null for any */
+	struct slice id;   /* short, stable: "r1" */
+	struct slice from; /* sender address, domain, or null for any */
+	struct slice to;   /* recipient domain, or null for any */
 	struct slice host;
 	uint16_t port;
 	enum relay_tls tls;
-	bool implicit_tls;     /* port 465 */
+	bool implicit_tls; /* port 465 */
 	struct slice user;
 	struct slice password;
 };
 
 /* The rule that wins: from address + to, address, domain + to, domain, to, default (RFC
- * terms apart: most specific first).  NOT_FOUND: by MX. */
-enum status
-directory_relay_find(struct store_reader *reader, struct slice sender,
+ * terms apart: most specific first).  NOT_FOUND: by MX.  Its id, from and to are valid
+ * until the thread's next look-up, the rest until the reader's end. */
+enum status directory_relay_find(struct store_reader *reader, struct slice sender,
     struct slice recipient_domain, struct directory_relay *out) MUST_USE;
-enum status
-directory_relay_each(struct store_reader *reader,
+enum status directory_relay_each(struct store_reader *reader,
     bool (*fn)(const struct directory_relay *relay, void *arg), void *arg) MUST_USE;
 
 /* ---- writing: the command line's; they wait for the commit ---- */
-enum status
-directory_domain_add(struct store_reader *reader, struct slice domain) MUST_USE;
+enum status directory_domain_add(
+    struct store_reader *reader, struct slice domain) MUST_USE;
 /* BUSY when it still has accounts or aliases. */
-enum status
-directory_domain_remove(struct store_reader *reader, struct slice domain) MUST_USE;
+enum status directory_domain_remove(
+    struct store_reader *reader, struct slice domain) MUST_USE;
 /* NOT_FOUND: no such domain; EXISTS: account or alias of that name.  Also makes INBOX
  * and the special folders ("Drafts", "Sent", "Junk", "Trash", "Archive" with their
  * RFC 6154 uses) in the account. */
-enum status
-directory_account_add(struct store_reader *reader, struct slice login,
+enum status directory_account_add(struct store_reader *reader, struct slice login,
     struct slice credential, uint64_t quota_bytes, struct account_id *out) MUST_USE;
-enum status
-directory_account_remove(struct store_reader *reader, struct slice login) MUST_USE;
+enum status directory_account_remove(
+    struct store_reader *reader, struct slice login) MUST_USE;
 
 struct directory_account_change {
 	bool set_credential, set_quota, set_disabled, set_pop3_policy;
@@ -135,23 +126,18 @@ struct directory_account_change {
 	bool disabled;
 	enum pop3_policy pop3_policy;
 };
-enum status
-directory_account_set(struct store_reader *reader, struct slice login,
+enum status directory_account_set(struct store_reader *reader, struct slice login,
     const struct directory_account_change *change) MUST_USE;
 /* `from` is an address or "@domain" for the catch-all; adds targets to what is there. */
-enum status
-directory_alias_add(struct store_reader *reader, struct slice from,
+enum status directory_alias_add(struct store_reader *reader, struct slice from,
     const struct slice *to, size_t count) MUST_USE;
-enum status
-directory_alias_remove(struct store_reader *reader, struct slice from) MUST_USE;
+enum status directory_alias_remove(
+    struct store_reader *reader, struct slice from) MUST_USE;
 /* relay->id is ignored; the id given is written to out_id (at least 16 bytes). */
-enum status
-directory_relay_add(struct store_reader *reader, const struct directory_relay *relay,
-    char *out_id) MUST_USE;
-enum status
-directory_relay_remove(struct store_reader *reader, struct slice id) MUST_USE;
+enum status directory_relay_add(struct store_reader *reader,
+    const struct directory_relay *relay, char *out_id) MUST_USE;
+enum status directory_relay_remove(struct store_reader *reader, struct slice id) MUST_USE;
 /* 32 random bytes of this installation, made at creation. */
-enum status
-directory_secret(struct store_reader *reader, unsigned char out[32]) MUST_USE;
+enum status directory_secret(struct store_reader *reader, unsigned char out[32]) MUST_USE;
 
 #endif

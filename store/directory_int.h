@@ -15,31 +15,24 @@ enum {
 
 /* "local@domain" cut at the last "@"; false without one or with an impossible length.  An
  * empty local part ("@domain") is allowed with `catch_all`. */
-bool
-address_cut(struct slice address, bool catch_all, struct slice *out_local,
+bool address_cut(struct slice address, bool catch_all, struct slice *out_local,
     struct slice *out_domain);
 /* D domain; L or F domain NUL local; names are folded to lower case.  False when a part
  * is too long or holds what no address may. */
-bool
-key_domain(struct key *key, struct slice domain);
-bool
-key_address(struct key *key, char class, struct slice local, struct slice domain);
-void
-key_id(struct key *key, char class, struct account_id id);
+bool key_domain(struct key *key, struct slice domain);
+bool key_address(struct key *key, char class, struct slice local, struct slice domain);
+void key_id(struct key *key, char class, struct account_id id);
 
-enum status
-directory_snap(struct store_reader *reader, struct engine_txn **out) MUST_USE;
-enum status
-domain_load(struct engine_txn *txn, struct slice domain,
-    struct domain_record *out) MUST_USE;
+enum status directory_snap(struct store_reader *reader, struct engine_txn **out) MUST_USE;
+enum status domain_load(
+    struct engine_txn *txn, struct slice domain, struct domain_record *out) MUST_USE;
 /* The slices borrow the map. */
-enum status
-login_load(struct engine_txn *txn, struct slice local, struct slice domain,
+enum status login_load(struct engine_txn *txn, struct slice local, struct slice domain,
     struct login_record *out) MUST_USE;
 /* The L key of an account (class byte included) from its id. */
-enum status
-login_key_by_id(struct engine_txn *txn, struct account_id id, struct key *out) MUST_USE;
-enum status
-first_domain(struct engine_txn *txn, struct slice *out_name, bool *out_only) MUST_USE;
+enum status login_key_by_id(
+    struct engine_txn *txn, struct account_id id, struct key *out) MUST_USE;
+enum status first_domain(
+    struct engine_txn *txn, struct slice *out_name, bool *out_only) MUST_USE;
 
 #endif

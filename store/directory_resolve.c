@@ -21,15 +21,14 @@ struct resolve {
 	struct engine_txn *txn;
 	struct arena *arena;
 	struct slice delimiters;
-	struct vec targets;     /* struct directory_target */
-	struct hashmap *seen;   /* aliases and targets; made when the first alias is met */
-	bool loop;              /* an alias led back to one that was followed */
-	bool too_much;          /* depth or count */
+	struct vec targets;   /* struct directory_target */
+	struct hashmap *seen; /* aliases and targets; made when the first alias is met */
+	bool loop;            /* an alias led back to one that was followed */
+	bool too_much;        /* depth or count */
 };
 
-static enum status
-resolve_address(struct resolve *r, struct slice local, struct slice domain,
-    unsigned depth, bool *out_found);
+static enum status resolve_address(struct resolve *r, struct slice local,
+    struct slice domain, unsigned depth, bool *out_found);
 
 /* True when it is new.  The kind keeps aliases and targets apart. */
 static bool
@@ -51,9 +50,9 @@ resolve_note(struct resolve *r, char kind, struct slice text)
 static enum status
 resolve_push(struct resolve *r, const struct directory_target *target)
 {
-	struct slice name = target->local
-	    ? slice_make((const char *)target->account.v, sizeof(target->account.v))
-	    : target->address;
+	struct slice name = target->local ? slice_make((const char *)target->account.v,
+						sizeof(target->account.v))
+	                                  : target->address;
 	/* Account ids are random bytes: do not fold them.  A clash of folded ids is as
 	 * unlikely as a clash of ids with 90 bits. */
 	if (r->seen && !resolve_note(r, target->local ? 'l' : 'e', name))
@@ -82,10 +81,10 @@ resolve_push_local(struct resolve *r, const struct login_record *login,
 	address[local.len] = '@';
 	memcpy(address + local.len + 1, domain.ptr, domain.len);
 	const struct directory_target target = {
-		.local = true,
-		.account = login->id,
-		.login = login->login,
-		.address = slice_make(address, local.len + 1 + domain.len),
+	    .local = true,
+	    .account = login->id,
+	    .login = login->login,
+	    .address = slice_make(address, local.len + 1 + domain.len),
 	};
 	return resolve_push(r, &target);
 }
@@ -138,11 +137,10 @@ resolve_alias(struct resolve *r, struct slice local, struct slice domain, unsign
 		r->too_much = true;
 		return STATUS_OK;
 	}
-	struct slice *targets =
-	    xcalloc(DIRECTORY_ALIAS_TARGETS_MAX, sizeof(*targets));
+	struct slice *targets = xcalloc(DIRECTORY_ALIAS_TARGETS_MAX, sizeof(*targets));
 	status = alias_decode(value, targets, &count)
-	    ? resolve_alias_targets(r, targets, count, depth)
-	    : STATUS_CORRUPT;
+	             ? resolve_alias_targets(r, targets, count, depth)
+	             : STATUS_CORRUPT;
 	free(targets);
 	return status;
 }
@@ -208,8 +206,8 @@ resolve_address(struct resolve *r, struct slice local, struct slice domain,
 	/* The longest name first: "jo-ann-lists" may be jo-ann's. */
 	unsigned cuts = 0;
 	for (size_t at = local.len - 1;
-	    at > 0 && status == STATUS_OK && !*out_found && cuts < RESOLVE_TAG_CUTS_MAX;
-	    at--) {
+	     at > 0 && status == STATUS_OK && !*out_found && cuts < RESOLVE_TAG_CUTS_MAX;
+	     at--) {
 		if (!is_delimiter(r->delimiters, local.ptr[at]))
 			continue;
 		cuts++;
@@ -237,8 +235,8 @@ resolve_quota(struct resolve *r)
 		if (status == STATUS_OK)
 			status = account_load(txn, &account);
 		if (status == STATUS_OK)
-			targets[i].over_quota = account.quota_bytes &&
-			                        account.bytes >= account.quota_bytes;
+			targets[i].over_quota =
+			    account.quota_bytes && account.bytes >= account.quota_bytes;
 		/* Damage there is that recipient's trouble at delivery. */
 		else if (status != STATUS_NOT_FOUND && status != STATUS_CORRUPT)
 			return status;
@@ -309,8 +307,8 @@ directory_resolve(struct store_reader *reader, struct slice local, struct slice 
 }
 
 enum status
-directory_owns(struct store_reader *reader, struct account_id account,
-    struct slice local, struct slice domain, struct slice delimiters, bool *out_owns)
+directory_owns(struct store_reader *reader, struct account_id account, struct slice local,
+    struct slice domain, struct slice delimiters, bool *out_owns)
 {
 	enum { OWNS_ARENA_MAX = 4 * 1024 * 1024 };
 	struct arena *arena = arena_new(OWNS_ARENA_MAX);
@@ -320,8 +318,8 @@ directory_owns(struct store_reader *reader, struct account_id account,
 	bool owns = false;
 	enum status status = STATUS_OK;
 	if (domain.len)
-		status = directory_resolve(reader, local, domain, delimiters, arena,
-		    &answer, &targets, &count);
+		status = directory_resolve(
+		    reader, local, domain, delimiters, arena, &answer, &targets, &count);
 	else
 		count = 0;
 	for (size_t i = 0; status == STATUS_OK && i < count && !owns; i++)

@@ -114,7 +114,8 @@ account_change_init(struct account_change *change, struct slice login)
 }
 
 static enum status
-login_save(struct engine_txn *txn, const struct key *key, const struct login_record *login)
+login_save(
+    struct engine_txn *txn, const struct key *key, const struct login_record *login)
 {
 	AUTO_BUF struct buf record;
 	buf_init(&record, LOGIN_RECORD_MAX);
@@ -152,10 +153,10 @@ commit_account_entry(struct engine_txn *txn, void *arg)
 	if (status != STATUS_OK)
 		return status;
 	const struct login_record login = {
-		.id = change->id,
-		.created_s = change->now_s,
-		.login = change->login,
-		.credential = change->credential,
+	    .id = change->id,
+	    .created_s = change->now_s,
+	    .login = change->login,
+	    .credential = change->credential,
 	};
 	domain.accounts++;
 	if (memcmp(&domain.postmaster, &no_account, sizeof(no_account)) == 0)
@@ -192,8 +193,7 @@ directory_account_add(struct store_reader *reader, struct slice login,
 	struct account_change change;
 	struct domain_record domain;
 	struct engine_txn *txn;
-	if (!account_change_init(&change, login) ||
-	    credential.len > LOGIN_RECORD_MAX / 2)
+	if (!account_change_init(&change, login) || credential.len > LOGIN_RECORD_MAX / 2)
 		return STATUS_INVALID;
 	enum status status = directory_snap(reader, &txn);
 	if (status == STATUS_OK)
@@ -354,11 +354,11 @@ directory_account_set(struct store_reader *reader, struct slice login,
 	if (set->set_credential && set->credential.len > LOGIN_RECORD_MAX / 2)
 		return STATUS_INVALID;
 	change.set = set;
-	enum status status = store_commit_wait(
-	    reader, partition_directory(), commit_account_set, &change);
+	enum status status =
+	    store_commit_wait(reader, partition_directory(), commit_account_set, &change);
 	if (status == STATUS_OK && set->set_quota)
-		status = store_commit_wait(reader, partition_account(change.id),
-		    commit_account_quota, &change);
+		status = store_commit_wait(
+		    reader, partition_account(change.id), commit_account_quota, &change);
 	return status;
 }
 
@@ -433,8 +433,8 @@ commit_alias_add(struct engine_txn *txn, void *arg)
 }
 
 enum status
-directory_alias_add(struct store_reader *reader, struct slice from,
-    const struct slice *to, size_t count)
+directory_alias_add(
+    struct store_reader *reader, struct slice from, const struct slice *to, size_t count)
 {
 	struct alias_change change = {.to = to, .count = count};
 	if (count == 0 || !alias_change_init(&change, from))
@@ -449,7 +449,8 @@ directory_alias_add(struct store_reader *reader, struct slice from,
 		    !key_address(&key, KEY_ALIAS, local, domain))
 			return STATUS_INVALID;
 	}
-	return store_commit_wait(reader, partition_directory(), commit_alias_add, &change);
+	return store_commit_wait(
+	    reader, partition_directory(), commit_alias_add, &change);
 }
 
 static enum status

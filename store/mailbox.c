@@ -120,8 +120,8 @@ keywords_resolve(struct keyword_list *list, const struct slice *names, size_t co
 		struct slice name = names[i];
 		size_t bit = 0;
 		while (bit < list->count &&
-		    !slice_equal_nocase(
-			name, slice_make(list->at[bit].text, list->at[bit].len)))
+		       !slice_equal_nocase(
+			   name, slice_make(list->at[bit].text, list->at[bit].len)))
 			bit++;
 		if (bit == list->count) {
 			if (!make)
@@ -164,17 +164,17 @@ void
 info_from_state(const struct mailbox_state *state, struct mailbox_info *out)
 {
 	*out = (struct mailbox_info){
-		.number = state->number,
-		.name = state->name,
-		.uidvalidity = state->uidvalidity,
-		.uidnext = state->uidnext,
-		.exists = state->exists,
-		.unseen = state->unseen,
-		.deleted = state->deleted,
-		.first_recent = state->first_recent,
-		.modseq = state->modseq,
-		.bytes = state->bytes,
-		.use = state->use,
+	    .number = state->number,
+	    .name = state->name,
+	    .uidvalidity = state->uidvalidity,
+	    .uidnext = state->uidnext,
+	    .exists = state->exists,
+	    .unseen = state->unseen,
+	    .deleted = state->deleted,
+	    .first_recent = state->first_recent,
+	    .modseq = state->modseq,
+	    .bytes = state->bytes,
+	    .use = state->use,
 	};
 }
 
@@ -243,8 +243,8 @@ mailbox_by_number(struct store_reader *reader, struct account_id account, uint32
 }
 
 enum status
-account_usage_get(struct store_reader *reader, struct account_id account,
-    struct account_usage *out)
+account_usage_get(
+    struct store_reader *reader, struct account_id account, struct account_usage *out)
 {
 	struct engine_txn *txn;
 	struct account_state state;
@@ -252,10 +252,10 @@ account_usage_get(struct store_reader *reader, struct account_id account,
 	if (status != STATUS_OK)
 		return status;
 	*out = (struct account_usage){
-		.bytes = state.bytes,
-		.messages = state.messages,
-		.quota_bytes = state.quota_bytes,
-		.mailboxes = state.mailboxes,
+	    .bytes = state.bytes,
+	    .messages = state.messages,
+	    .quota_bytes = state.quota_bytes,
+	    .mailboxes = state.mailboxes,
 	};
 	return STATUS_OK;
 }
@@ -325,8 +325,8 @@ list_names(struct engine_txn *txn, char class, struct vec *out)
 		}
 		*at = (struct listed){name, number, class == KEY_SUBSCRIBED, false};
 		/* A parent that the name before this one has too is there already. */
-		while (class == KEY_NAME && parent.ptr &&
-		    !slice_equal(parent, last) && !mailbox_name_is_below(last, parent)) {
+		while (class == KEY_NAME && parent.ptr && !slice_equal(parent, last) &&
+		       !mailbox_name_is_below(last, parent)) {
 			at = vec_push(out, sizeof(*at));
 			if (!at)
 				break;
@@ -372,13 +372,12 @@ list_mark_children(struct vec *list)
 		if (all[i].number == 0 || !parent.ptr)
 			continue;
 		struct listed want = {.name = parent};
-		struct listed *at = bsearch(
-		    &want, all, list->count, sizeof(want), listed_compare_name);
+		struct listed *at =
+		    bsearch(&want, all, list->count, sizeof(want), listed_compare_name);
 		if (at)
 			at->has_children = true;
 	}
 }
-
 
 static enum status
 list_tell(struct engine_txn *txn, const struct listed *listed,

@@ -40,7 +40,8 @@ has_control(struct slice name)
 		unsigned char c = (unsigned char)name.ptr[i];
 		if (c < 0x20 || c == 0x7f)
 			return true;
-		if (c == 0xc2 && i + 1 < name.len && (unsigned char)name.ptr[i + 1] < 0xa0)
+		if (c == 0xc2 && i + 1 < name.len &&
+		    (unsigned char)name.ptr[i + 1] < 0xa0)
 			return true;
 		if (c == 0xe2 && i + 2 < name.len &&
 		    (unsigned char)name.ptr[i + 1] == 0x80 &&

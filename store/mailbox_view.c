@@ -164,7 +164,8 @@ mailbox_view_rank(const struct mailbox_view *view, uint32_t uid)
 uint32_t
 mailbox_view_msn(const struct mailbox_view *view, uint32_t uid)
 {
-	return roaring_bitmap_contains(view->uids, uid) ? mailbox_view_rank(view, uid) : 0;
+	return roaring_bitmap_contains(view->uids, uid) ? mailbox_view_rank(view, uid)
+	                                                : 0;
 }
 
 uint32_t
@@ -291,7 +292,8 @@ delta_scan(struct engine_txn *txn, const struct mailbox_view *view, size_t max,
 
 /* The log has been trimmed behind the view's back: what is gone is found by comparing. */
 static enum status
-delta_compare(struct engine_txn *txn, const struct mailbox_view *view, struct vec *expunged)
+delta_compare(
+    struct engine_txn *txn, const struct mailbox_view *view, struct vec *expunged)
 {
 	roaring_bitmap_t *live = roaring_bitmap_create();
 	ENSURE(live);
@@ -302,8 +304,8 @@ delta_compare(struct engine_txn *txn, const struct mailbox_view *view, struct ve
 		roaring_uint32_iterator_t it;
 		expunged->count = 0;
 		for (roaring_init_iterator(gone, &it);
-		    it.has_value && status == STATUS_OK;
-		    roaring_advance_uint32_iterator(&it))
+		     it.has_value && status == STATUS_OK;
+		     roaring_advance_uint32_iterator(&it))
 			if (!push_uid(expunged, it.current_value))
 				status = STATUS_LIMIT;
 		roaring_bitmap_free(gone);
@@ -351,9 +353,9 @@ mailbox_view_delta(struct store_reader *reader, struct mailbox_view *view,
 }
 
 enum status
-mailbox_vanished(struct store_reader *reader, struct account_id account,
-    uint32_t mailbox, uint64_t since, struct arena *arena, size_t max,
-    uint32_t **out_uids, size_t *out_count, bool *out_complete)
+mailbox_vanished(struct store_reader *reader, struct account_id account, uint32_t mailbox,
+    uint64_t since, struct arena *arena, size_t max, uint32_t **out_uids,
+    size_t *out_count, bool *out_complete)
 {
 	struct engine_txn *txn;
 	struct mailbox_state state;

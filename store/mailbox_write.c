@@ -18,12 +18,12 @@ mailbox_make(struct engine_txn *txn, struct account_state *account, struct slice
 	char record[NAME_SIZE];
 	ENSURE(name.len > 0 && name.len <= MAILBOX_NAME_MAX);
 	*out = (struct mailbox_state){
-		.number = account->next_mailbox++,
-		.use = (uint16_t)use,
-		.uidvalidity = account->next_uidvalidity++,
-		.uidnext = 1,
-		.first_recent = 1,
-		.modseq = 1,
+	    .number = account->next_mailbox++,
+	    .use = (uint16_t)use,
+	    .uidvalidity = account->next_uidvalidity++,
+	    .uidnext = 1,
+	    .first_recent = 1,
+	    .modseq = 1,
 	};
 	account->mailboxes++;
 	memcpy(out->name_bytes, name.ptr, name.len);
@@ -42,12 +42,12 @@ account_make(struct engine_txn *txn, uint64_t quota_bytes, int64_t now_s)
 		struct slice name;
 		uint32_t use;
 	} folders[] = {
-		{{"INBOX", 5}, MAILBOX_USE_NONE},
-		{{"Archive", 7}, MAILBOX_USE_ARCHIVE},
-		{{"Drafts", 6}, MAILBOX_USE_DRAFTS},
-		{{"Junk", 4}, MAILBOX_USE_JUNK},
-		{{"Sent", 4}, MAILBOX_USE_SENT},
-		{{"Trash", 5}, MAILBOX_USE_TRASH},
+	    {{"INBOX", 5},   MAILBOX_USE_NONE   },
+	    {{"Archive", 7}, MAILBOX_USE_ARCHIVE},
+	    {{"Drafts", 6},  MAILBOX_USE_DRAFTS },
+	    {{"Junk", 4},    MAILBOX_USE_JUNK   },
+	    {{"Sent", 4},    MAILBOX_USE_SENT   },
+	    {{"Trash", 5},   MAILBOX_USE_TRASH  },
 	};
 	struct account_state account;
 	struct mailbox_state box;
@@ -55,11 +55,11 @@ account_make(struct engine_txn *txn, uint64_t quota_bytes, int64_t now_s)
 	if (status != STATUS_NOT_FOUND)
 		return status == STATUS_OK ? STATUS_EXISTS : status;
 	account = (struct account_state){
-		.created_s = now_s,
-		.quota_bytes = quota_bytes,
-		.next_mailbox = 1,
-		.next_uidvalidity = (uint32_t)now_s,
-		.next_email_id = 1,
+	    .created_s = now_s,
+	    .quota_bytes = quota_bytes,
+	    .next_mailbox = 1,
+	    .next_uidvalidity = (uint32_t)now_s,
+	    .next_email_id = 1,
 	};
 	for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
 		struct key key;
@@ -123,7 +123,7 @@ parents_missing(struct engine_txn *txn, struct slice name, uint32_t *out_count)
 	uint32_t number;
 	*out_count = 0;
 	for (struct slice parent = mailbox_name_parent(name); parent.ptr;
-	    parent = mailbox_name_parent(parent)) {
+	     parent = mailbox_name_parent(parent)) {
 		enum status status = name_load(txn, parent, &number);
 		if (status == STATUS_NOT_FOUND)
 			++*out_count;
@@ -205,8 +205,8 @@ change_delete(struct engine_txn *txn, struct mailbox_op_state *state,
 	if (status == STATUS_OK)
 		status = state_load(txn, number, &box);
 	if (status == STATUS_OK)
-		status = message_gather(
-		    txn, number, &everything, 1, NULL, &state->records);
+		status =
+		    message_gather(txn, number, &everything, 1, NULL, &state->records);
 	if (status != STATUS_OK)
 		return status;
 	/* The mailbox's change log goes with it; the T entries stay, they drive the
@@ -246,7 +246,8 @@ rename_gather(struct engine_txn *txn, struct mailbox_op *op, struct vec *out)
 	while ((status = engine_cursor_next(cursor, &key, &value)) == STATUS_OK) {
 		struct slice name = slice_from(key, 1);
 		uint32_t number;
-		if (!slice_equal(name, op->name) && !mailbox_name_is_below(name, op->name))
+		if (!slice_equal(name, op->name) &&
+		    !mailbox_name_is_below(name, op->name))
 			continue;
 		size_t new_len = op->new_name.len + name.len - op->name.len;
 		size_t new_depth = mailbox_name_depth(op->new_name) +
@@ -257,7 +258,8 @@ rename_gather(struct engine_txn *txn, struct mailbox_op *op, struct vec *out)
 			break;
 		}
 		struct rename_entry *entry = vec_push(out, sizeof(*entry));
-		if (!entry || new_len > MAILBOX_NAME_MAX || new_depth > MAILBOX_DEPTH_MAX) {
+		if (!entry || new_len > MAILBOX_NAME_MAX ||
+		    new_depth > MAILBOX_DEPTH_MAX) {
 			status = STATUS_LIMIT;
 			break;
 		}
@@ -296,8 +298,8 @@ rename_inbox(struct engine_txn *txn, struct mailbox_op_state *state,
 	if (status == STATUS_OK)
 		status = keywords_load(txn, number, &keywords);
 	if (status == STATUS_OK)
-		status = message_gather(
-		    txn, number, &everything, 1, NULL, &state->records);
+		status =
+		    message_gather(txn, number, &everything, 1, NULL, &state->records);
 	if (status != STATUS_OK)
 		return status;
 	parents_make(txn, account, op->new_name);
@@ -332,8 +334,7 @@ rename_check(struct engine_txn *txn, struct mailbox_op_state *state,
 	const struct rename_entry *entries = state->renames.ptr;
 	for (size_t i = 0; i < state->renames.count; i++) {
 		char bytes[MAILBOX_NAME_MAX];
-		status = name_load(
-		    txn, rename_new_name(op, &entries[i], bytes), &number);
+		status = name_load(txn, rename_new_name(op, &entries[i], bytes), &number);
 		if (status != STATUS_NOT_FOUND)
 			return status == STATUS_OK ? STATUS_EXISTS : status;
 	}

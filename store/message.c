@@ -5,18 +5,19 @@
  * Each step keeps invariants 3 to 7 and 9 of store_schema.h true for the structs it is
  * given; the commit function saves them at its end.
  */
-#include "store/mailbox_int.h"
+#include "store/message.h"
 
 #include <stdlib.h>
 
+#include "store/mailbox_int.h"
 #include "text/message_index.h"
 
 enum { MESSAGE_CURSOR_MAGIC = 0x4d734375 };
 
 /* ---- reading ---- */
 enum status
-message_load(struct engine_txn *txn, uint32_t mailbox, uint32_t uid,
-    struct message_record *out)
+message_load(
+    struct engine_txn *txn, uint32_t mailbox, uint32_t uid, struct message_record *out)
 {
 	struct key key;
 	struct slice value;
@@ -61,9 +62,9 @@ message_cursor_open(struct store_reader *reader, struct account_id account,
 	key_message(&cursor->from, KEY_MESSAGE, mailbox, first);
 	key_message(&cursor->to, KEY_MESSAGE, mailbox, last);
 	key_next_prefix(&cursor->to);
-	cursor->status = first > last ? STATUS_NOT_FOUND
-	                              : engine_snap(reader->engine,
-	                                    partition_account(account), &txn);
+	cursor->status =
+	    first > last ? STATUS_NOT_FOUND
+			 : engine_snap(reader->engine, partition_account(account), &txn);
 	if (cursor->status == STATUS_OK)
 		cursor->cursor = engine_cursor_open(
 		    txn, key_slice(&cursor->from), key_slice(&cursor->to), false);
@@ -160,10 +161,10 @@ index_rebuild(struct store_reader *reader, struct engine_txn *txn,
 	}
 	*out = copy;
 	heal->commit = (struct engine_commit){
-		.part = partition_account(account),
-		.fn = commit_heal,
-		.arg = heal,
-		.done = heal_done,
+	    .part = partition_account(account),
+	    .fn = commit_heal,
+	    .arg = heal,
+	    .done = heal_done,
 	};
 	heal->body = body;
 	engine_submit(reader->store->engine, &heal->commit);
@@ -245,7 +246,8 @@ message_gather(struct engine_txn *txn, uint32_t mailbox, const struct uid_range 
 	while ((status = engine_cursor_next(cursor, &key, &value)) == STATUS_OK) {
 		struct message_record message;
 		uint32_t uid;
-		if (!key_message_uid(key, &uid) || !message_decode(value, uid, &message)) {
+		if (!key_message_uid(key, &uid) ||
+		    !message_decode(value, uid, &message)) {
 			status = STATUS_CORRUPT;
 			break;
 		}
@@ -276,8 +278,8 @@ message_gather(struct engine_txn *txn, uint32_t mailbox, const struct uid_range 
 
 /* ---- steps of a change ---- */
 static void
-change_put(struct engine_txn *txn, uint32_t mailbox, uint64_t modseq, uint32_t uid,
-    char kind)
+change_put(
+    struct engine_txn *txn, uint32_t mailbox, uint64_t modseq, uint32_t uid, char kind)
 {
 	struct key key;
 	key_change(&key, mailbox, modseq, uid);

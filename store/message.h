@@ -34,28 +34,22 @@ struct uid_range {
 };
 
 /* ---- reading ---- */
-enum status
-message_get(struct store_reader *reader, struct account_id account, uint32_t mailbox,
-    uint32_t uid, struct message_record *out) MUST_USE;
+enum status message_get(struct store_reader *reader, struct account_id account,
+    uint32_t mailbox, uint32_t uid, struct message_record *out) MUST_USE;
 /* Records with uid in [first, last], ascending; valid until the reader's end.  One
  * sequential scan: use it for ranges. */
 struct message_cursor;
-struct message_cursor *
-message_cursor_open(struct store_reader *reader, struct account_id account,
-    uint32_t mailbox, uint32_t first, uint32_t last);
-enum status
-message_cursor_next(struct message_cursor *cursor, struct message_record *out) MUST_USE;
-void
-message_cursor_close(struct message_cursor **cursor);
+struct message_cursor *message_cursor_open(struct store_reader *reader,
+    struct account_id account, uint32_t mailbox, uint32_t first, uint32_t last);
+enum status message_cursor_next(
+    struct message_cursor *cursor, struct message_record *out) MUST_USE;
+void message_cursor_close(struct message_cursor **cursor);
 /* The derived record's bytes (message_index_decode), valid until the reader's end.  When
  * missing or damaged it is built from the body into the arena. */
-enum status
-message_index_bytes(struct store_reader *reader, struct account_id account,
-    const struct message_record *record, struct arena *arena,
-    struct slice *out) MUST_USE;
+enum status message_index_bytes(struct store_reader *reader, struct account_id account,
+    const struct message_record *record, struct arena *arena, struct slice *out) MUST_USE;
 /* The message's bytes; the handle outlives the reader's end. */
-enum status
-message_body_open(struct store_reader *reader, struct account_id account,
+enum status message_body_open(struct store_reader *reader, struct account_id account,
     const struct message_record *record, struct body_handle *out) MUST_USE;
 
 /* ---- writing ---- */
@@ -78,8 +72,7 @@ struct deliver_op {
 	int64_t internaldate_s;
 	int16_t internaldate_zone_min;
 };
-void
-deliver_op_submit(struct store_reader *reader, struct deliver_op *op);
+void deliver_op_submit(struct store_reader *reader, struct deliver_op *op);
 
 /* IMAP APPEND and MULTIAPPEND: all or none. */
 struct append_message {
@@ -100,8 +93,7 @@ struct append_op {
 	uint32_t out_uidvalidity;
 	uint32_t out_mailbox;
 };
-void
-append_op_submit(struct store_reader *reader, struct append_op *op);
+void append_op_submit(struct store_reader *reader, struct append_op *op);
 
 enum flags_mode { FLAGS_SET, FLAGS_ADD, FLAGS_REMOVE };
 struct flags_result {
@@ -129,8 +121,7 @@ struct flags_op {
 	size_t out_modified_count;
 	uint64_t out_modseq;
 };
-void
-flags_op_submit(struct store_reader *reader, struct flags_op *op);
+void flags_op_submit(struct store_reader *reader, struct flags_op *op);
 
 /* EXPUNGE, UID EXPUNGE, CLOSE, and POP3's UPDATE. */
 struct expunge_op {
@@ -144,8 +135,7 @@ struct expunge_op {
 	size_t out_count;
 	uint64_t out_modseq;
 };
-void
-expunge_op_submit(struct store_reader *reader, struct expunge_op *op);
+void expunge_op_submit(struct store_reader *reader, struct expunge_op *op);
 
 /* COPY and MOVE: one transaction, no message bytes move. */
 struct copy_op {
@@ -163,13 +153,11 @@ struct copy_op {
 	size_t out_count;
 	uint64_t out_modseq; /* of the source mailbox, for move */
 };
-void
-copy_op_submit(struct store_reader *reader, struct copy_op *op);
+void copy_op_submit(struct store_reader *reader, struct copy_op *op);
 
 /* Brings back what was expunged from an account since a time (undelete window); into the
  * mailbox it was in, or INBOX when that is gone.  Waits.  For the command line. */
-enum status
-message_undelete(struct store_reader *reader, struct account_id account,
+enum status message_undelete(struct store_reader *reader, struct account_id account,
     int64_t since_s, uint64_t *out_count) MUST_USE;
 
 #endif

@@ -104,11 +104,11 @@ copy_check(struct engine_txn *txn, struct copy_state *state, struct copy_op *op,
 		    state->range_count, NULL, &state->records);
 	size_t count = state->records.count;
 	if (status == STATUS_OK)
-		status = op_array_fit(
-		    &op->op, &state->source_uids, sizeof(uint32_t), count);
+		status =
+		    op_array_fit(&op->op, &state->source_uids, sizeof(uint32_t), count);
 	if (status == STATUS_OK)
-		status = op_array_fit(
-		    &op->op, &state->target_uids, sizeof(uint32_t), count);
+		status =
+		    op_array_fit(&op->op, &state->target_uids, sizeof(uint32_t), count);
 	if (status != STATUS_OK)
 		return status;
 	if (count > UINT32_MAX - target->uidnext)
@@ -120,8 +120,8 @@ copy_check(struct engine_txn *txn, struct copy_state *state, struct copy_op *op,
 	}
 	if (!op->move && account->quota_bytes &&
 	    bytes > account->quota_bytes - (account->bytes < account->quota_bytes
-	                                           ? account->bytes
-	                                           : account->quota_bytes))
+						   ? account->bytes
+						   : account->quota_bytes))
 		return STATUS_QUOTA;
 	return STATUS_OK;
 }
@@ -194,6 +194,7 @@ copy_op_submit(struct store_reader *reader, struct copy_op *op)
 {
 	struct copy_state *state = op_state_new(reader, &op->op, sizeof(*state));
 	state->base.release = copy_release;
-	state->ranges = ranges_normalise(op->ranges, op->range_count, &state->range_count);
+	state->ranges =
+	    ranges_normalise(op->ranges, op->range_count, &state->range_count);
 	op_submit(&state->base, partition_account(op->account), commit_copy);
 }

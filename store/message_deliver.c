@@ -19,9 +19,8 @@ enum { APPEND_MESSAGES_MAX = 10000 };
 static bool
 quota_is_passed(const struct account_state *account, uint64_t more)
 {
-	return account->quota_bytes &&
-	       (account->bytes >= account->quota_bytes ||
-	           more > account->quota_bytes - account->bytes);
+	return account->quota_bytes && (account->bytes >= account->quota_bytes ||
+					   more > account->quota_bytes - account->bytes);
 }
 
 /* ---- delivery ---- */
@@ -34,14 +33,13 @@ struct deliver_commit {
 
 struct deliver_state {
 	struct store_op_state base;
-	_Atomic size_t left; /* commits under way, and one for submit itself */
+	_Atomic size_t left;            /* commits under way, and one for submit itself */
 	struct deliver_commit *commits; /* one for each recipient */
 };
 
 /* The mailbox by name, else INBOX. */
 static enum status
-deliver_target(
-    struct engine_txn *txn, struct slice name, struct mailbox_state *out_state)
+deliver_target(struct engine_txn *txn, struct slice name, struct mailbox_state *out_state)
 {
 	uint32_t number;
 	enum status status = name.ptr ? name_load(txn, name, &number) : STATUS_NOT_FOUND;
@@ -70,12 +68,12 @@ commit_deliver(struct engine_txn *txn, void *arg)
 	if (status != STATUS_OK)
 		return status;
 	struct message_record message = {
-		.flags = recipient->flags & MESSAGE_FLAGS_ALL,
-		.internaldate_s = op->internaldate_s,
-		.internaldate_zone_min = op->internaldate_zone_min,
-		.save_date_s = commit->state->base.now_s,
-		.size = body_draft_size(op->draft),
-		.email_id = account.next_email_id,
+	    .flags = recipient->flags & MESSAGE_FLAGS_ALL,
+	    .internaldate_s = op->internaldate_s,
+	    .internaldate_zone_min = op->internaldate_zone_min,
+	    .save_date_s = commit->state->base.now_s,
+	    .size = body_draft_size(op->draft),
+	    .email_id = account.next_email_id,
 	};
 	if (quota_is_passed(&account, message.size))
 		return STATUS_QUOTA;
@@ -173,11 +171,11 @@ deliver_op_submit(struct store_reader *reader, struct deliver_op *op)
 		if (commit->same_as)
 			continue;
 		commit->commit = (struct engine_commit){
-			.part = partition_account(recipient->account),
-			.fn = commit_deliver,
-			.arg = commit,
-			.done = deliver_commit_done,
-			.drafts = op->draft,
+		    .part = partition_account(recipient->account),
+		    .fn = commit_deliver,
+		    .arg = commit,
+		    .done = deliver_commit_done,
+		    .drafts = op->draft,
 		};
 		engine_submit(engine, &commit->commit);
 	}
@@ -235,13 +233,13 @@ commit_append(struct engine_txn *txn, void *arg)
 	for (size_t i = 0; i < op->message_count; i++) {
 		struct append_message *append = &op->messages[i];
 		struct message_record message = {
-			.flags = append->flags & MESSAGE_FLAGS_ALL,
-			.keywords = state->bits[i],
-			.internaldate_s = append->internaldate_s,
-			.internaldate_zone_min = append->internaldate_zone_min,
-			.save_date_s = state->base.now_s,
-			.size = body_draft_size(append->draft),
-			.email_id = account.next_email_id++,
+		    .flags = append->flags & MESSAGE_FLAGS_ALL,
+		    .keywords = state->bits[i],
+		    .internaldate_s = append->internaldate_s,
+		    .internaldate_zone_min = append->internaldate_zone_min,
+		    .save_date_s = state->base.now_s,
+		    .size = body_draft_size(append->draft),
+		    .email_id = account.next_email_id++,
 		};
 		status = engine_body_attach(txn, append->draft, &message.body);
 		if (status != STATUS_OK)
@@ -274,8 +272,7 @@ append_chain(struct append_op *op)
 	for (size_t i = 1; i < op->message_count; i++) {
 		struct body_draft *draft = op->messages[i].draft;
 		/* The same draft twice is placed once and gets two references. */
-		if (draft != first && !draft->next &&
-		    draft != op->messages[i - 1].draft)
+		if (draft != first && !draft->next && draft != op->messages[i - 1].draft)
 			body_draft_chain(
 			    op->messages[i - 1].draft, body_draft_ref(draft));
 	}
@@ -287,8 +284,8 @@ append_op_submit(struct store_reader *reader, struct append_op *op)
 	struct append_state *state = op_state_new(reader, &op->op, sizeof(*state));
 	state->base.release = append_release;
 	if (op->message_count == 0 || op->message_count > APPEND_MESSAGES_MAX) {
-		op_refuse(&state->base,
-		    op->message_count ? STATUS_LIMIT : STATUS_INVALID);
+		op_refuse(
+		    &state->base, op->message_count ? STATUS_LIMIT : STATUS_INVALID);
 		return;
 	}
 	state->bits = xcalloc(op->message_count, sizeof(*state->bits));

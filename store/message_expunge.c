@@ -35,9 +35,9 @@ commit_expunge(struct engine_txn *txn, void *arg)
 		status = state_load(txn, op->mailbox, &box);
 	/* The common CLOSE of a mailbox without \Deleted costs no scan. */
 	if (status == STATUS_OK && !(op->only_deleted && box.deleted == 0))
-		status = message_gather(txn, op->mailbox, state->ranges,
-		    state->range_count, op->only_deleted ? is_deleted : NULL,
-		    &state->records);
+		status =
+		    message_gather(txn, op->mailbox, state->ranges, state->range_count,
+			op->only_deleted ? is_deleted : NULL, &state->records);
 	if (status == STATUS_OK && op->op.arena)
 		status = op_array_fit(
 		    &op->op, &state->uids, sizeof(uint32_t), state->records.count);

@@ -1,6 +1,7 @@
 /*
- * Flags and keywords: STORE, also conditional (RFC 7162 section 3.1.3).  All messages that
- * one command changes get the same new modseq; one that was so already keeps its own.
+ * Flags and keywords: STORE, also conditional (RFC 7162 section 3.1.3).  All messages
+ * that one command changes get the same new modseq; one that was so already keeps its
+ * own.
  */
 #include "store/mailbox_int.h"
 
@@ -42,8 +43,7 @@ flags_apply(const struct flags_op *op, uint64_t keyword_bits,
 	out->flags = new_flags;
 	out->keywords = new_keywords;
 	out->modseq = message->modseq;
-	out->changed =
-	    new_flags != message->flags || new_keywords != message->keywords;
+	out->changed = new_flags != message->flags || new_keywords != message->keywords;
 }
 
 static void
@@ -126,8 +126,8 @@ commit_flags(struct engine_txn *txn, void *arg)
 		status = op_array_fit(&op->op, &state->results,
 		    sizeof(struct flags_result), state->records.count);
 	if (status == STATUS_OK && op->has_unchangedsince)
-		status = op_array_fit(&op->op, &state->modified, sizeof(uint32_t),
-		    state->records.count);
+		status = op_array_fit(
+		    &op->op, &state->modified, sizeof(uint32_t), state->records.count);
 	if (status != STATUS_OK)
 		return status;
 	op->out = state->results.ptr;
@@ -161,6 +161,7 @@ flags_op_submit(struct store_reader *reader, struct flags_op *op)
 {
 	struct flags_state *state = op_state_new(reader, &op->op, sizeof(*state));
 	state->base.release = flags_release;
-	state->ranges = ranges_normalise(op->ranges, op->range_count, &state->range_count);
+	state->ranges =
+	    ranges_normalise(op->ranges, op->range_count, &state->range_count);
 	op_submit(&state->base, partition_account(op->account), commit_flags);
 }

@@ -16,7 +16,7 @@ struct undelete {
 	struct key from;
 	struct key next;
 	bool more;
-	uint64_t count; /* of this step */
+	uint64_t count;   /* of this step */
 	struct vec found; /* struct found */
 };
 
@@ -36,8 +36,8 @@ undelete_gather(struct engine_txn *txn, struct undelete *undelete)
 	undelete->found.count = 0;
 	undelete->more = false;
 	key_begin(&to, KEY_TIME + 1);
-	struct engine_cursor *cursor = engine_cursor_open(
-	    txn, key_slice(&undelete->from), key_slice(&to), false);
+	struct engine_cursor *cursor =
+	    engine_cursor_open(txn, key_slice(&undelete->from), key_slice(&to), false);
 	while ((status = engine_cursor_next(cursor, &key, &value)) == STATUS_OK) {
 		struct found found;
 		struct key expunged;
@@ -52,8 +52,7 @@ undelete_gather(struct engine_txn *txn, struct undelete *undelete)
 			status = STATUS_CORRUPT;
 			break;
 		}
-		key_message(
-		    &expunged, KEY_EXPUNGED, found.time.mailbox, found.time.uid);
+		key_message(&expunged, KEY_EXPUNGED, found.time.mailbox, found.time.uid);
 		status = engine_get(txn, key_slice(&expunged), &value);
 		if (status == STATUS_NOT_FOUND)
 			continue; /* purged, or back already */

@@ -61,8 +61,8 @@ queue_message_load(
 	if (status != STATUS_OK)
 		return status;
 	return queue_message_decode(value, slice_make(id, ID_TEXT_LEN), out)
-	    ? STATUS_OK
-	    : STATUS_CORRUPT;
+	           ? STATUS_OK
+	           : STATUS_CORRUPT;
 }
 
 enum status
@@ -76,8 +76,8 @@ queue_recipient_load(struct engine_txn *txn, const char id[ID_TEXT_SIZE], uint32
 	if (status != STATUS_OK)
 		return status;
 	return queue_recipient_decode(value, slice_make(id, ID_TEXT_LEN), number, out)
-	    ? STATUS_OK
-	    : STATUS_CORRUPT;
+	           ? STATUS_OK
+	           : STATUS_CORRUPT;
 }
 
 enum status
@@ -217,8 +217,8 @@ queue_due_each(struct store_reader *reader, int64_t until_s,
 	key_begin(&to, KEY_QDUE + 1);
 	struct engine_cursor *cursor =
 	    engine_cursor_open(txn, key_slice(&from), key_slice(&to), false);
-	while (go_on &&
-	    (status = engine_cursor_next(cursor, &key, &value)) == STATUS_OK) {
+	while (
+	    go_on && (status = engine_cursor_next(cursor, &key, &value)) == STATUS_OK) {
 		struct queue_recipient recipient;
 		char id[ID_TEXT_SIZE] = {0};
 		if (key.len != 1 + 8 + ID_TEXT_LEN + 4) {

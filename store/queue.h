@@ -49,32 +49,27 @@ struct queue_recipient {
 };
 
 /* ---- reading ---- */
-enum status
-queue_message_get(struct store_reader *reader, struct slice id,
-    struct queue_message *out) MUST_USE;
+enum status queue_message_get(
+    struct store_reader *reader, struct slice id, struct queue_message *out) MUST_USE;
 /* Messages in order of their ids from `after` (null: from the start). */
-enum status
-queue_message_each(struct store_reader *reader, struct slice after,
+enum status queue_message_each(struct store_reader *reader, struct slice after,
     bool (*fn)(const struct queue_message *message, void *arg), void *arg) MUST_USE;
-enum status
-queue_recipient_each(struct store_reader *reader, struct slice id,
+enum status queue_recipient_each(struct store_reader *reader, struct slice id,
     bool (*fn)(const struct queue_recipient *recipient, void *arg), void *arg) MUST_USE;
 /* Waiting recipients by due time, earliest first, due at or before `until_s`; fn returns
  * false to stop.  *out_next_due_s: the first one later than that, or 0. */
-enum status
-queue_due_each(struct store_reader *reader, int64_t until_s,
+enum status queue_due_each(struct store_reader *reader, int64_t until_s,
     bool (*fn)(const struct queue_recipient *recipient, void *arg), void *arg,
     int64_t *out_next_due_s) MUST_USE;
-enum status
-queue_body_open(struct store_reader *reader, const struct queue_message *message,
-    struct body_handle *out) MUST_USE;
+enum status queue_body_open(struct store_reader *reader,
+    const struct queue_message *message, struct body_handle *out) MUST_USE;
 
 struct queue_counts {
 	uint64_t messages, recipients, held;
 	int64_t oldest_s; /* created; 0 when empty */
 };
-enum status
-queue_counts_get(struct store_reader *reader, struct queue_counts *out) MUST_USE;
+enum status queue_counts_get(
+    struct store_reader *reader, struct queue_counts *out) MUST_USE;
 
 /* ---- writing ---- */
 struct queue_new_recipient {
@@ -95,8 +90,7 @@ struct queue_add_op {
 	struct store_op op;
 	struct queue_new_message message;
 };
-void
-queue_add_submit(struct store_reader *reader, struct queue_add_op *op);
+void queue_add_submit(struct store_reader *reader, struct queue_add_op *op);
 
 /* Results of attempts, together with the reports that they cause, in one transaction.  A
  * message whose last recipient goes, goes too. */
@@ -117,15 +111,13 @@ struct queue_result_op {
 	char warned_id[ID_TEXT_SIZE]; /* set QUEUE_MESSAGE_WARNED on this one, or "" */
 	int64_t now_s;
 };
-void
-queue_result_submit(struct store_reader *reader, struct queue_result_op *op);
+void queue_result_submit(struct store_reader *reader, struct queue_result_op *op);
 
 /* The operator's wishes; waits.  `id` of a message; `number` of one recipient or
  * QUEUE_ALL.  DELETE makes no bounce. */
 enum queue_wish { QUEUE_RETRY, QUEUE_HOLD, QUEUE_RELEASE, QUEUE_DELETE };
 #define QUEUE_ALL UINT32_MAX
-enum status
-queue_wish(struct store_reader *reader, struct slice id, uint32_t number,
+enum status queue_wish(struct store_reader *reader, struct slice id, uint32_t number,
     enum queue_wish wish, int64_t now_s, uint64_t *out_recipients) MUST_USE;
 
 #endif

@@ -21,7 +21,8 @@ struct kept_message {
 };
 
 static enum status
-message_keep(struct engine_txn *txn, const char id[ID_TEXT_SIZE], struct kept_message *out)
+message_keep(
+    struct engine_txn *txn, const char id[ID_TEXT_SIZE], struct kept_message *out)
 {
 	struct key key;
 	struct slice value;
@@ -31,10 +32,10 @@ message_keep(struct engine_txn *txn, const char id[ID_TEXT_SIZE], struct kept_me
 	if (status != STATUS_OK)
 		return status;
 	buf_append(&out->bytes, value);
-	return queue_message_decode(buf_slice(&out->bytes), slice_make(id, ID_TEXT_LEN),
-		   &out->message)
-	    ? STATUS_OK
-	    : STATUS_CORRUPT;
+	return queue_message_decode(
+		   buf_slice(&out->bytes), slice_make(id, ID_TEXT_LEN), &out->message)
+	           ? STATUS_OK
+	           : STATUS_CORRUPT;
 }
 
 static void
@@ -126,14 +127,14 @@ new_put(struct engine_txn *txn, const struct queue_new_message *new_message,
 	struct key key;
 	char version = STORE_RECORD_VERSION;
 	struct queue_message message = {
-		.sender = new_message->sender,
-		.login = new_message->login,
-		.origin = new_message->origin,
-		.created_s = new_message->created_s,
-		.expires_s = new_message->expires_s,
-		.flags = new_message->flags,
-		.recipients = (uint32_t)new_message->recipient_count,
-		.size = body_draft_size(new_message->draft),
+	    .sender = new_message->sender,
+	    .login = new_message->login,
+	    .origin = new_message->origin,
+	    .created_s = new_message->created_s,
+	    .expires_s = new_message->expires_s,
+	    .flags = new_message->flags,
+	    .recipients = (uint32_t)new_message->recipient_count,
+	    .size = body_draft_size(new_message->draft),
 	};
 	(void)queue_id_fold(slice_make(new_message->id, ID_TEXT_LEN), message.id);
 	enum status status = engine_body_attach(txn, new_message->draft, &message.body);
@@ -144,11 +145,11 @@ new_put(struct engine_txn *txn, const struct queue_new_message *new_message,
 	engine_put(txn, key_slice(&key), slice_make(&version, 1));
 	for (size_t i = 0; i < new_message->recipient_count; i++) {
 		struct queue_recipient recipient = {
-			.number = (uint32_t)i,
-			.address = new_message->recipients[i].address,
-			.original = new_message->recipients[i].original,
-			.state = new_message->held ? QUEUE_HELD : QUEUE_WAITING,
-			.due_s = due_clamp(new_message->due_s),
+		    .number = (uint32_t)i,
+		    .address = new_message->recipients[i].address,
+		    .original = new_message->recipients[i].original,
+		    .state = new_message->held ? QUEUE_HELD : QUEUE_WAITING,
+		    .due_s = due_clamp(new_message->due_s),
 		};
 		memcpy(recipient.id, message.id, sizeof(recipient.id));
 		recipient_put(txn, &recipient);
@@ -455,7 +456,8 @@ queue_wish(struct store_reader *reader, struct slice id, uint32_t number,
 	struct wish w = {.number = number, .wish = wish, .now_s = now_s};
 	if (!queue_id_fold(id, w.id))
 		return STATUS_NOT_FOUND;
-	enum status status = store_commit_wait(reader, partition_queue(), commit_wish, &w);
+	enum status status =
+	    store_commit_wait(reader, partition_queue(), commit_wish, &w);
 	vec_fini(&w.numbers);
 	if (status == STATUS_OK)
 		*out_recipients = w.recipients;

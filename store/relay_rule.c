@@ -55,15 +55,15 @@ relay_tell(struct slice key, const struct relay_record *record, char *id_text,
 	struct slice from = slice_split(&to, '\0');
 	int len = snprintf(id_text, 16, "r%u", (unsigned)record->number);
 	*out = (struct directory_relay){
-		.id = slice_make(id_text, (size_t)len),
-		.from = from.len ? from : SLICE_NULL,
-		.to = to.len ? to : SLICE_NULL,
-		.host = record->host,
-		.port = record->port,
-		.tls = record->tls,
-		.implicit_tls = record->implicit_tls,
-		.user = record->user,
-		.password = record->password,
+	    .id = slice_make(id_text, (size_t)len),
+	    .from = from.len ? from : SLICE_NULL,
+	    .to = to.len ? to : SLICE_NULL,
+	    .host = record->host,
+	    .port = record->port,
+	    .tls = record->tls,
+	    .implicit_tls = record->implicit_tls,
+	    .user = record->user,
+	    .password = record->password,
 	};
 	return true;
 }
@@ -72,8 +72,8 @@ static enum status
 relay_try(struct engine_txn *txn, struct slice from, struct slice to,
     struct directory_relay *out)
 {
-	/* The reader's thread may hold several answers at once only within a turn; the
-	 * id text of this one lives with its thread. */
+	/* Id, from and to are made here, not in the map: one answer a thread, good until
+	 * the thread's next look-up. */
 	static _Thread_local char id_text[16];
 	static _Thread_local struct key key;
 	struct relay_record record;
@@ -101,19 +101,19 @@ directory_relay_find(struct store_reader *reader, struct slice sender,
 		struct slice from;
 		struct slice to;
 	} order[] = {
-		{sender.len > 0, sender, recipient_domain},
-		{sender.len > 0, sender, SLICE_NULL},
-		{domain.len > 0, domain, recipient_domain},
-		{domain.len > 0, domain, SLICE_NULL},
-		{true, SLICE_NULL, recipient_domain},
-		{true, SLICE_NULL, SLICE_NULL},
+	    {sender.len > 0, sender,     recipient_domain},
+	    {sender.len > 0, sender,     SLICE_NULL      },
+	    {domain.len > 0, domain,     recipient_domain},
+	    {domain.len > 0, domain,     SLICE_NULL      },
+	    {true,           SLICE_NULL, recipient_domain},
+	    {true,           SLICE_NULL, SLICE_NULL      },
 	};
 	enum status status = directory_snap(reader, &txn);
 	if (status != STATUS_OK)
 		return status;
 	status = STATUS_NOT_FOUND;
 	for (size_t i = 0;
-	    i < sizeof(order) / sizeof(order[0]) && status == STATUS_NOT_FOUND; i++)
+	     i < sizeof(order) / sizeof(order[0]) && status == STATUS_NOT_FOUND; i++)
 		if (order[i].use)
 			status = relay_try(txn, order[i].from, order[i].to, out);
 	return status;
@@ -236,21 +236,23 @@ directory_relay_add(
     struct store_reader *reader, const struct directory_relay *relay, char *out_id)
 {
 	struct relay_change change = {
-		.record = {
-			.port = relay->port,
-			.tls = relay->tls,
-			.implicit_tls = relay->implicit_tls,
-			.host = relay->host,
-			.user = relay->user,
-			.password = relay->password,
-		},
+	    .record =
+		{
+			 .port = relay->port,
+			 .tls = relay->tls,
+			 .implicit_tls = relay->implicit_tls,
+			 .host = relay->host,
+			 .user = relay->user,
+			 .password = relay->password,
+			 },
 	};
 	if (relay->host.len == 0 || relay->host.len > RELAY_HOST_MAX ||
-	    relay->user.len > RELAY_SECRET_MAX || relay->password.len > RELAY_SECRET_MAX ||
+	    relay->user.len > RELAY_SECRET_MAX ||
+	    relay->password.len > RELAY_SECRET_MAX ||
 	    !key_relay(&change.key, relay->from, relay->to))
 		return STATUS_INVALID;
-	enum status status = store_commit_wait(
-	    reader, partition_directory(), commit_relay_add, &change);
+	enum status status =
+	    store_commit_wait(reader, partition_directory(), commit_relay_add, &change);
 	if (status == STATUS_OK)
 		(void)snprintf(out_id, 16, "r%u", (unsigned)change.record.number);
 	return status;

@@ -95,12 +95,12 @@ enum status
 store_open(const struct store_options *options, struct store **out, char **error)
 {
 	struct engine_options engine_options = {
-		.path = options->path,
-		.map_size = options->map_size,
-		.shards = options->shards,
-		.create = options->create,
-		.sync = options->sync,
-		.min_free_percent = options->min_free_percent,
+	    .path = options->path,
+	    .map_size = options->map_size,
+	    .shards = options->shards,
+	    .create = options->create,
+	    .sync = options->sync,
+	    .min_free_percent = options->min_free_percent,
 	};
 	struct engine *engine;
 	*error = NULL;
@@ -321,8 +321,8 @@ vec_fini(struct vec *vec)
 }
 
 enum status
-store_commit_wait(struct store_reader *reader, struct partition_id part,
-    engine_commit_fn fn, void *arg)
+store_commit_wait(
+    struct store_reader *reader, struct partition_id part, engine_commit_fn fn, void *arg)
 {
 	enum status status =
 	    engine_commit_wait(reader->store->engine, part, fn, arg, NULL);

@@ -38,36 +38,32 @@ struct store_options {
 };
 
 /* *error: one line, caller frees, set on failure. */
-enum status
-store_open(const struct store_options *options, struct store **out,
-    char **error) MUST_USE;
+enum status store_open(
+    const struct store_options *options, struct store **out, char **error) MUST_USE;
 /* Over engine_mem; for tests. */
-struct store *
-store_open_mem(uint64_t seed);
-void
-store_close(struct store **store);
+struct store *store_open_mem(uint64_t seed);
+void store_close(struct store **store);
 
 typedef void (*store_post_fn)(void *post_arg, void (*fn)(void *), void *arg);
 
 /* `post` brings completions to the reader's thread (loop_post); null: ops of this reader
  * are run to their end inside submit (command line, tests). */
-struct store_reader *
-store_reader_new(struct store *store, store_post_fn post, void *post_arg);
+struct store_reader *store_reader_new(
+    struct store *store, store_post_fn post, void *post_arg);
 /* No op of it may be under way. */
-void
-store_reader_free(struct store_reader **reader);
-void
-store_reader_end(struct store_reader *reader);
-struct store *
-store_reader_store(struct store_reader *reader);
+void store_reader_free(struct store_reader **reader);
+void store_reader_end(struct store_reader *reader);
+struct store *store_reader_store(struct store_reader *reader);
 
 struct store_op;
 typedef void (*store_done_fn)(struct store_op *op);
 
 struct store_op {
-	store_done_fn done; /* set by the caller; op->status and the op's outputs are set */
-	void *user;         /* the caller's */
-	struct arena *arena; /* outputs are allocated here; the caller's, lent until done */
+	store_done_fn
+	    done;   /* set by the caller; op->status and the op's outputs are set */
+	void *user; /* the caller's */
+	struct arena
+	    *arena; /* outputs are allocated here; the caller's, lent until done */
 	enum status status;
 	/* the store's: */
 	struct store_reader *reader;
@@ -78,19 +74,16 @@ struct store_op {
 struct store_watch;
 /* fn(arg) on the reader's thread some time after any process has changed the account;
  * may come doubled or for nothing, never misses.  Ask the modseq what is new. */
-struct store_watch *
-store_watch_new(struct store_reader *reader, struct account_id account,
-    void (*fn)(void *arg), void *arg);
-void
-store_watch_free(struct store_watch **watch);
+struct store_watch *store_watch_new(struct store_reader *reader,
+    struct account_id account, void (*fn)(void *arg), void *arg);
+void store_watch_free(struct store_watch **watch);
 /* The same for the outbound queue. */
-struct store_watch *
-store_watch_queue(struct store_reader *reader, void (*fn)(void *arg), void *arg);
+struct store_watch *store_watch_queue(
+    struct store_reader *reader, void (*fn)(void *arg), void *arg);
 
 /* Reclaims space: purges what was expunged more than undelete_days ago, drops empty
  * segments, clears stale readers.  Bounded work per call, from any one thread; true when
  * there is more to do. */
-bool
-store_maintain(struct store *store, int64_t now_s);
+bool store_maintain(struct store *store, int64_t now_s);
 
 #endif

@@ -33,8 +33,8 @@ check_problem(struct check *check, int invariant, const char *format, ...)
 	va_start(args, format);
 	(void)vsnprintf(what, sizeof(what), format, args);
 	va_end(args);
-	(void)snprintf(text, sizeof(text), "%s: %s (invariant %d)", check->where, what,
-	    invariant);
+	(void)snprintf(
+	    text, sizeof(text), "%s: %s (invariant %d)", check->where, what, invariant);
 	check->options->problem(text, check->options->arg);
 }
 
@@ -74,8 +74,7 @@ check_accounts(struct check *check)
 		status = check_account(check, id);
 		store_reader_end(check->reader);
 		if (check->options->progress)
-			check->options->progress(
-			    i + 1, parts.count, check->options->arg);
+			check->options->progress(i + 1, parts.count, check->options->arg);
 	}
 	vec_fini(&parts);
 	return status;

@@ -124,8 +124,9 @@ look_body(struct look *look, uint32_t mailbox, const struct message_record *mess
 		check_problem(look->check, 13, "mailbox %u uid %u: its body is missing",
 		    (unsigned)mailbox, (unsigned)message->uid);
 	else if (body.size != message->size)
-		check_problem(look->check, 13, "mailbox %u uid %u: size is not its body's",
-		    (unsigned)mailbox, (unsigned)message->uid);
+		check_problem(look->check, 13,
+		    "mailbox %u uid %u: size is not its body's", (unsigned)mailbox,
+		    (unsigned)message->uid);
 }
 
 static void
@@ -142,8 +143,9 @@ look_message(struct look *look, struct slice key, struct slice value)
 	uint32_t mailbox = be32_get(key.ptr + 1);
 	struct seen_box *box = box_find(look, mailbox);
 	if (!box) {
-		check_problem(look->check, 10, "message %u of mailbox %u that is not there",
-		    (unsigned)uid, (unsigned)mailbox);
+		check_problem(look->check, 10,
+		    "message %u of mailbox %u that is not there", (unsigned)uid,
+		    (unsigned)mailbox);
 		return;
 	}
 	look->check->totals->messages++;
@@ -358,8 +360,8 @@ check_sums(struct look *look)
 		check_problem(look->check, 7,
 		    "usage %llu messages %llu bytes, mailboxes sum to %llu and %llu",
 		    (unsigned long long)look->account.messages,
-		    (unsigned long long)look->account.bytes,
-		    (unsigned long long)messages, (unsigned long long)bytes);
+		    (unsigned long long)look->account.bytes, (unsigned long long)messages,
+		    (unsigned long long)bytes);
 	if (look->gone_changes != look->gone_times)
 		check_problem(look->check, 6,
 		    "%llu expunged log entries, %llu of them with a time",
@@ -389,8 +391,8 @@ name_account(struct check *check, struct account_id id, int64_t created_s)
 	if (status == STATUS_OK && value.len > 1) {
 		struct slice local = slice_from(value, 1);
 		struct slice domain = slice_split(&local, '\0');
-		check_where(check, "account %.*s@%.*s", SLICE_ARG(local),
-		    SLICE_ARG(domain));
+		check_where(
+		    check, "account %.*s@%.*s", SLICE_ARG(local), SLICE_ARG(domain));
 		return STATUS_OK;
 	}
 	key_id(&key, KEY_GONE, id);
@@ -425,8 +427,8 @@ check_account(struct check *check, struct account_id id)
 	status = boxes_load(&look);
 	if (status == STATUS_OK) {
 		check->totals->mailboxes += look.boxes.count;
-		struct engine_cursor *cursor = engine_cursor_open(
-		    look.txn, slice_make("", 0), SLICE_NULL, false);
+		struct engine_cursor *cursor =
+		    engine_cursor_open(look.txn, slice_make("", 0), SLICE_NULL, false);
 		while ((status = engine_cursor_next(cursor, &key, &value)) == STATUS_OK)
 			look_key(&look, key, value);
 		engine_cursor_close(&cursor);

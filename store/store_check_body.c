@@ -18,7 +18,7 @@ struct refs {
 		uint64_t body;
 		uint32_t found;
 		bool used;
-	} *slots;
+	} * slots;
 	size_t room;
 	size_t count;
 };
@@ -37,8 +37,9 @@ static void
 refs_add(struct refs *refs, uint64_t body)
 {
 	if (refs->count * 2 >= refs->room) {
-		struct refs bigger = {.room = refs->room ? refs->room * 2 : TABLE_ROOM_MIN,
-			.count = refs->count};
+		struct refs bigger = {
+		    .room = refs->room ? refs->room * 2 : TABLE_ROOM_MIN,
+		    .count = refs->count};
 		bigger.slots = xcalloc(bigger.room, sizeof(*bigger.slots));
 		for (size_t i = 0; i < refs->room; i++)
 			if (refs->slots[i].used)
@@ -168,7 +169,7 @@ check_bodies(struct check *check)
 	struct engine_txn *txn;
 	enum status status = STATUS_OK;
 	for (uint32_t shard = 0; shard < engine_shards(engine) && status == STATUS_OK;
-	    shard++) {
+	     shard++) {
 		check_where(check, "shard %u", (unsigned)shard);
 		/* One snapshot for the list, the records and the bodies. */
 		struct partition_id any = partition_of_shard(engine, shard);

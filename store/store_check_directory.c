@@ -36,8 +36,8 @@ domain_find(struct look *look, struct slice name)
 			high = middle;
 	}
 	return low < look->domains.count && slice_equal(domains[low].name, name)
-	    ? &domains[low]
-	    : NULL;
+	           ? &domains[low]
+	           : NULL;
 }
 
 static bool
@@ -71,8 +71,8 @@ look_domain(struct look *look, struct slice key, struct slice value)
 	struct domain_record record;
 	struct slice name = slice_from(key, 1);
 	if (!domain_decode(value, &record)) {
-		check_problem(look->check, 21, "domain %.*s: damaged record",
-		    SLICE_ARG(name));
+		check_problem(
+		    look->check, 21, "domain %.*s: damaged record", SLICE_ARG(name));
 		return;
 	}
 	struct seen_domain *domain = vec_push(&look->domains, sizeof(*domain));
@@ -184,7 +184,8 @@ look_key(struct look *look, struct slice key, struct slice value)
 		break;
 	case KEY_GONE:
 		if (key.len != 17)
-			check_problem(look->check, 24, "damaged mark of a removed account");
+			check_problem(
+			    look->check, 24, "damaged mark of a removed account");
 		break;
 	case KEY_INSTALL:
 		look_install(look, key, value);
@@ -215,7 +216,8 @@ check_domain_sums(struct look *look)
 		    memcmp(&d->record.postmaster, &none, sizeof(none)) == 0;
 		if (d->accounts != d->record.accounts || d->aliases != d->record.aliases)
 			check_problem(look->check, 21,
-			    "domain %.*s counts %u accounts and %u aliases, has %u and %u",
+			    "domain %.*s counts %u accounts and %u aliases, has %u and "
+			    "%u",
 			    SLICE_ARG(d->name), (unsigned)d->record.accounts,
 			    (unsigned)d->record.aliases, (unsigned)d->accounts,
 			    (unsigned)d->aliases);
@@ -253,7 +255,8 @@ check_account_there(struct check *check, struct account_id id)
 	if (status == STATUS_OK)
 		check_problem(check, 24, "account %.*s has no mailboxes",
 		    (int)(key.len - 1), key.b + 1);
-	return status == STATUS_NOT_FOUND || status == STATUS_CORRUPT ? STATUS_OK : status;
+	return status == STATUS_NOT_FOUND || status == STATUS_CORRUPT ? STATUS_OK
+	                                                              : status;
 }
 
 enum status

@@ -21,26 +21,19 @@ struct check {
 };
 
 /* Counts and tells one problem; `invariant` as numbered in store_schema.h. */
-void
-check_problem(struct check *check, int invariant, const char *format, ...)
+void check_problem(struct check *check, int invariant, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-void
-check_where(struct check *check, const char *format, ...)
+void check_where(struct check *check, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 /* One account's partition in one snapshot. */
-enum status
-check_account(struct check *check, struct account_id id) MUST_USE;
-enum status
-check_directory(struct check *check) MUST_USE;
-enum status
-check_queue(struct check *check) MUST_USE;
+enum status check_account(struct check *check, struct account_id id) MUST_USE;
+enum status check_directory(struct check *check) MUST_USE;
+enum status check_queue(struct check *check) MUST_USE;
 /* Body references of every environment. */
-enum status
-check_bodies(struct check *check) MUST_USE;
+enum status check_bodies(struct check *check) MUST_USE;
 
 /* Ids of all account partitions in the reader's snapshots, struct partition_id. */
-enum status
-check_partitions(struct check *check, struct vec *out) MUST_USE;
+enum status check_partitions(struct check *check, struct vec *out) MUST_USE;
 
 #endif

@@ -61,12 +61,12 @@ look_message(struct look *look, struct slice key, struct slice value)
 		    message.id, (unsigned)message.recipients, (unsigned)recipients);
 	key_queue_oldest(&oldest_key, message.created_s, message.id);
 	if (!get(look, &oldest_key))
-		check_problem(look->check, 33, "message %s: not in the age index",
-		    message.id);
+		check_problem(
+		    look->check, 33, "message %s: not in the age index", message.id);
 	if (engine_body_stat(look->txn, message.body, &body) != STATUS_OK ||
 	    body.size != message.size)
-		check_problem(look->check, 13, "message %s: body missing or of other size",
-		    message.id);
+		check_problem(look->check, 13,
+		    "message %s: body missing or of other size", message.id);
 }
 
 static void
@@ -84,8 +84,9 @@ look_recipient(struct look *look, struct slice key, struct slice value)
 	look->counts.held += recipient.state == QUEUE_HELD;
 	key_queue_message(&other, recipient.id);
 	if (!get(look, &other))
-		check_problem(look->check, 30, "recipient %s/%u: its message is not there",
-		    recipient.id, (unsigned)recipient.number);
+		check_problem(look->check, 30,
+		    "recipient %s/%u: its message is not there", recipient.id,
+		    (unsigned)recipient.number);
 	key_queue_due(&other, recipient.due_s, recipient.id, recipient.number);
 	if (get(look, &other) != (recipient.state == QUEUE_WAITING))
 		check_problem(look->check, 31, "recipient %s/%u: due index does not fit",
@@ -176,8 +177,8 @@ check_queue(struct check *check)
 	else if (status != STATUS_OK)
 		return status;
 	else if (stored.messages != look.counts.messages ||
-	    stored.recipients != look.counts.recipients ||
-	    stored.held != look.counts.held)
+		 stored.recipients != look.counts.recipients ||
+		 stored.held != look.counts.held)
 		check_problem(check, 32,
 		    "counts say %llu messages %llu recipients %llu held, there are "
 		    "%llu, %llu, %llu",

@@ -247,8 +247,8 @@ keywords_encode(const struct keyword_list *list, char out[KEYWORDS_SIZE_MAX])
 }
 
 bool
-keywords_peek(struct slice record, struct slice out[MAILBOX_KEYWORDS_MAX],
-    size_t *out_count)
+keywords_peek(
+    struct slice record, struct slice out[MAILBOX_KEYWORDS_MAX], size_t *out_count)
 {
 	if (!record_fits(record, KEYWORDS_LIST))
 		return false;
@@ -300,16 +300,16 @@ message_encode(const struct message_record *message, char out[MESSAGE_SIZE])
 }
 
 void
-expunged_encode(const struct message_record *message, int64_t time_s,
-    char out[EXPUNGED_SIZE])
+expunged_encode(
+    const struct message_record *message, int64_t time_s, char out[EXPUNGED_SIZE])
 {
 	message_encode(message, out);
 	be64_put(out + EXPUNGED_TIME, (uint64_t)time_s);
 }
 
 bool
-expunged_decode(struct slice record, uint32_t uid, struct message_record *out,
-    int64_t *out_time_s)
+expunged_decode(
+    struct slice record, uint32_t uid, struct message_record *out, int64_t *out_time_s)
 {
 	if (record.len != EXPUNGED_SIZE ||
 	    !message_decode(slice_sub(record, 0, MESSAGE_SIZE), uid, out))
@@ -390,8 +390,8 @@ alias_encode(const struct slice *targets, size_t count, struct buf *out)
 }
 
 bool
-alias_decode(struct slice record, struct slice out[DIRECTORY_ALIAS_TARGETS_MAX],
-    size_t *out_count)
+alias_decode(
+    struct slice record, struct slice out[DIRECTORY_ALIAS_TARGETS_MAX], size_t *out_count)
 {
 	if (!record_fits(record, ALIAS_LIST))
 		return false;
@@ -510,8 +510,8 @@ queue_recipient_encode(const struct queue_recipient *recipient, struct buf *out)
 }
 
 bool
-queue_recipient_decode(struct slice record, struct slice id, uint32_t number,
-    struct queue_recipient *out)
+queue_recipient_decode(
+    struct slice record, struct slice id, uint32_t number, struct queue_recipient *out)
 {
 	const char *p = record.ptr;
 	if (!record_fits(record, QRECIPIENT_TEXTS) || id.len != ID_TEXT_LEN ||

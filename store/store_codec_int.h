@@ -26,28 +26,18 @@ key_slice(const struct key *key)
 	return (struct slice){key->b, key->len};
 }
 
-void
-key_begin(struct key *key, char class);
-void
-key_u32(struct key *key, uint32_t value);
-void
-key_u64(struct key *key, uint64_t value);
+void key_begin(struct key *key, char class);
+void key_u32(struct key *key, uint32_t value);
+void key_u64(struct key *key, uint64_t value);
 /* The caller has checked the length: a key that does not fit is a bug. */
-void
-key_bytes(struct key *key, struct slice bytes);
-void
-key_name(struct key *key, char class, struct slice name);
-void
-key_mailbox(struct key *key, char class, uint32_t mailbox);
-void
-key_message(struct key *key, char class, uint32_t mailbox, uint32_t uid);
-void
-key_change(struct key *key, uint32_t mailbox, uint64_t modseq, uint32_t uid);
-void
-key_time(struct key *key, int64_t time_s, uint32_t mailbox, uint32_t uid);
+void key_bytes(struct key *key, struct slice bytes);
+void key_name(struct key *key, char class, struct slice name);
+void key_mailbox(struct key *key, char class, uint32_t mailbox);
+void key_message(struct key *key, char class, uint32_t mailbox, uint32_t uid);
+void key_change(struct key *key, uint32_t mailbox, uint64_t modseq, uint32_t uid);
+void key_time(struct key *key, int64_t time_s, uint32_t mailbox, uint32_t uid);
 /* The first key behind all that begin with this one's bytes. */
-void
-key_next_prefix(struct key *key);
+void key_next_prefix(struct key *key);
 
 /* uid of an M or X key that is known to be one by its range; false: bad length. */
 static inline bool
@@ -64,15 +54,13 @@ struct change_key {
 	uint64_t modseq;
 	uint32_t uid;
 };
-bool
-key_change_decode(struct slice key, struct change_key *out);
+bool key_change_decode(struct slice key, struct change_key *out);
 struct time_key {
 	int64_t time_s;
 	uint32_t mailbox;
 	uint32_t uid;
 };
-bool
-key_time_decode(struct slice key, struct time_key *out);
+bool key_time_decode(struct slice key, struct time_key *out);
 
 /* ---- account partition ---- */
 struct account_state {
@@ -87,10 +75,8 @@ struct account_state {
 	uint64_t next_email_id;
 	int64_t purged_to_s;
 };
-void
-account_encode(const struct account_state *account, char out[ACCOUNT_SIZE]);
-bool
-account_decode(struct slice record, struct account_state *out);
+void account_encode(const struct account_state *account, char out[ACCOUNT_SIZE]);
+bool account_decode(struct slice record, struct account_state *out);
 
 struct mailbox_state {
 	uint32_t number; /* of the key */
@@ -109,14 +95,11 @@ struct mailbox_state {
 };
 enum { STATE_SIZE_MAX = STATE_NAME + MAILBOX_NAME_MAX };
 /* Returns the record's length. */
-size_t
-state_encode(const struct mailbox_state *state, char out[STATE_SIZE_MAX]);
+size_t state_encode(const struct mailbox_state *state, char out[STATE_SIZE_MAX]);
 /* Leaves number and name_bytes alone. */
-bool
-state_decode(struct slice record, struct mailbox_state *out);
+bool state_decode(struct slice record, struct mailbox_state *out);
 
-bool
-name_decode(struct slice record, uint32_t *out_number);
+bool name_decode(struct slice record, uint32_t *out_number);
 
 struct keyword_list {
 	size_t count;
@@ -125,19 +108,17 @@ struct keyword_list {
 		char text[MAILBOX_KEYWORD_LEN_MAX];
 	} at[MAILBOX_KEYWORDS_MAX];
 };
-enum { KEYWORDS_SIZE_MAX = KEYWORDS_LIST +
-	MAILBOX_KEYWORDS_MAX * (1 + MAILBOX_KEYWORD_LEN_MAX) };
-size_t
-keywords_encode(const struct keyword_list *list, char out[KEYWORDS_SIZE_MAX]);
-bool
-keywords_decode(struct slice record, struct keyword_list *out);
+enum {
+	KEYWORDS_SIZE_MAX =
+	    KEYWORDS_LIST + MAILBOX_KEYWORDS_MAX * (1 + MAILBOX_KEYWORD_LEN_MAX)
+};
+size_t keywords_encode(const struct keyword_list *list, char out[KEYWORDS_SIZE_MAX]);
+bool keywords_decode(struct slice record, struct keyword_list *out);
 /* Names that borrow the record. */
-bool
-keywords_peek(struct slice record, struct slice out[MAILBOX_KEYWORDS_MAX],
-    size_t *out_count);
+bool keywords_peek(
+    struct slice record, struct slice out[MAILBOX_KEYWORDS_MAX], size_t *out_count);
 
-void
-message_encode(const struct message_record *message, char out[MESSAGE_SIZE]);
+void message_encode(const struct message_record *message, char out[MESSAGE_SIZE]);
 /* In the header: listing 100,000 records goes through here. */
 static inline bool
 message_decode(struct slice record, uint32_t uid, struct message_record *out)
@@ -158,12 +139,10 @@ message_decode(struct slice record, uint32_t uid, struct message_record *out)
 	return record.len == MESSAGE_SIZE;
 }
 
-void
-expunged_encode(const struct message_record *message, int64_t time_s,
-    char out[EXPUNGED_SIZE]);
-bool
-expunged_decode(struct slice record, uint32_t uid, struct message_record *out,
-    int64_t *out_time_s);
+void expunged_encode(
+    const struct message_record *message, int64_t time_s, char out[EXPUNGED_SIZE]);
+bool expunged_decode(
+    struct slice record, uint32_t uid, struct message_record *out, int64_t *out_time_s);
 
 /* ---- directory ---- */
 struct domain_record {
@@ -172,10 +151,8 @@ struct domain_record {
 	uint32_t aliases;
 	struct account_id postmaster;
 };
-void
-domain_encode(const struct domain_record *domain, char out[DOMAIN_SIZE]);
-bool
-domain_decode(struct slice record, struct domain_record *out);
+void domain_encode(const struct domain_record *domain, char out[DOMAIN_SIZE]);
+bool domain_decode(struct slice record, struct domain_record *out);
 
 struct login_record {
 	bool disabled;
@@ -186,17 +163,13 @@ struct login_record {
 	struct slice credential;
 };
 enum { LOGIN_RECORD_MAX = 8 * 1024 };
-void
-login_encode(const struct login_record *login, struct buf *out);
-bool
-login_decode(struct slice record, struct login_record *out);
+void login_encode(const struct login_record *login, struct buf *out);
+bool login_decode(struct slice record, struct login_record *out);
 
 enum { ALIAS_RECORD_MAX = ALIAS_LIST + DIRECTORY_ALIAS_TARGETS_MAX * (2 + 512) };
-void
-alias_encode(const struct slice *targets, size_t count, struct buf *out);
+void alias_encode(const struct slice *targets, size_t count, struct buf *out);
 /* At most DIRECTORY_ALIAS_TARGETS_MAX targets. */
-bool
-alias_decode(struct slice record, struct slice out[DIRECTORY_ALIAS_TARGETS_MAX],
+bool alias_decode(struct slice record, struct slice out[DIRECTORY_ALIAS_TARGETS_MAX],
     size_t *out_count);
 
 struct relay_record {
@@ -207,27 +180,20 @@ struct relay_record {
 	struct slice host, user, password;
 };
 enum { RELAY_RECORD_MAX = 4 * 1024 };
-void
-relay_encode(const struct relay_record *relay, struct buf *out);
-bool
-relay_decode(struct slice record, struct relay_record *out);
+void relay_encode(const struct relay_record *relay, struct buf *out);
+bool relay_decode(struct slice record, struct relay_record *out);
 
 /* ---- queue ---- */
-void
-counts_encode(const struct queue_counts *counts, char out[COUNTS_SIZE]);
+void counts_encode(const struct queue_counts *counts, char out[COUNTS_SIZE]);
 /* Without oldest_s. */
-bool
-counts_decode(struct slice record, struct queue_counts *out);
+bool counts_decode(struct slice record, struct queue_counts *out);
 enum { QUEUE_RECORD_MAX = 16 * 1024 };
-void
-queue_message_encode(const struct queue_message *message, struct buf *out);
+void queue_message_encode(const struct queue_message *message, struct buf *out);
 /* The id is the caller's, from the key. */
-bool
-queue_message_decode(struct slice record, struct slice id, struct queue_message *out);
-void
-queue_recipient_encode(const struct queue_recipient *recipient, struct buf *out);
-bool
-queue_recipient_decode(struct slice record, struct slice id, uint32_t number,
-    struct queue_recipient *out);
+bool queue_message_decode(
+    struct slice record, struct slice id, struct queue_message *out);
+void queue_recipient_encode(const struct queue_recipient *recipient, struct buf *out);
+bool queue_recipient_decode(
+    struct slice record, struct slice id, uint32_t number, struct queue_recipient *out);
 
 #endif

@@ -31,12 +31,12 @@ enum {
 struct store {
 	unsigned magic;
 	struct engine *engine;
-	char *path;             /* null for the memory engine */
+	char *path; /* null for the memory engine */
 	uint32_t undelete_days;
 	/* store_watch.c: */
 	pthread_mutex_t watch_mutex;
 	struct list watches[STORE_WATCH_BUCKETS]; /* by slot; guarded by watch_mutex */
-	bool watching;          /* engine_watch was called */
+	bool watching;                            /* engine_watch was called */
 	/* store_maintain.c: where the next call goes on; guarded by maintain_mutex */
 	pthread_mutex_t maintain_mutex;
 	uint64_t maintain_at; /* partitions looked at in this round */
@@ -70,7 +70,7 @@ struct store_op_state {
 	struct store_op *op;
 	struct engine_commit commit;
 	struct body_draft *drafts; /* referenced until completion */
-	int64_t now_s;             /* wall time at submit: commit functions ask no clock */
+	int64_t now_s; /* wall time at submit: commit functions ask no clock */
 	uint32_t undelete_days;
 	/* Frees what the state holds (not the state); may be null. */
 	void (*release)(struct store_op_state *state);
@@ -81,20 +81,16 @@ struct store_op_state {
 };
 
 /* A zeroed state of `size` bytes for an op. */
-void *
-op_state_new(struct store_reader *reader, struct store_op *op, size_t size);
+void *op_state_new(struct store_reader *reader, struct store_op *op, size_t size);
 /* Submits the state's one commit. */
-void
-op_submit(struct store_op_state *state, struct partition_id part, engine_commit_fn fn);
+void op_submit(
+    struct store_op_state *state, struct partition_id part, engine_commit_fn fn);
 /* Fails it before any commit: op->done is still called by way of the loop. */
-void
-op_refuse(struct store_op_state *state, enum status status);
+void op_refuse(struct store_op_state *state, enum status status);
 /* For ops of several commits: submit them by engine_submit, call op_finished from the
  * last one's done function, and op_wait at the end of submit. */
-void
-op_finished(struct store_op_state *state, enum status status);
-void
-op_wait(struct store_op_state *state);
+void op_finished(struct store_op_state *state, enum status status);
+void op_wait(struct store_op_state *state);
 
 /* An output array in op->arena that is kept over re-runs and grows when a later run needs
  * more.  LIMIT when the arena has no room: return that before writing anything. */
@@ -102,9 +98,8 @@ struct op_array {
 	void *ptr;
 	size_t room; /* elements */
 };
-enum status
-op_array_fit(struct store_op *op, struct op_array *array, size_t size,
-    size_t count) MUST_USE;
+enum status op_array_fit(
+    struct store_op *op, struct op_array *array, size_t size, size_t count) MUST_USE;
 
 /* A growable array of the writer's own, kept over re-runs. */
 struct vec {
@@ -113,20 +108,15 @@ struct vec {
 	size_t room;
 };
 /* Room for one more element of `size` bytes at the end; null past STORE_OP_BYTES_MAX. */
-void *
-vec_push(struct vec *vec, size_t size);
-void
-vec_fini(struct vec *vec);
+void *vec_push(struct vec *vec, size_t size);
+void vec_fini(struct vec *vec);
 
 /* A commit that the caller waits for (command line). */
-enum status
-store_commit_wait(struct store_reader *reader, struct partition_id part,
+enum status store_commit_wait(struct store_reader *reader, struct partition_id part,
     engine_commit_fn fn, void *arg) MUST_USE;
 
-struct partition_id
-partition_directory(void);
-struct partition_id
-partition_queue(void);
+struct partition_id partition_directory(void);
+struct partition_id partition_queue(void);
 static inline struct partition_id
 partition_account(struct account_id account)
 {

@@ -21,10 +21,10 @@
 enum {
 	DAY_S = 24 * 3600,
 	LOG_DAYS_MIN = 60,
-	STEP_RECORDS_MAX = 512,     /* records that one commit looks at */
-	CALL_STEPS_MAX = 32,        /* commits of one call */
-	CALL_ACCOUNTS_MAX = 2000,   /* accounts looked at by one call */
-	ORPHAN_AGE_MIN_S = 3600,    /* a partition without an entry may be being made */
+	STEP_RECORDS_MAX = 512,   /* records that one commit looks at */
+	CALL_STEPS_MAX = 32,      /* commits of one call */
+	CALL_ACCOUNTS_MAX = 2000, /* accounts looked at by one call */
+	ORPHAN_AGE_MIN_S = 3600,  /* a partition without an entry may be being made */
 };
 
 struct trim {
@@ -248,13 +248,13 @@ account_care(struct call *call, struct partition_id part)
 	int64_t created_s;
 	enum status status = STATUS_OK;
 	while (call->steps && status == STATUS_OK &&
-	    account_look(call, part, &purge, &trim, &created_s)) {
+	       account_look(call, part, &purge, &trim, &created_s)) {
 		if (purge)
 			status = call_commit(call, part, commit_purge, &call->trim);
 		else if (trim)
 			status = call_commit(call, part, commit_trim, &call->trim);
 		else if (created_s + ORPHAN_AGE_MIN_S < call->now_s &&
-		    !has_entry(call, part))
+			 !has_entry(call, part))
 			status = call_commit(
 			    call, partition_directory(), commit_orphan, &part);
 		else
@@ -300,11 +300,11 @@ commit_empty(struct engine_txn *txn, void *arg)
 		struct engine_cursor *cursor =
 		    engine_cursor_open(txn, key_slice(&from), key_slice(&to), false);
 		while (bodies.count < STEP_RECORDS_MAX &&
-		    (status = engine_cursor_next(cursor, &key, &value)) == STATUS_OK) {
+		       (status = engine_cursor_next(cursor, &key, &value)) == STATUS_OK) {
 			struct message_record message;
 			if (key.len != 9 ||
-			    !message_decode(slice_sub(value, 0, MESSAGE_SIZE), 0,
-				&message))
+			    !message_decode(
+				slice_sub(value, 0, MESSAGE_SIZE), 0, &message))
 				continue; /* what is damaged goes with the rest */
 			struct key *kept_key = vec_push(&keys, sizeof(*kept_key));
 			uint64_t *body = vec_push(&bodies, sizeof(*body));
@@ -397,8 +397,7 @@ pick_part(struct partition_id part, void *arg)
 		return true;
 	}
 	pick->more = pick->parts.count == CALL_ACCOUNTS_MAX;
-	struct partition_id *at =
-	    pick->more ? NULL : vec_push(&pick->parts, sizeof(*at));
+	struct partition_id *at = pick->more ? NULL : vec_push(&pick->parts, sizeof(*at));
 	if (!at)
 		return false;
 	*at = part;
@@ -432,12 +431,12 @@ store_maintain(struct store *store, int64_t now_s)
 {
 	struct account_id gone;
 	struct call call = {
-		.store = store,
-		.now_s = now_s,
-		.steps = CALL_STEPS_MAX,
+	    .store = store,
+	    .now_s = now_s,
+	    .steps = CALL_STEPS_MAX,
 	};
-	int64_t log_days = store->undelete_days > LOG_DAYS_MIN ? store->undelete_days
-	                                                       : LOG_DAYS_MIN;
+	int64_t log_days =
+	    store->undelete_days > LOG_DAYS_MIN ? store->undelete_days : LOG_DAYS_MIN;
 	call.trim.purge_before_s = now_s - (int64_t)store->undelete_days * DAY_S;
 	call.trim.log_before_s = now_s - log_days * DAY_S;
 	pthread_mutex_lock(&store->maintain_mutex);

@@ -48,9 +48,10 @@
  *    1. Every key decodes to a known class and every record decodes.
  *    2. N and S are one to one: N(name) = n exactly when S(n).name = name.
  *    3. S.exists, unseen, deleted and bytes are what the M records of the mailbox sum to.
- *    4. S.uidnext is above every uid of the mailbox in M and X; S.modseq is at least every
- *       modseq in M and C; S.first_recent is at most uidnext.
- *    5. Every M has exactly one live C entry, at its modseq; every live C entry has its M.
+ *    4. S.uidnext is above every uid of the mailbox in M and X; S.modseq is at least
+ * every modseq in M and C; S.first_recent is at most uidnext.
+ *    5. Every M has exactly one live C entry, at its modseq; every live C entry has its
+ * M.
  *    6. An expunged C entry's uid has no M; it has a T that gives its modseq.
  *    7. A.bytes, messages and mailboxes are the sums over S.
  *    8. A.next_mailbox is above every mailbox number, next_uidvalidity above every
@@ -72,7 +73,8 @@
  *       younger than an hour (an account that is being made).
  *   Queue:
  *   30. m.recipients is the number of its r records and not zero; every r has its m.
- *   31. Every waiting r has its d at its due time, a held one has none; every d has its r.
+ *   31. Every waiting r has its d at its due time, a held one has none; every d has its
+ * r.
  *   32. c.messages, recipients and held are the counts of m, r and held r.
  *   33. Every m has its o at its creation time and the other way round.
  *   Engine:

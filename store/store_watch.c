@@ -6,8 +6,9 @@
  *     covered by it, since the watcher asks for what is new only when it runs.
  *  2. A watch that is freed while its post is under way is freed by that post.
  *
- * A hint costs a look at the watches in the slot's bucket, under a mutex.  Readers without post get fn on the watcher thread, under
- * the mutex: it may not free watches (tests and the command line).
+ * A hint costs a look at the watches in the slot's bucket, under a mutex.  Readers
+ * without post get fn on the watcher thread, under the mutex: it may not free watches
+ * (tests and the command line).
  */
 #include "store/store_int.h"
 
@@ -47,7 +48,8 @@ watch_fire(void *arg)
 static void
 bucket_hint(struct list *bucket, uint32_t slot)
 {
-	LIST_EACH (bucket, node) {
+	LIST_EACH(bucket, node)
+	{
 		struct store_watch *watch = LIST_ENTRY(node, struct store_watch, node);
 		if ((slot != ENGINE_WATCH_ALL && watch->slot != slot) || watch->pending)
 			continue;

@@ -54,12 +54,12 @@ fixture_open_store(struct fixture *f)
 		f->store = store_open_mem((uint64_t)(f->backend - 1));
 	} else {
 		struct store_options options = {
-			.path = f->path,
-			.map_size = UINT64_C(1) << 30,
-			.shards = 2,
-			.create = true,
-			.sync = false,
-			.undelete_days = 7,
+		    .path = f->path,
+		    .map_size = UINT64_C(1) << 30,
+		    .shards = 2,
+		    .create = true,
+		    .sync = false,
+		    .undelete_days = 7,
 		};
 		enum status status = store_open(&options, &f->store, &error);
 		if (status != STATUS_OK)
@@ -83,8 +83,8 @@ fixture_init(struct fixture *f, int backend)
 	f->arena = arena_new(64 * 1024 * 1024);
 	assert_int_equal(
 	    directory_domain_add(f->reader, SLICE("example.org")), STATUS_OK);
-	assert_int_equal(directory_account_add(f->reader, SLICE("jo@example.org"),
-			     SLICE("key"), 0, &f->jo),
+	assert_int_equal(directory_account_add(
+			     f->reader, SLICE("jo@example.org"), SLICE("key"), 0, &f->jo),
 	    STATUS_OK);
 	assert_int_equal(directory_account_add(f->reader, SLICE("amy@example.org"),
 			     SLICE("key"), 0, &f->amy),
@@ -103,7 +103,7 @@ __attribute__((unused)) static void
 fixture_check(struct fixture *f)
 {
 	struct store_check_options options = {
-		.read_bodies = true, .problem = fixture_problem};
+	    .read_bodies = true, .problem = fixture_problem};
 	struct store_check_totals totals;
 	assert_int_equal(store_check(f->store, &options, &totals), STATUS_OK);
 	assert_int_equal(totals.problems, 0);
@@ -153,12 +153,14 @@ __attribute__((unused)) static enum status
 fixture_deliver(struct fixture *f, struct account_id account, const char *mailbox,
     const char *subject, uint8_t flags, uint32_t *out_uid)
 {
-	struct deliver_recipient recipient = {.account = account,
-		.mailbox = slice_from_cstr(mailbox), .flags = flags};
+	struct deliver_recipient recipient = {
+	    .account = account, .mailbox = slice_from_cstr(mailbox), .flags = flags};
 	struct deliver_op op = {.op = {.arena = f->arena},
-		.draft = fixture_draft(f, subject, 0), .recipients = &recipient,
-		.recipient_count = 1, .internaldate_s = 1000,
-		.internaldate_zone_min = 60};
+	    .draft = fixture_draft(f, subject, 0),
+	    .recipients = &recipient,
+	    .recipient_count = 1,
+	    .internaldate_s = 1000,
+	    .internaldate_zone_min = 60};
 	deliver_op_submit(f->reader, &op);
 	body_draft_unref(&op.draft);
 	if (out_uid)
@@ -188,9 +190,11 @@ __attribute__((unused)) static enum status
 fixture_mailbox(struct fixture *f, struct account_id account, enum mailbox_change change,
     const char *name, const char *new_name)
 {
-	struct mailbox_op op = {.op = {.arena = f->arena}, .account = account,
-		.change = change, .name = slice_from_cstr(name),
-		.new_name = slice_from_cstr(new_name)};
+	struct mailbox_op op = {.op = {.arena = f->arena},
+	    .account = account,
+	    .change = change,
+	    .name = slice_from_cstr(name),
+	    .new_name = slice_from_cstr(new_name)};
 	mailbox_op_submit(f->reader, &op);
 	return op.op.status;
 }
@@ -201,9 +205,13 @@ fixture_flag(struct fixture *f, struct account_id account, uint32_t mailbox, uin
     enum flags_mode mode, uint8_t flags)
 {
 	struct uid_range range = {uid, uid};
-	struct flags_op op = {.op = {.arena = f->arena}, .account = account,
-		.mailbox = mailbox, .ranges = &range, .range_count = 1, .mode = mode,
-		.flags = flags};
+	struct flags_op op = {.op = {.arena = f->arena},
+	    .account = account,
+	    .mailbox = mailbox,
+	    .ranges = &range,
+	    .range_count = 1,
+	    .mode = mode,
+	    .flags = flags};
 	flags_op_submit(f->reader, &op);
 	return op.op.status;
 }

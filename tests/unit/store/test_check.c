@@ -42,11 +42,11 @@ commit_edit(struct engine_txn *txn, void *arg)
 }
 
 static void
-edit(struct fixture *f, struct partition_id part, const struct key *key, struct slice value)
+edit(struct fixture *f, struct partition_id part, const struct key *key,
+    struct slice value)
 {
 	struct edit e = {key_slice(key), value};
-	assert_int_equal(
-	    store_commit_wait(f->reader, part, commit_edit, &e), STATUS_OK);
+	assert_int_equal(store_commit_wait(f->reader, part, commit_edit, &e), STATUS_OK);
 }
 
 static void
@@ -54,7 +54,7 @@ must_find(struct fixture *f, int invariant)
 {
 	struct problems problems = {0};
 	struct store_check_options options = {
-		.read_bodies = true, .problem = note_problem, .arg = &problems};
+	    .read_bodies = true, .problem = note_problem, .arg = &problems};
 	struct store_check_totals totals;
 	char want[40];
 	bool found = false;
@@ -77,8 +77,7 @@ damage(struct fixture *f, struct partition_id part, const struct key *key,
 	struct slice old;
 	assert_int_equal(engine_snap(f->reader->engine, part, &txn), STATUS_OK);
 	enum status status = engine_get(txn, key_slice(key), &old);
-	struct slice kept =
-	    status == STATUS_OK ? arena_copy(f->arena, old) : SLICE_NULL;
+	struct slice kept = status == STATUS_OK ? arena_copy(f->arena, old) : SLICE_NULL;
 	store_reader_end(f->reader);
 	edit(f, part, key, value);
 	must_find(f, invariant);
@@ -127,8 +126,11 @@ account_damage(struct fixture *f)
 	assert_int_equal(fixture_deliver(f, f->jo, NULL, "two", 0, &uid), STATUS_OK);
 	uint32_t inbox = fixture_box(f, f->jo, "INBOX");
 	struct uid_range range = {1, 1};
-	struct expunge_op op = {.op = {.arena = f->arena}, .account = f->jo,
-		.mailbox = inbox, .ranges = &range, .range_count = 1};
+	struct expunge_op op = {.op = {.arena = f->arena},
+	    .account = f->jo,
+	    .mailbox = inbox,
+	    .ranges = &range,
+	    .range_count = 1};
 	expunge_op_submit(f->reader, &op);
 	assert_int_equal(op.op.status, STATUS_OK);
 	fixture_check(f);
@@ -238,9 +240,11 @@ queue_damage(struct fixture *f)
 {
 	struct partition_id part = partition_queue();
 	struct queue_new_recipient to = {SLICE("x@example.com"), SLICE("x@example.com")};
-	struct queue_add_op op = {.op = {.arena = f->arena},
-		.message = {.created_s = 5, .due_s = 7, .recipients = &to,
-		    .recipient_count = 1}};
+	struct queue_add_op op = {
+	    .op = {.arena = f->arena    },
+	    .message = {
+		   .created_s = 5, .due_s = 7, .recipients = &to, .recipient_count = 1}
+        };
 	struct key key;
 	id_make(op.message.id);
 	op.message.draft = fixture_draft(f, "queued", 0);
@@ -315,10 +319,10 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_account_damage),
-		cmocka_unit_test(test_directory_damage),
-		cmocka_unit_test(test_queue_damage),
-		cmocka_unit_test(test_orphan),
+	    cmocka_unit_test(test_account_damage),
+	    cmocka_unit_test(test_directory_damage),
+	    cmocka_unit_test(test_queue_damage),
+	    cmocka_unit_test(test_orphan),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

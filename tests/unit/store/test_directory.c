@@ -38,7 +38,8 @@ domains(struct fixture *f)
 	assert_int_equal(
 	    directory_domain_find(f->reader, SLICE("example.org"), &domain), STATUS_OK);
 	assert_int_equal(domain.accounts, 2);
-	assert_int_equal(directory_domain_each(f->reader, count_domain, &count), STATUS_OK);
+	assert_int_equal(
+	    directory_domain_each(f->reader, count_domain, &count), STATUS_OK);
 	assert_int_equal(count, 2);
 	assert_int_equal(
 	    directory_domain_remove(f->reader, SLICE("example.org")), STATUS_BUSY);
@@ -55,7 +56,8 @@ accounts(struct fixture *f)
 	struct account_id id;
 	struct account_usage usage;
 	int count = 0;
-	assert_int_equal(directory_account_find(f->reader, SLICE("JO@Example.org"), &account),
+	assert_int_equal(
+	    directory_account_find(f->reader, SLICE("JO@Example.org"), &account),
 	    STATUS_OK);
 	assert_memory_equal(&account.id, &f->jo, sizeof(f->jo));
 	assert_true(slice_equal(account.login, SLICE("jo@example.org")));
@@ -66,19 +68,23 @@ accounts(struct fixture *f)
 	    directory_account_find(f->reader, SLICE("no"), &account), STATUS_NOT_FOUND);
 	assert_int_equal(directory_account_by_id(f->reader, f->amy, &account), STATUS_OK);
 	assert_true(slice_equal(account.login, SLICE("amy@example.org")));
-	assert_int_equal(directory_account_add(f->reader, SLICE("Jo@example.org"),
-			     SLICE("x"), 0, &id),
+	assert_int_equal(
+	    directory_account_add(f->reader, SLICE("Jo@example.org"), SLICE("x"), 0, &id),
 	    STATUS_EXISTS);
 	assert_int_equal(
 	    directory_account_add(f->reader, SLICE("jo@no.where"), SLICE("x"), 0, &id),
 	    STATUS_NOT_FOUND);
-	assert_int_equal(directory_account_add(f->reader, SLICE("@example.org"),
-			     SLICE("x"), 0, &id),
+	assert_int_equal(
+	    directory_account_add(f->reader, SLICE("@example.org"), SLICE("x"), 0, &id),
 	    STATUS_INVALID);
 	struct directory_account_change change = {.set_credential = true,
-		.credential = SLICE("new"), .set_quota = true, .quota_bytes = 4096,
-		.set_disabled = true, .disabled = true, .set_pop3_policy = true,
-		.pop3_policy = POP3_POLICY_KEEP};
+	    .credential = SLICE("new"),
+	    .set_quota = true,
+	    .quota_bytes = 4096,
+	    .set_disabled = true,
+	    .disabled = true,
+	    .set_pop3_policy = true,
+	    .pop3_policy = POP3_POLICY_KEEP};
 	assert_int_equal(
 	    directory_account_set(f->reader, SLICE("amy@example.org"), &change),
 	    STATUS_OK);
@@ -112,12 +118,11 @@ account_goes(struct fixture *f)
 	    STATUS_NOT_FOUND);
 	assert_int_equal(
 	    directory_account_by_id(f->reader, f->jo, &account), STATUS_NOT_FOUND);
-	assert_int_equal(
-	    fixture_deliver(f, f->jo, NULL, "x", 0, NULL), STATUS_NOT_FOUND);
+	assert_int_equal(fixture_deliver(f, f->jo, NULL, "x", 0, NULL), STATUS_NOT_FOUND);
 	/* Its roles pass on to the account that is left. */
-	assert_int_equal(directory_resolve(f->reader, SLICE("postmaster"),
-			     SLICE("example.org"), SLICE("+"), f->arena, &answer,
-			     &targets, &count),
+	assert_int_equal(
+	    directory_resolve(f->reader, SLICE("postmaster"), SLICE("example.org"),
+		SLICE("+"), f->arena, &answer, &targets, &count),
 	    STATUS_OK);
 	assert_int_equal(answer, DIRECTORY_TARGETS);
 	assert_memory_equal(&targets[0].account, &f->amy, sizeof(f->amy));
@@ -158,8 +163,8 @@ static void
 alias_add(struct fixture *f, const char *from, const char *to1, const char *to2)
 {
 	struct slice to[2] = {slice_from_cstr(to1), slice_from_cstr(to2)};
-	assert_int_equal(directory_alias_add(f->reader, slice_from_cstr(from), to,
-			     to2 ? 2 : 1),
+	assert_int_equal(
+	    directory_alias_add(f->reader, slice_from_cstr(from), to, to2 ? 2 : 1),
 	    STATUS_OK);
 }
 
@@ -176,24 +181,24 @@ static void
 resolving(struct fixture *f)
 {
 	static const struct want wants[] = {
-		{"jo", "example.org", DIRECTORY_TARGETS, "jo@example.org", 1},
-		{"JO", "EXAMPLE.org", DIRECTORY_TARGETS, "jo@example.org", 1},
-		{"jo+lists", "example.org", DIRECTORY_TARGETS, "jo@example.org", 1},
-		{"jo-a-b", "example.org", DIRECTORY_TARGETS, "jo@example.org", 1},
-		{"+jo", "example.org", DIRECTORY_UNKNOWN_USER, NULL, 0},
-		{"nobody", "example.org", DIRECTORY_UNKNOWN_USER, NULL, 0},
-		{"", "example.org", DIRECTORY_UNKNOWN_USER, NULL, 0},
-		{"jo", "example.com", DIRECTORY_NOT_LOCAL, NULL, 0},
-		{"abuse", "example.org", DIRECTORY_TARGETS, "jo@example.org", 1},
-		{"postmaster", "", DIRECTORY_TARGETS, "jo@example.org", 1},
-		{"all", "example.org", DIRECTORY_TARGETS, "jo@example.org", 3},
-		{"all+x", "example.org", DIRECTORY_TARGETS, "jo@example.org", 3},
-		{"out", "example.org", DIRECTORY_TARGETS, "Far@Example.com", 1},
-		{"loop1", "example.org", DIRECTORY_LOOP, NULL, 0},
-		{"self", "example.org", DIRECTORY_TARGETS, "amy@example.org", 1},
-		{"dead", "example.org", DIRECTORY_UNKNOWN_USER, NULL, 0},
-		{"d0", "example.org", DIRECTORY_LOOP, NULL, 0},
-		{"d4", "example.org", DIRECTORY_TARGETS, "amy@example.org", 1},
+	    {"jo",         "example.org", DIRECTORY_TARGETS,      "jo@example.org",  1},
+	    {"JO",         "EXAMPLE.org", DIRECTORY_TARGETS,      "jo@example.org",  1},
+	    {"jo+lists",   "example.org", DIRECTORY_TARGETS,      "jo@example.org",  1},
+	    {"jo-a-b",     "example.org", DIRECTORY_TARGETS,      "jo@example.org",  1},
+	    {"+jo",        "example.org", DIRECTORY_UNKNOWN_USER, NULL,              0},
+	    {"nobody",     "example.org", DIRECTORY_UNKNOWN_USER, NULL,              0},
+	    {"",           "example.org", DIRECTORY_UNKNOWN_USER, NULL,              0},
+	    {"jo",         "example.com", DIRECTORY_NOT_LOCAL,    NULL,              0},
+	    {"abuse",      "example.org", DIRECTORY_TARGETS,      "jo@example.org",  1},
+	    {"postmaster", "",            DIRECTORY_TARGETS,      "jo@example.org",  1},
+	    {"all",        "example.org", DIRECTORY_TARGETS,      "jo@example.org",  3},
+	    {"all+x",      "example.org", DIRECTORY_TARGETS,      "jo@example.org",  3},
+	    {"out",        "example.org", DIRECTORY_TARGETS,      "Far@Example.com", 1},
+	    {"loop1",      "example.org", DIRECTORY_LOOP,         NULL,              0},
+	    {"self",       "example.org", DIRECTORY_TARGETS,      "amy@example.org", 1},
+	    {"dead",       "example.org", DIRECTORY_UNKNOWN_USER, NULL,              0},
+	    {"d0",         "example.org", DIRECTORY_LOOP,         NULL,              0},
+	    {"d4",         "example.org", DIRECTORY_TARGETS,      "amy@example.org", 1},
 	};
 	int aliases = 0;
 	alias_add(f, "all@example.org", "jo@example.org", "amy@example.org");
@@ -212,7 +217,8 @@ resolving(struct fixture *f)
 	}
 	for (size_t i = 0; i < sizeof(wants) / sizeof(wants[0]); i++)
 		resolve_check(f, &wants[i]);
-	assert_int_equal(directory_alias_each(f->reader, count_alias, &aliases), STATUS_OK);
+	assert_int_equal(
+	    directory_alias_each(f->reader, count_alias, &aliases), STATUS_OK);
 	assert_int_equal(aliases, 6 + 13);
 
 	struct slice jo = SLICE("jo@example.org");
@@ -228,11 +234,11 @@ resolving(struct fixture *f)
 	    directory_alias_add(f->reader, SLICE("nonsense"), &jo, 1), STATUS_INVALID);
 
 	alias_add(f, "@example.org", "amy@example.org", NULL);
-	const struct want all = {"nobody", "example.org", DIRECTORY_TARGETS,
-		"amy@example.org", 1};
+	const struct want all = {
+	    "nobody", "example.org", DIRECTORY_TARGETS, "amy@example.org", 1};
 	resolve_check(f, &all);
-	const struct want role = {"postmaster", "example.org", DIRECTORY_TARGETS,
-		"jo@example.org", 1};
+	const struct want role = {
+	    "postmaster", "example.org", DIRECTORY_TARGETS, "jo@example.org", 1};
 	resolve_check(f, &role);
 	assert_int_equal(
 	    directory_alias_remove(f->reader, SLICE("@example.org")), STATUS_OK);
@@ -247,13 +253,13 @@ owning(struct fixture *f)
 		const char *local, *domain;
 		bool owns;
 	} wants[] = {
-		{"jo", "example.org", true},
-		{"Jo+x", "example.org", true},
-		{"amy", "example.org", false},
-		{"sales", "example.org", true},
-		{"jo", "example.com", false},
-		{"", "", false},
-		{"nobody", "example.org", false},
+	    {"jo",     "example.org", true },
+	    {"Jo+x",   "example.org", true },
+	    {"amy",    "example.org", false},
+	    {"sales",  "example.org", true },
+	    {"jo",     "example.com", false},
+	    {"",       "",            false},
+	    {"nobody", "example.org", false},
 	};
 	bool owns;
 	alias_add(f, "sales@example.org", "amy@example.org", "jo@example.org");
@@ -274,12 +280,14 @@ over_quota(struct fixture *f)
 	size_t count;
 	struct directory_account_change change = {.set_quota = true, .quota_bytes = 200};
 	assert_int_equal(
-	    directory_account_set(f->reader, SLICE("jo@example.org"), &change), STATUS_OK);
+	    directory_account_set(f->reader, SLICE("jo@example.org"), &change),
+	    STATUS_OK);
 	assert_int_equal(fixture_deliver(f, f->jo, NULL, "one", 0, NULL), STATUS_OK);
 	assert_int_equal(fixture_deliver(f, f->jo, NULL, "two", 0, NULL), STATUS_QUOTA);
 	change.quota_bytes = 10;
 	assert_int_equal(
-	    directory_account_set(f->reader, SLICE("jo@example.org"), &change), STATUS_OK);
+	    directory_account_set(f->reader, SLICE("jo@example.org"), &change),
+	    STATUS_OK);
 	assert_int_equal(directory_resolve(f->reader, SLICE("jo"), SLICE("example.org"),
 			     SLICE("+"), f->arena, &answer, &targets, &count),
 	    STATUS_OK);
@@ -300,15 +308,17 @@ relays(struct fixture *f)
 	static const struct {
 		const char *from, *to, *host;
 	} rules[] = {
-		{NULL, NULL, "default"},
-		{NULL, "to.example", "to"},
-		{"example.org", NULL, "domain"},
-		{"example.org", "to.example", "domain-to"},
-		{"jo@example.org", NULL, "address"},
-		{"jo@example.org", "to.example", "address-to"},
+	    {NULL,             NULL,         "default"   },
+	    {NULL,             "to.example", "to"        },
+	    {"example.org",    NULL,         "domain"    },
+	    {"example.org",    "to.example", "domain-to" },
+	    {"jo@example.org", NULL,         "address"   },
+	    {"jo@example.org", "to.example", "address-to"},
 	};
-	struct directory_relay relay = {.port = 587, .tls = RELAY_TLS_REQUIRED,
-		.user = SLICE("u"), .password = SLICE("p")};
+	struct directory_relay relay = {.port = 587,
+	    .tls = RELAY_TLS_REQUIRED,
+	    .user = SLICE("u"),
+	    .password = SLICE("p")};
 	char id[16];
 	int count = 0;
 	assert_int_equal(directory_relay_find(f->reader, SLICE("jo@example.org"),
@@ -319,7 +329,8 @@ relays(struct fixture *f)
 		relay.to = slice_from_cstr(rules[i].to);
 		relay.host = slice_from_cstr(rules[i].host);
 		assert_int_equal(directory_relay_add(f->reader, &relay, id), STATUS_OK);
-		assert_int_equal(directory_relay_add(f->reader, &relay, id), STATUS_EXISTS);
+		assert_int_equal(
+		    directory_relay_add(f->reader, &relay, id), STATUS_EXISTS);
 	}
 	assert_int_equal(directory_relay_each(f->reader, count_relay, &count), STATUS_OK);
 	assert_int_equal(count, 6);
@@ -329,14 +340,13 @@ relays(struct fixture *f)
 		assert_int_equal(directory_relay_find(f->reader, SLICE("Jo@example.org"),
 				     SLICE("To.example"), &found),
 		    STATUS_OK);
-		assert_true(slice_equal(found.host,
-		    slice_from_cstr(rules[i].host)));
+		assert_true(slice_equal(found.host, slice_from_cstr(rules[i].host)));
 		assert_int_equal(found.port, 587);
 		assert_int_equal(found.tls, RELAY_TLS_REQUIRED);
 		assert_true(slice_equal(found.password, SLICE("p")));
 		assert_true(slice_copy_cstr(found.id, id, sizeof(id)));
-		assert_int_equal(directory_relay_remove(f->reader, slice_from_cstr(id)),
-		    STATUS_OK);
+		assert_int_equal(
+		    directory_relay_remove(f->reader, slice_from_cstr(id)), STATUS_OK);
 	}
 	assert_int_equal(
 	    directory_relay_remove(f->reader, SLICE("r1")), STATUS_NOT_FOUND);
@@ -372,14 +382,14 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_domains),
-		cmocka_unit_test(test_accounts),
-		cmocka_unit_test(test_account_goes),
-		cmocka_unit_test(test_resolving),
-		cmocka_unit_test(test_owning),
-		cmocka_unit_test(test_over_quota),
-		cmocka_unit_test(test_relays),
-		cmocka_unit_test(test_secret),
+	    cmocka_unit_test(test_domains),
+	    cmocka_unit_test(test_accounts),
+	    cmocka_unit_test(test_account_goes),
+	    cmocka_unit_test(test_resolving),
+	    cmocka_unit_test(test_owning),
+	    cmocka_unit_test(test_over_quota),
+	    cmocka_unit_test(test_relays),
+	    cmocka_unit_test(test_secret),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

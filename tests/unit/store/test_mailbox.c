@@ -14,26 +14,26 @@ names(void **state)
 		enum status status;
 		const char *out;
 	} rows[] = {
-		{"inbox", STATUS_OK, "INBOX"},
-		{"InBox/a", STATUS_OK, "INBOX/a"},
-		{"inboxes", STATUS_OK, "inboxes"},
-		{"a/inbox", STATUS_OK, "a/inbox"},
-		{"a/b", STATUS_OK, "a/b"},
-		{"", STATUS_INVALID, NULL},
-		{"/", STATUS_INVALID, NULL},
-		{"a/", STATUS_INVALID, NULL},
-		{"/a", STATUS_INVALID, NULL},
-		{"a//b", STATUS_INVALID, NULL},
-		{"a\nb", STATUS_INVALID, NULL},
-		{"a\x7f", STATUS_INVALID, NULL},
-		{"a\xc2\x85", STATUS_INVALID, NULL},
-		{"a\xe2\x80\xa8", STATUS_INVALID, NULL},
-		{"a\xff", STATUS_INVALID, NULL},
-		{"e\xcc\x81", STATUS_OK, "\xc3\xa9"},
-		{"\xe2\x82\xac", STATUS_OK, "\xe2\x82\xac"},
-		{"1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0", STATUS_OK,
-		    "1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0"},
-		{"1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0/1", STATUS_LIMIT, NULL},
+	    {"inbox",				     STATUS_OK,      "INBOX"       },
+	    {"InBox/a",				   STATUS_OK,      "INBOX/a"     },
+	    {"inboxes",				   STATUS_OK,      "inboxes"     },
+	    {"a/inbox",				   STATUS_OK,      "a/inbox"     },
+	    {"a/b",				       STATUS_OK,      "a/b"         },
+	    {"",					  STATUS_INVALID, NULL          },
+	    {"/",					 STATUS_INVALID, NULL          },
+	    {"a/",					STATUS_INVALID, NULL          },
+	    {"/a",					STATUS_INVALID, NULL          },
+	    {"a//b",				      STATUS_INVALID, NULL          },
+	    {"a\nb",				      STATUS_INVALID, NULL          },
+	    {"a\x7f",				     STATUS_INVALID, NULL          },
+	    {"a\xc2\x85",				 STATUS_INVALID, NULL          },
+	    {"a\xe2\x80\xa8",                             STATUS_INVALID, NULL          },
+	    {"a\xff",				     STATUS_INVALID, NULL          },
+	    {"e\xcc\x81",				 STATUS_OK,      "\xc3\xa9"    },
+	    {"\xe2\x82\xac",			      STATUS_OK,      "\xe2\x82\xac"},
+	    {"1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0",   STATUS_OK,
+             "1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0"                                  },
+	    {"1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0/1", STATUS_LIMIT,   NULL          },
 	};
 	struct arena *arena = arena_new(1 << 20);
 	(void)state;
@@ -48,11 +48,11 @@ names(void **state)
 	char longest[4 * MAILBOX_NAME_MAX + 2];
 	struct slice out;
 	memset(longest, 'x', sizeof(longest));
-	assert_int_equal(mailbox_name_check(
-			     slice_make(longest, MAILBOX_NAME_MAX), arena, &out),
+	assert_int_equal(
+	    mailbox_name_check(slice_make(longest, MAILBOX_NAME_MAX), arena, &out),
 	    STATUS_OK);
-	assert_int_equal(mailbox_name_check(
-			     slice_make(longest, MAILBOX_NAME_MAX + 1), arena, &out),
+	assert_int_equal(
+	    mailbox_name_check(slice_make(longest, MAILBOX_NAME_MAX + 1), arena, &out),
 	    STATUS_LIMIT);
 	assert_int_equal(
 	    mailbox_name_check(slice_make(longest, sizeof(longest)), arena, &out),
@@ -86,13 +86,13 @@ list_is(struct fixture *f, const char *want)
 static void
 tree(struct fixture *f)
 {
-	for (const char *const *name =
-		 (const char *const[]){"Archive", "Drafts", "Junk", "Sent", "Trash", NULL};
-	    *name; name++) {
+	for (const char *const *name = (const char *const[]){"Archive", "Drafts", "Junk",
+		 "Sent", "Trash", NULL};
+	     *name; name++) {
 		assert_int_equal(
 		    fixture_mailbox(f, f->jo, MAILBOX_DELETE, *name, NULL), STATUS_OK);
-		assert_int_equal(fixture_mailbox(f, f->jo, MAILBOX_UNSUBSCRIBE, *name,
-				     NULL),
+		assert_int_equal(
+		    fixture_mailbox(f, f->jo, MAILBOX_UNSUBSCRIBE, *name, NULL),
 		    STATUS_OK);
 	}
 	list_is(f, "INBOX* ");
@@ -100,8 +100,7 @@ tree(struct fixture *f)
 	    fixture_mailbox(f, f->jo, MAILBOX_CREATE, "a/b/c", NULL), STATUS_OK);
 	assert_int_equal(
 	    fixture_mailbox(f, f->jo, MAILBOX_CREATE, "a-z", NULL), STATUS_OK);
-	assert_int_equal(
-	    fixture_mailbox(f, f->jo, MAILBOX_CREATE, "A", NULL), STATUS_OK);
+	assert_int_equal(fixture_mailbox(f, f->jo, MAILBOX_CREATE, "A", NULL), STATUS_OK);
 	assert_int_equal(
 	    fixture_mailbox(f, f->jo, MAILBOX_CREATE, "INBOX/x", NULL), STATUS_OK);
 	list_is(f, "INBOX+* A INBOX/x a+ a-z a/b+ a/b/c ");
@@ -109,8 +108,7 @@ tree(struct fixture *f)
 	    fixture_mailbox(f, f->jo, MAILBOX_CREATE, "a/b", NULL), STATUS_EXISTS);
 	assert_int_equal(
 	    fixture_mailbox(f, f->jo, MAILBOX_DELETE, "INBOX", NULL), STATUS_DENIED);
-	assert_int_equal(
-	    fixture_mailbox(f, f->jo, MAILBOX_DELETE, "a", NULL), STATUS_OK);
+	assert_int_equal(fixture_mailbox(f, f->jo, MAILBOX_DELETE, "a", NULL), STATUS_OK);
 	assert_int_equal(
 	    fixture_mailbox(f, f->jo, MAILBOX_DELETE, "a/b", NULL), STATUS_OK);
 	assert_int_equal(
@@ -136,8 +134,8 @@ renaming(struct fixture *f)
 	    fixture_mailbox(f, f->jo, MAILBOX_CREATE, "a/b/c", NULL), STATUS_OK);
 	assert_int_equal(fixture_deliver(f, f->jo, "a/b", "x", 0, &uid), STATUS_OK);
 	struct mailbox_info before = fixture_info(f, f->jo, "a/b");
-	assert_int_equal(fixture_mailbox(f, f->jo, MAILBOX_RENAME, "a", "a/b/q"),
-	    STATUS_INVALID);
+	assert_int_equal(
+	    fixture_mailbox(f, f->jo, MAILBOX_RENAME, "a", "a/b/q"), STATUS_INVALID);
 	assert_int_equal(
 	    fixture_mailbox(f, f->jo, MAILBOX_RENAME, "a", "Sent"), STATUS_EXISTS);
 	assert_int_equal(
@@ -174,8 +172,11 @@ renaming(struct fixture *f)
 static void
 uses(struct fixture *f)
 {
-	struct mailbox_op op = {.op = {.arena = f->arena}, .account = f->jo,
-		.change = MAILBOX_CREATE, .name = SLICE("Spam"), .use = MAILBOX_USE_JUNK};
+	struct mailbox_op op = {.op = {.arena = f->arena},
+	    .account = f->jo,
+	    .change = MAILBOX_CREATE,
+	    .name = SLICE("Spam"),
+	    .use = MAILBOX_USE_JUNK};
 	mailbox_op_submit(f->reader, &op);
 	assert_int_equal(op.op.status, STATUS_EXISTS);
 	op.use = MAILBOX_USE_FLAGGED;
@@ -219,8 +220,8 @@ recent(struct fixture *f)
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(
 		    fixture_deliver(f, f->jo, NULL, "x", 0, &uid), STATUS_OK);
-	struct mailbox_recent_op op = {.account = f->jo,
-		.mailbox = fixture_box(f, f->jo, "INBOX"), .uidnext = 3};
+	struct mailbox_recent_op op = {
+	    .account = f->jo, .mailbox = fixture_box(f, f->jo, "INBOX"), .uidnext = 3};
 	mailbox_recent_submit(f->reader, &op);
 	assert_int_equal(op.op.status, STATUS_OK);
 	assert_int_equal(op.out_first_recent, 1);
@@ -249,12 +250,12 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(names),
-		cmocka_unit_test(test_tree),
-		cmocka_unit_test(test_renaming),
-		cmocka_unit_test(test_uses),
-		cmocka_unit_test(test_never_again),
-		cmocka_unit_test(test_recent),
+	    cmocka_unit_test(names),
+	    cmocka_unit_test(test_tree),
+	    cmocka_unit_test(test_renaming),
+	    cmocka_unit_test(test_uses),
+	    cmocka_unit_test(test_never_again),
+	    cmocka_unit_test(test_recent),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,15 +20,18 @@ delivery(struct fixture *f)
 	    directory_account_set(f->reader, SLICE("amy@example.org"), &change),
 	    STATUS_OK);
 	struct deliver_recipient to[] = {
-		{.account = f->jo, .mailbox = SLICE("Junk"), .flags = MESSAGE_SEEN},
-		{.account = f->amy},
-		{.account = nobody},
-		{.account = f->jo},
-		{.account = f->jo, .mailbox = SLICE("No such")},
+	    {.account = f->jo,  .mailbox = SLICE("Junk"), .flags = MESSAGE_SEEN},
+	    {.account = f->amy                },
+	    {.account = nobody},
+	    {.account = f->jo                },
+	    {.account = f->jo,                 .mailbox = SLICE("No such")                        },
 	};
 	struct deliver_op op = {.op = {.arena = f->arena},
-		.draft = fixture_draft(f, "many", 0), .recipients = to,
-		.recipient_count = 5, .internaldate_s = 77, .internaldate_zone_min = -90};
+	    .draft = fixture_draft(f, "many", 0),
+	    .recipients = to,
+	    .recipient_count = 5,
+	    .internaldate_s = 77,
+	    .internaldate_zone_min = -90};
 	deliver_op_submit(f->reader, &op);
 	assert_int_not_equal(op.op.status, STATUS_OK);
 	assert_int_equal(to[0].status, STATUS_OK);
@@ -39,8 +42,8 @@ delivery(struct fixture *f)
 	assert_int_equal(to[3].mailbox_number, to[0].mailbox_number);
 	assert_int_equal(to[4].uid, to[0].uid);
 	assert_int_equal(fixture_info(f, f->jo, "INBOX").exists, 0);
-	assert_int_equal(message_get(f->reader, f->jo, to[0].mailbox_number, to[0].uid,
-			     &record),
+	assert_int_equal(
+	    message_get(f->reader, f->jo, to[0].mailbox_number, to[0].uid, &record),
 	    STATUS_OK);
 	assert_int_equal(record.flags, MESSAGE_SEEN);
 	assert_int_equal(record.internaldate_s, 77);
@@ -77,8 +80,9 @@ delivery_shares(struct fixture *f)
 		to[i].account = ids[i];
 	}
 	struct deliver_op op = {.op = {.arena = f->arena},
-		.draft = fixture_draft(f, "shared", 3000), .recipients = to,
-		.recipient_count = MANY};
+	    .draft = fixture_draft(f, "shared", 3000),
+	    .recipients = to,
+	    .recipient_count = MANY};
 	deliver_op_submit(f->reader, &op);
 	body_draft_unref(&op.draft);
 	assert_int_equal(op.op.status, STATUS_OK);
@@ -90,14 +94,22 @@ delivery_shares(struct fixture *f)
 static void
 append(struct fixture *f)
 {
-	static const struct slice words[] = {{"$A", 2}, {"b", 1}};
+	static const struct slice words[] = {
+	    {"$A", 2},
+            {"b",  1}
+        };
 	struct append_message messages[2] = {
-		{.draft = fixture_draft(f, "one", 0), .flags = MESSAGE_DRAFT,
-		    .keywords = words, .keyword_count = 2},
-		{.draft = fixture_draft(f, "two", 9)},
+	    {.draft = fixture_draft(f, "one", 0),
+             .flags = MESSAGE_DRAFT,
+             .keywords = words,
+             .keyword_count = 2},
+	    {.draft = fixture_draft(f,        "two",              9)               },
 	};
-	struct append_op op = {.op = {.arena = f->arena}, .account = f->jo,
-		.mailbox = SLICE("Drafts"), .messages = messages, .message_count = 2};
+	struct append_op op = {.op = {.arena = f->arena},
+	    .account = f->jo,
+	    .mailbox = SLICE("Drafts"),
+	    .messages = messages,
+	    .message_count = 2};
 	struct slice keywords[MAILBOX_KEYWORDS_MAX];
 	append_op_submit(f->reader, &op);
 	assert_int_equal(op.op.status, STATUS_OK);
@@ -105,14 +117,14 @@ append(struct fixture *f)
 	assert_int_equal(messages[1].uid, 2);
 	struct mailbox_info info = fixture_info(f, f->jo, "Drafts");
 	assert_int_equal(op.out_uidvalidity, info.uidvalidity);
-	assert_int_equal(
-	    mailbox_keywords(f->reader, f->jo, info.number, keywords), 2);
+	assert_int_equal(mailbox_keywords(f->reader, f->jo, info.number, keywords), 2);
 	assert_true(slice_equal(keywords[0], words[0]));
 	/* All or none. */
-	struct directory_account_change change = {.set_quota = true,
-		.quota_bytes = info.bytes + 150};
+	struct directory_account_change change = {
+	    .set_quota = true, .quota_bytes = info.bytes + 150};
 	assert_int_equal(
-	    directory_account_set(f->reader, SLICE("jo@example.org"), &change), STATUS_OK);
+	    directory_account_set(f->reader, SLICE("jo@example.org"), &change),
+	    STATUS_OK);
 	append_op_submit(f->reader, &op);
 	assert_int_equal(op.op.status, STATUS_QUOTA);
 	assert_int_equal(fixture_info(f, f->jo, "Drafts").exists, 2);
@@ -129,7 +141,12 @@ append(struct fixture *f)
 static void
 conditional_flags(struct fixture *f)
 {
-	struct uid_range ranges[] = {{3, 9}, {1, 2}, {2, 3}, {5, 4}};
+	struct uid_range ranges[] = {
+	    {3, 9},
+            {1, 2},
+            {2, 3},
+            {5, 4}
+        };
 	uint32_t inbox = fixture_box(f, f->jo, "INBOX");
 	for (int i = 0; i < 4; i++)
 		assert_int_equal(
@@ -137,10 +154,15 @@ conditional_flags(struct fixture *f)
 	uint64_t before = fixture_info(f, f->jo, "INBOX").modseq;
 	assert_int_equal(
 	    fixture_flag(f, f->jo, inbox, 2, FLAGS_ADD, MESSAGE_FLAGGED), STATUS_OK);
-	struct flags_op op = {.op = {.arena = f->arena}, .account = f->jo,
-		.mailbox = inbox, .ranges = ranges, .range_count = 4, .mode = FLAGS_ADD,
-		.flags = MESSAGE_SEEN, .has_unchangedsince = true,
-		.unchangedsince = before};
+	struct flags_op op = {.op = {.arena = f->arena},
+	    .account = f->jo,
+	    .mailbox = inbox,
+	    .ranges = ranges,
+	    .range_count = 4,
+	    .mode = FLAGS_ADD,
+	    .flags = MESSAGE_SEEN,
+	    .has_unchangedsince = true,
+	    .unchangedsince = before};
 	flags_op_submit(f->reader, &op);
 	assert_int_equal(op.op.status, STATUS_OK);
 	assert_int_equal(op.out_count, 3);
@@ -152,7 +174,9 @@ conditional_flags(struct fixture *f)
 	assert_int_equal(fixture_info(f, f->jo, "INBOX").unseen, 1);
 	/* Nothing changes: no new modseq. */
 	op.has_unchangedsince = false;
-	op.ranges = (const struct uid_range[]){{1, 1}};
+	op.ranges = (const struct uid_range[]){
+	    {1, 1}
+        };
 	op.range_count = 1;
 	flags_op_submit(f->reader, &op);
 	assert_int_equal(op.out_count, 1);
@@ -171,32 +195,43 @@ keywords_full(struct fixture *f)
 	assert_int_equal(fixture_deliver(f, f->jo, NULL, "x", 0, NULL), STATUS_OK);
 	for (int i = 0; i <= MAILBOX_KEYWORDS_MAX; i++) {
 		struct slice word = arena_format(f->arena, "k%d", i);
-		struct flags_op op = {.op = {.arena = f->arena}, .account = f->jo,
-			.mailbox = inbox, .ranges = &one, .range_count = 1,
-			.mode = FLAGS_ADD, .keywords = &word, .keyword_count = 1};
+		struct flags_op op = {.op = {.arena = f->arena},
+		    .account = f->jo,
+		    .mailbox = inbox,
+		    .ranges = &one,
+		    .range_count = 1,
+		    .mode = FLAGS_ADD,
+		    .keywords = &word,
+		    .keyword_count = 1};
 		flags_op_submit(f->reader, &op);
-		assert_int_equal(op.op.status,
-		    i < MAILBOX_KEYWORDS_MAX ? STATUS_OK : STATUS_LIMIT);
+		assert_int_equal(
+		    op.op.status, i < MAILBOX_KEYWORDS_MAX ? STATUS_OK : STATUS_LIMIT);
 	}
 	/* Keywords go with a copy, by name and not by bit. */
 	static const struct slice other = {"k40", 3};
-	struct append_message message = {.draft = fixture_draft(f, "y", 0),
-		.keywords = &other, .keyword_count = 1};
-	struct append_op append_op = {.op = {.arena = f->arena}, .account = f->jo,
-		.mailbox = SLICE("Sent"), .messages = &message, .message_count = 1};
+	struct append_message message = {
+	    .draft = fixture_draft(f, "y", 0), .keywords = &other, .keyword_count = 1};
+	struct append_op append_op = {.op = {.arena = f->arena},
+	    .account = f->jo,
+	    .mailbox = SLICE("Sent"),
+	    .messages = &message,
+	    .message_count = 1};
 	append_op_submit(f->reader, &append_op);
 	body_draft_unref(&message.draft);
 	assert_int_equal(append_op.op.status, STATUS_OK);
-	struct copy_op copy = {.op = {.arena = f->arena}, .account = f->jo,
-		.mailbox = inbox, .ranges = &one, .range_count = 1,
-		.target = SLICE("Sent")};
+	struct copy_op copy = {.op = {.arena = f->arena},
+	    .account = f->jo,
+	    .mailbox = inbox,
+	    .ranges = &one,
+	    .range_count = 1,
+	    .target = SLICE("Sent")};
 	copy_op_submit(f->reader, &copy);
 	assert_int_equal(copy.op.status, STATUS_OK);
 	struct slice words[MAILBOX_KEYWORDS_MAX];
 	struct message_record record;
 	uint32_t sent = fixture_box(f, f->jo, "Sent");
-	assert_int_equal(mailbox_keywords(f->reader, f->jo, sent, words),
-	    MAILBOX_KEYWORDS_MAX);
+	assert_int_equal(
+	    mailbox_keywords(f->reader, f->jo, sent, words), MAILBOX_KEYWORDS_MAX);
 	assert_true(slice_equal(words[0], other));
 	assert_int_equal(message_get(f->reader, f->jo, sent, 2, &record), STATUS_OK);
 	assert_true(record.keywords == UINT64_MAX);
@@ -211,9 +246,12 @@ copying(struct fixture *f)
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(
 		    fixture_deliver(f, f->jo, NULL, "x", 0, NULL), STATUS_OK);
-	struct copy_op op = {.op = {.arena = f->arena}, .account = f->jo,
-		.mailbox = inbox, .ranges = &all, .range_count = 1,
-		.target = SLICE("Nope")};
+	struct copy_op op = {.op = {.arena = f->arena},
+	    .account = f->jo,
+	    .mailbox = inbox,
+	    .ranges = &all,
+	    .range_count = 1,
+	    .target = SLICE("Nope")};
 	copy_op_submit(f->reader, &op);
 	assert_int_equal(op.op.status, STATUS_NOT_FOUND);
 	op.target = SLICE("INBOX"); /* onto itself */
@@ -233,7 +271,8 @@ copying(struct fixture *f)
 	assert_int_equal(one.body, two.body);
 	struct directory_account_change change = {.set_quota = true, .quota_bytes = 1};
 	assert_int_equal(
-	    directory_account_set(f->reader, SLICE("jo@example.org"), &change), STATUS_OK);
+	    directory_account_set(f->reader, SLICE("jo@example.org"), &change),
+	    STATUS_OK);
 	op.target = SLICE("Sent");
 	op.move = false;
 	copy_op_submit(f->reader, &op);
@@ -265,8 +304,10 @@ undelete(struct fixture *f)
 		assert_int_equal(fixture_deliver(f, f->jo, i % 2 ? "gone" : "INBOX", "x",
 				     MESSAGE_DELETED, NULL),
 		    STATUS_OK);
-	struct expunge_op op = {.op = {.arena = f->arena}, .account = f->jo,
-		.mailbox = fixture_box(f, f->jo, "INBOX"), .only_deleted = true};
+	struct expunge_op op = {.op = {.arena = f->arena},
+	    .account = f->jo,
+	    .mailbox = fixture_box(f, f->jo, "INBOX"),
+	    .only_deleted = true};
 	expunge_op_submit(f->reader, &op);
 	assert_int_equal(op.out_count, MANY / 2);
 	assert_int_equal(
@@ -274,7 +315,8 @@ undelete(struct fixture *f)
 	fixture_check(f);
 	/* Too early to purge. */
 	maintain_all(f, now_s + 3 * DAY);
-	assert_int_equal(message_undelete(f->reader, f->jo, now_s - 10, &count), STATUS_OK);
+	assert_int_equal(
+	    message_undelete(f->reader, f->jo, now_s - 10, &count), STATUS_OK);
 	assert_int_equal(count, MANY);
 	struct mailbox_info info = fixture_info(f, f->jo, "INBOX");
 	assert_int_equal(info.exists, MANY);
@@ -329,12 +371,13 @@ derived_heals(struct fixture *f)
 		assert_int_equal(store_commit_wait(f->reader, partition_account(f->jo),
 				     commit_damage, &damage),
 		    STATUS_OK);
-		assert_int_equal(message_index_bytes(
-				     f->reader, f->jo, &record, f->arena, &bytes),
+		assert_int_equal(
+		    message_index_bytes(f->reader, f->jo, &record, f->arena, &bytes),
 		    STATUS_OK);
 		assert_true(slice_equal(bytes, good));
 		/* And it is written back: flush by a commit behind it. */
-		assert_int_equal(fixture_deliver(f, f->jo, NULL, "x", 0, NULL), STATUS_OK);
+		assert_int_equal(
+		    fixture_deliver(f, f->jo, NULL, "x", 0, NULL), STATUS_OK);
 		assert_int_equal(
 		    engine_snap(f->reader->engine, partition_account(f->jo), &txn),
 		    STATUS_OK);
@@ -370,14 +413,14 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_delivery),
-		cmocka_unit_test(test_delivery_shares),
-		cmocka_unit_test(test_append),
-		cmocka_unit_test(test_conditional_flags),
-		cmocka_unit_test(test_keywords_full),
-		cmocka_unit_test(test_copying),
-		cmocka_unit_test(test_undelete),
-		cmocka_unit_test(test_derived_heals),
+	    cmocka_unit_test(test_delivery),
+	    cmocka_unit_test(test_delivery_shares),
+	    cmocka_unit_test(test_append),
+	    cmocka_unit_test(test_conditional_flags),
+	    cmocka_unit_test(test_keywords_full),
+	    cmocka_unit_test(test_copying),
+	    cmocka_unit_test(test_undelete),
+	    cmocka_unit_test(test_derived_heals),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

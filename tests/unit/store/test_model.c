@@ -44,7 +44,7 @@ struct model {
 };
 
 static const char *const names[MODEL_NAMES] = {"INBOX", "Sent", "Trash", "a", "a/b",
-	"a/b/c", "b", "b/x", "c", "a-b", "c/d", "INBOX/in"};
+    "a/b/c", "b", "b/x", "c", "a-b", "c/d", "INBOX/in"};
 
 static uint32_t
 roll(struct model *m, uint32_t limit)
@@ -141,13 +141,13 @@ step_deliver(struct model *m)
 	if (box_is_full(box))
 		return;
 	struct deliver_recipient to[2] = {
-		{.account = m->f->jo, .mailbox = slice_from_cstr(box->name),
-		    .flags = flags},
-		{.account = m->f->amy},
+	    {.account = m->f->jo, .mailbox = slice_from_cstr(box->name), .flags = flags},
+	    {.account = m->f->amy    },
 	};
 	struct deliver_op op = {.op = {.arena = m->f->arena},
-		.draft = fixture_draft(m->f, "model", roll(m, 300)), .recipients = to,
-		.recipient_count = 1 + roll(m, 2)};
+	    .draft = fixture_draft(m->f, "model", roll(m, 300)),
+	    .recipients = to,
+	    .recipient_count = 1 + roll(m, 2)};
 	uint64_t size = body_draft_size(op.draft);
 	deliver_op_submit(m->f->reader, &op);
 	body_draft_unref(&op.draft);
@@ -172,9 +172,11 @@ step_append(struct model *m)
 		messages[i].keywords = &green;
 		messages[i].keyword_count = roll(m, 2);
 	}
-	struct append_op op = {.op = {.arena = m->f->arena}, .account = m->f->jo,
-		.mailbox = slice_from_cstr(box->name), .messages = messages,
-		.message_count = count};
+	struct append_op op = {.op = {.arena = m->f->arena},
+	    .account = m->f->jo,
+	    .mailbox = slice_from_cstr(box->name),
+	    .messages = messages,
+	    .message_count = count};
 	append_op_submit(m->f->reader, &op);
 	assert_int_equal(op.op.status, STATUS_OK);
 	assert_int_equal(op.out_mailbox, box->number);
@@ -207,10 +209,15 @@ step_flags(struct model *m)
 	static const struct slice green = {"$green", 6};
 	struct model_box *box = box_any(m);
 	struct uid_range ranges[2] = {range_any(m, box), range_any(m, box)};
-	struct flags_op op = {.op = {.arena = m->f->arena}, .account = m->f->jo,
-		.mailbox = box->number, .ranges = ranges, .range_count = 2,
-		.mode = (enum flags_mode)roll(m, 3), .flags = (uint8_t)roll(m, 32),
-		.keywords = &green, .keyword_count = roll(m, 2)};
+	struct flags_op op = {.op = {.arena = m->f->arena},
+	    .account = m->f->jo,
+	    .mailbox = box->number,
+	    .ranges = ranges,
+	    .range_count = 2,
+	    .mode = (enum flags_mode)roll(m, 3),
+	    .flags = (uint8_t)roll(m, 32),
+	    .keywords = &green,
+	    .keyword_count = roll(m, 2)};
 	flags_op_submit(m->f->reader, &op);
 	assert_int_equal(op.op.status, STATUS_OK);
 	size_t at = 0;
@@ -246,9 +253,12 @@ step_expunge(struct model *m)
 	struct model_box *box = box_any(m);
 	struct uid_range range = range_any(m, box);
 	bool whole = roll(m, 4) == 0;
-	struct expunge_op op = {.op = {.arena = m->f->arena}, .account = m->f->jo,
-		.mailbox = box->number, .ranges = whole ? NULL : &range,
-		.range_count = whole ? 0 : 1, .only_deleted = whole || roll(m, 2)};
+	struct expunge_op op = {.op = {.arena = m->f->arena},
+	    .account = m->f->jo,
+	    .mailbox = box->number,
+	    .ranges = whole ? NULL : &range,
+	    .range_count = whole ? 0 : 1,
+	    .only_deleted = whole || roll(m, 2)};
 	expunge_op_submit(m->f->reader, &op);
 	assert_int_equal(op.op.status, STATUS_OK);
 	size_t at = 0;
@@ -270,9 +280,13 @@ step_copy(struct model *m)
 	struct model_box *box = box_any(m);
 	struct model_box *target = box_any(m);
 	struct uid_range range = range_any(m, box);
-	struct copy_op op = {.op = {.arena = m->f->arena}, .account = m->f->jo,
-		.mailbox = box->number, .ranges = &range, .range_count = 1,
-		.target = slice_from_cstr(target->name), .move = roll(m, 2)};
+	struct copy_op op = {.op = {.arena = m->f->arena},
+	    .account = m->f->jo,
+	    .mailbox = box->number,
+	    .ranges = &range,
+	    .range_count = 1,
+	    .target = slice_from_cstr(target->name),
+	    .move = roll(m, 2)};
 	if (box_is_full(target))
 		return;
 	copy_op_submit(m->f->reader, &op);
@@ -298,8 +312,7 @@ step_create(struct model *m)
 {
 	const char *name = names[roll(m, MODEL_NAMES)];
 	bool exists = box_by_name(m, name) != NULL;
-	assert_int_equal(
-	    fixture_mailbox(m->f, m->f->jo, MAILBOX_CREATE, name, NULL),
+	assert_int_equal(fixture_mailbox(m->f, m->f->jo, MAILBOX_CREATE, name, NULL),
 	    exists ? STATUS_EXISTS : STATUS_OK);
 	if (!exists)
 		box_add_all(m, name);
@@ -340,8 +353,8 @@ rename_want(struct model *m, const char *from, const char *to)
 		return STATUS_NOT_FOUND;
 	for (size_t i = 0; i < MODEL_BOXES; i++) {
 		const struct model_box *box = &m->boxes[i];
-		if (!box->used || (strcmp(box->name, from) != 0 &&
-				      !is_below(box->name, from)))
+		if (!box->used ||
+		    (strcmp(box->name, from) != 0 && !is_below(box->name, from)))
 			continue;
 		snprintf(name, sizeof(name), "%s%s", to, box->name + strlen(from));
 		if (box_by_name(m, name))
@@ -357,8 +370,7 @@ step_rename(struct model *m)
 	const char *to = names[roll(m, MODEL_NAMES)];
 	enum status want = rename_want(m, from, to);
 	struct model_box *inbox = box_by_name(m, "INBOX");
-	assert_int_equal(
-	    fixture_mailbox(m->f, m->f->jo, MAILBOX_RENAME, from, to), want);
+	assert_int_equal(fixture_mailbox(m->f, m->f->jo, MAILBOX_RENAME, from, to), want);
 	if (want != STATUS_OK)
 		return;
 	if (strcmp(from, "INBOX") == 0) {
@@ -377,8 +389,8 @@ step_rename(struct model *m)
 	for (size_t i = 0; i < MODEL_BOXES; i++) {
 		struct model_box *box = &m->boxes[i];
 		char name[160];
-		if (!box->used || (strcmp(box->name, from) != 0 &&
-				      !is_below(box->name, from)))
+		if (!box->used ||
+		    (strcmp(box->name, from) != 0 && !is_below(box->name, from)))
 			continue;
 		snprintf(name, sizeof(name), "%s%s", to, box->name + strlen(from));
 		memcpy(box->name, name, sizeof(box->name));
@@ -425,8 +437,8 @@ view_follow(struct model *m, struct model_view *view)
 	struct mailbox_delta delta;
 	size_t max = roll(m, 3) ? 0 : 1 + roll(m, 5);
 	do {
-		assert_int_equal(mailbox_view_delta(m->f->reader, view->view,
-				     m->f->arena, max, &delta),
+		assert_int_equal(mailbox_view_delta(
+				     m->f->reader, view->view, m->f->arena, max, &delta),
 		    STATUS_OK);
 		for (size_t i = 0; i < delta.expunged_count; i++) {
 			assert_true(view->known[delta.expunged[i]]);
@@ -442,7 +454,8 @@ view_follow(struct model *m, struct model_view *view)
 		}
 		for (size_t i = 0; i < delta.changed_count; i++)
 			assert_true(view->known[delta.changed[i]]);
-		assert_true(!delta.more || delta.modseq > mailbox_view_modseq(view->view));
+		assert_true(
+		    !delta.more || delta.modseq > mailbox_view_modseq(view->view));
 		mailbox_view_set_modseq(view->view, delta.modseq);
 	} while (delta.more);
 	for (uint32_t uid = 1; uid < view->box->uidnext; uid++)
@@ -472,8 +485,8 @@ box_compare(struct model *m, const struct model_box *box)
 	size_t keyword_count =
 	    mailbox_keywords(m->f->reader, m->f->jo, box->number, keywords);
 	assert_true(keyword_count <= 1);
-	struct message_cursor *cursor = message_cursor_open(
-	    m->f->reader, m->f->jo, box->number, 1, UINT32_MAX);
+	struct message_cursor *cursor =
+	    message_cursor_open(m->f->reader, m->f->jo, box->number, 1, UINT32_MAX);
 	for (uint32_t uid = 1; uid < box->uidnext; uid++) {
 		const struct model_message *message = &box->messages[uid - 1];
 		if (!message->there)
@@ -548,9 +561,9 @@ model_run(int backend, uint64_t random, unsigned steps)
 	fixture_init(&f, backend);
 	m->f = &f;
 	m->random = random;
-	for (const char *const *name = (const char *const[]){"INBOX", "Archive",
-		 "Drafts", "Junk", "Sent", "Trash", NULL};
-	    *name; name++)
+	for (const char *const *name = (const char *const[]){"INBOX", "Archive", "Drafts",
+		 "Junk", "Sent", "Trash", NULL};
+	     *name; name++)
 		box_add(m, *name);
 	for (unsigned i = 0; i < steps; i++) {
 		model_step(m);
@@ -595,9 +608,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(model_over_memory),
-		cmocka_unit_test(model_with_reruns),
-		cmocka_unit_test(model_over_lmdb),
+	    cmocka_unit_test(model_over_memory),
+	    cmocka_unit_test(model_with_reruns),
+	    cmocka_unit_test(model_over_lmdb),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

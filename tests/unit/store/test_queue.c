@@ -10,13 +10,21 @@ add(struct fixture *f, char id[ID_TEXT_SIZE], size_t recipients, int64_t due_s, 
 	struct queue_new_recipient to[8];
 	for (size_t i = 0; i < recipients; i++)
 		to[i] = (struct queue_new_recipient){
-			arena_format(f->arena, "r%zu@example.com", i),
-			SLICE("given@example.org")};
-	struct queue_add_op op = {.op = {.arena = f->arena},
-		.message = {.sender = SLICE("jo@example.org"), .login = SLICE("jo"),
-		    .origin = SLICE("192.0.2.1"), .created_s = 50, .expires_s = 9000,
-		    .due_s = due_s, .flags = QUEUE_MESSAGE_8BIT, .recipients = to,
-		    .recipient_count = recipients, .held = held}};
+		    arena_format(f->arena, "r%zu@example.com", i),
+		    SLICE("given@example.org")};
+	struct queue_add_op op = {
+	    .op = {.arena = f->arena},
+	    .message = { .sender = SLICE("jo@example.org"),
+		   .login = SLICE("jo"),
+		   .origin = SLICE("192.0.2.1"),
+		   .created_s = 50,
+		   .expires_s = 9000,
+		   .due_s = due_s,
+		   .flags = QUEUE_MESSAGE_8BIT,
+		   .recipients = to,
+		   .recipient_count = recipients,
+		   .held = held}
+        };
 	op.message.draft = fixture_draft(f, "queued", 0);
 	if (id[0])
 		memcpy(op.message.id, id, ID_TEXT_SIZE);
@@ -103,12 +111,12 @@ adding(struct fixture *f)
 	    queue_message_each(f->reader, SLICE_NULL, count_messages, &count), STATUS_OK);
 	assert_int_equal(count, 2);
 	const char *low = strcmp(id, other) < 0 ? id : other;
-	assert_int_equal(queue_message_each(
-			     f->reader, slice_from_cstr(low), count_messages, &count),
+	assert_int_equal(
+	    queue_message_each(f->reader, slice_from_cstr(low), count_messages, &count),
 	    STATUS_OK);
 	assert_int_equal(count, 3);
-	assert_int_equal(queue_message_get(f->reader, SLICE("0123"), &message),
-	    STATUS_NOT_FOUND);
+	assert_int_equal(
+	    queue_message_get(f->reader, SLICE("0123"), &message), STATUS_NOT_FOUND);
 	char empty[ID_TEXT_SIZE] = "";
 	assert_int_equal(add(f, empty, 0, 1, false), STATUS_INVALID);
 }
@@ -129,14 +137,16 @@ results(struct fixture *f)
 	int64_t next_s;
 	assert_int_equal(add(f, id, 3, 100, false), STATUS_OK);
 	struct queue_result first[2] = {
-		{.number = 0, .outcome = QUEUE_DELIVERED},
-		{.number = 1, .outcome = QUEUE_DEFERRED, .due_s = 500,
-		    .reply = SLICE("451 later")},
+	    {.number = 0,  .outcome = QUEUE_DELIVERED},
+	    { .number = 1,
+             .outcome = QUEUE_DEFERRED,
+             .due_s = 500,
+             .reply = SLICE("451 later")},
 	};
 	memcpy(first[0].id, id, sizeof(id));
 	memcpy(first[1].id, id, sizeof(id));
-	struct queue_result_op op = {.op = {.arena = f->arena}, .results = first,
-		.result_count = 2, .now_s = 110};
+	struct queue_result_op op = {
+	    .op = {.arena = f->arena}, .results = first, .result_count = 2, .now_s = 110};
 	memcpy(op.warned_id, id, sizeof(id));
 	queue_result_submit(f->reader, &op);
 	assert_int_equal(op.op.status, STATUS_OK);
@@ -148,20 +158,28 @@ results(struct fixture *f)
 	assert_int_equal(next_s, 500);
 
 	/* The last ones go, and leave a bounce; a second time nothing happens. */
-	struct queue_new_recipient to = {SLICE("jo@example.org"), SLICE("jo@example.org")};
+	struct queue_new_recipient to = {
+	    SLICE("jo@example.org"), SLICE("jo@example.org")};
 	struct queue_new_message report = {.sender = SLICE("jo@example.org"),
-		.created_s = 50, .due_s = 100, .flags = QUEUE_MESSAGE_BOUNCE,
-		.recipients = &to, .recipient_count = 1};
+	    .created_s = 50,
+	    .due_s = 100,
+	    .flags = QUEUE_MESSAGE_BOUNCE,
+	    .recipients = &to,
+	    .recipient_count = 1};
 	struct queue_result last[2] = {
-		{.number = 1, .outcome = QUEUE_FAILED},
-		{.number = 2, .outcome = QUEUE_FAILED},
+	    {.number = 1, .outcome = QUEUE_FAILED},
+	    {.number = 2, .outcome = QUEUE_FAILED},
 	};
 	memcpy(last[0].id, id, sizeof(id));
 	memcpy(last[1].id, id, sizeof(id));
 	id_make(report.id);
 	report.draft = fixture_draft(f, "bounce", 10);
-	struct queue_result_op end = {.op = {.arena = f->arena}, .results = last,
-		.result_count = 2, .reports = &report, .report_count = 1, .now_s = 600};
+	struct queue_result_op end = {.op = {.arena = f->arena},
+	    .results = last,
+	    .result_count = 2,
+	    .reports = &report,
+	    .report_count = 1,
+	    .now_s = 600};
 	queue_result_submit(f->reader, &end);
 	assert_int_equal(end.op.status, STATUS_OK);
 	assert_int_equal(queue_message_get(f->reader, slice_from_cstr(id), &message),
@@ -188,39 +206,36 @@ wishes(struct fixture *f)
 	int64_t next_s;
 	assert_int_equal(add(f, id, 4, 1000, false), STATUS_OK);
 	struct slice s = slice_from_cstr(id);
-	assert_int_equal(queue_wish(f->reader, s, QUEUE_ALL, QUEUE_RETRY, 10, &count),
-	    STATUS_OK);
+	assert_int_equal(
+	    queue_wish(f->reader, s, QUEUE_ALL, QUEUE_RETRY, 10, &count), STATUS_OK);
 	assert_int_equal(count, 4);
 	assert_int_equal(due_count(f, 10, &next_s), 4);
-	assert_int_equal(
-	    queue_wish(f->reader, s, 2, QUEUE_HOLD, 10, &count), STATUS_OK);
+	assert_int_equal(queue_wish(f->reader, s, 2, QUEUE_HOLD, 10, &count), STATUS_OK);
 	assert_int_equal(count, 1);
 	counts_are(f, 1, 4, 1);
 	assert_int_equal(due_count(f, 10, &next_s), 3);
-	assert_int_equal(queue_wish(f->reader, s, QUEUE_ALL, QUEUE_HOLD, 10, &count),
-	    STATUS_OK);
+	assert_int_equal(
+	    queue_wish(f->reader, s, QUEUE_ALL, QUEUE_HOLD, 10, &count), STATUS_OK);
 	assert_int_equal(count, 3);
 	counts_are(f, 1, 4, 4);
 	/* An attempt that ends while it is on hold leaves it there. */
-	struct queue_result result = {
-		.number = 1, .outcome = QUEUE_DEFERRED, .due_s = 5};
+	struct queue_result result = {.number = 1, .outcome = QUEUE_DEFERRED, .due_s = 5};
 	memcpy(result.id, id, sizeof(id));
-	struct queue_result_op op = {.op = {.arena = f->arena}, .results = &result,
-		.result_count = 1, .now_s = 4};
+	struct queue_result_op op = {
+	    .op = {.arena = f->arena}, .results = &result, .result_count = 1, .now_s = 4};
 	queue_result_submit(f->reader, &op);
 	assert_int_equal(op.op.status, STATUS_OK);
 	assert_int_equal(due_count(f, 100, &next_s), 0);
-	assert_int_equal(queue_wish(f->reader, s, QUEUE_ALL, QUEUE_RELEASE, 7, &count),
-	    STATUS_OK);
+	assert_int_equal(
+	    queue_wish(f->reader, s, QUEUE_ALL, QUEUE_RELEASE, 7, &count), STATUS_OK);
 	assert_int_equal(count, 4);
 	assert_int_equal(due_count(f, 7, &next_s), 4);
-	assert_int_equal(
-	    queue_wish(f->reader, s, 3, QUEUE_DELETE, 7, &count), STATUS_OK);
+	assert_int_equal(queue_wish(f->reader, s, 3, QUEUE_DELETE, 7, &count), STATUS_OK);
 	counts_are(f, 1, 3, 0);
 	assert_int_equal(
 	    queue_wish(f->reader, s, 3, QUEUE_DELETE, 7, &count), STATUS_NOT_FOUND);
-	assert_int_equal(queue_wish(f->reader, s, QUEUE_ALL, QUEUE_DELETE, 7, &count),
-	    STATUS_OK);
+	assert_int_equal(
+	    queue_wish(f->reader, s, QUEUE_ALL, QUEUE_DELETE, 7, &count), STATUS_OK);
 	assert_int_equal(count, 3);
 	counts_are(f, 0, 0, 0);
 	char held[ID_TEXT_SIZE] = "";
@@ -242,9 +257,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_adding),
-		cmocka_unit_test(test_results),
-		cmocka_unit_test(test_wishes),
+	    cmocka_unit_test(test_adding),
+	    cmocka_unit_test(test_results),
+	    cmocka_unit_test(test_wishes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

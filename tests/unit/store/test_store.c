@@ -17,7 +17,7 @@ struct mini_loop {
 		void (*fn)(void *);
 		void *arg;
 		struct job *next;
-	} *first, **last;
+	} * first, **last;
 };
 
 static void
@@ -135,12 +135,14 @@ two_threads(struct fixture *f)
 		w->reader = store_reader_new(f->store, mini_post, &w->loop);
 		w->watch = store_watch_new(w->reader, f->jo, worker_hint, w);
 		w->op = (struct deliver_op){.draft = fixture_draft(f, "thread", 100),
-			.recipients = &w->recipient, .recipient_count = 1};
+		    .recipients = &w->recipient,
+		    .recipient_count = 1};
 	}
 	store_reader_end(f->reader);
 	for (int i = 0; i < 2; i++)
 		assert_int_equal(
-		    pthread_create(&workers[i].thread, NULL, worker_main, &workers[i]), 0);
+		    pthread_create(&workers[i].thread, NULL, worker_main, &workers[i]),
+		    0);
 	for (int i = 0; i < 2; i++) {
 		struct worker *w = &workers[i];
 		pthread_join(w->thread, NULL);
@@ -166,7 +168,8 @@ reopen(struct fixture *f)
 	store_reader_free(&f->reader);
 	store_close(&f->store);
 	fixture_open_store(f);
-	assert_int_equal(directory_account_find(f->reader, SLICE("jo@example.org"), &account),
+	assert_int_equal(
+	    directory_account_find(f->reader, SLICE("jo@example.org"), &account),
 	    STATUS_OK);
 	assert_int_equal(fixture_info(f, account.id, "INBOX").exists, 1);
 	assert_int_equal(directory_secret(f->reader, two), STATUS_OK);
@@ -177,7 +180,7 @@ static void
 open_fails(void **state)
 {
 	struct store_options options = {
-		.path = "/tmp/postroom-no-such-store", .map_size = 1 << 20};
+	    .path = "/tmp/postroom-no-such-store", .map_size = 1 << 20};
 	struct store *store = NULL;
 	char *error = NULL;
 	(void)state;
@@ -200,9 +203,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_two_threads),
-		cmocka_unit_test(test_reopen),
-		cmocka_unit_test(open_fails),
+	    cmocka_unit_test(test_two_threads),
+	    cmocka_unit_test(test_reopen),
+	    cmocka_unit_test(open_fails),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,9 +10,11 @@ static void
 expunge(struct fixture *f, const char *name, uint32_t first, uint32_t last)
 {
 	struct uid_range range = {first, last};
-	struct expunge_op op = {.op = {.arena = f->arena}, .account = f->jo,
-		.mailbox = fixture_box(f, f->jo, name), .ranges = &range,
-		.range_count = 1};
+	struct expunge_op op = {.op = {.arena = f->arena},
+	    .account = f->jo,
+	    .mailbox = fixture_box(f, f->jo, name),
+	    .ranges = &range,
+	    .range_count = 1};
 	expunge_op_submit(f->reader, &op);
 	assert_int_equal(op.op.status, STATUS_OK);
 }
@@ -29,8 +31,8 @@ static struct mailbox_view *
 view_of(struct fixture *f, const char *name)
 {
 	struct mailbox_view *view;
-	assert_int_equal(mailbox_view_open(f->reader, f->jo, fixture_box(f, f->jo, name),
-			     &view),
+	assert_int_equal(
+	    mailbox_view_open(f->reader, f->jo, fixture_box(f, f->jo, name), &view),
 	    STATUS_OK);
 	return view;
 }
@@ -80,7 +82,8 @@ deltas(struct fixture *f)
 	struct mailbox_view *view = view_of(f, "INBOX");
 	assert_int_equal(
 	    mailbox_view_delta(f->reader, view, f->arena, 0, &delta), STATUS_OK);
-	assert_int_equal(delta.expunged_count + delta.added_count + delta.changed_count, 0);
+	assert_int_equal(
+	    delta.expunged_count + delta.added_count + delta.changed_count, 0);
 	assert_int_equal(
 	    fixture_flag(f, f->jo, inbox, 3, FLAGS_ADD, MESSAGE_SEEN), STATUS_OK);
 	assert_int_equal(
@@ -115,8 +118,8 @@ deltas(struct fixture *f)
 	view = view_of(f, "Sent");
 	assert_int_equal(
 	    fixture_mailbox(f, f->jo, MAILBOX_DELETE, "Sent", NULL), STATUS_OK);
-	assert_int_equal(mailbox_view_delta(f->reader, view, f->arena, 0, &delta),
-	    STATUS_NOT_FOUND);
+	assert_int_equal(
+	    mailbox_view_delta(f->reader, view, f->arena, 0, &delta), STATUS_NOT_FOUND);
 	mailbox_view_close(&view);
 	assert_int_equal(
 	    mailbox_view_open(f->reader, f->jo, 999, &view), STATUS_NOT_FOUND);
@@ -152,8 +155,8 @@ trimmed(struct fixture *f)
 	assert_int_equal(count, 0);
 	/* Half a year later. */
 	store_reader_end(f->reader);
-	for (int i = 0;
-	    i < 100 && store_maintain(f->store, clock_wall_s() + 180 * 86400); i++)
+	for (int i = 0; i < 100 && store_maintain(f->store, clock_wall_s() + 180 * 86400);
+	     i++)
 		;
 	assert_int_equal(mailbox_vanished(f->reader, f->jo, inbox, before, f->arena, 100,
 			     &uids, &count, &complete),
@@ -182,9 +185,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_numbers),
-		cmocka_unit_test(test_deltas),
-		cmocka_unit_test(test_trimmed),
+	    cmocka_unit_test(test_numbers),
+	    cmocka_unit_test(test_deltas),
+	    cmocka_unit_test(test_trimmed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
