@@ -84,7 +84,6 @@ struct conf {
 		uint32_t max_sessions_per_user;
 		bool compress;
 		uint64_t max_append_size;
-		struct conf_list special_folders;
 	} imap;
 	struct {
 		bool delete_on_retrieval;

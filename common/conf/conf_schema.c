@@ -132,9 +132,6 @@ const struct conf_key conf_keys[] = {
 	    "offer COMPRESS=DEFLATE (RFC 4978)", TOP(imap.compress)},
 	{"imap", "max_append_size", CONF_TYPE_SIZE, 1 * KIB, 1 * GIB, "50M", NULL, RELOAD,
 	    "a message that a client uploads", TOP(imap.max_append_size)},
-	{"imap", "special_folders", CONF_TYPE_LIST_WORD, 0, 5, "Drafts,Sent,Junk,Trash,Archive",
-	    "Drafts|Sent|Junk|Trash|Archive", RELOAD, "made for a new account (RFC 6154)",
-	    TOP(imap.special_folders)},
 
 	{"pop3", "delete_on_retrieval", CONF_TYPE_BOOL, 0, 1, "true", NULL, RELOAD,
 	    "QUIT removes what was fetched whole; false: mail stays", TOP(pop3.delete_on_retrieval)},

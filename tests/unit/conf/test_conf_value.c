@@ -135,7 +135,6 @@ words_and_addresses(void **state)
 	    {"tls",      "min_version",         "1.1",             NULL,             "1.2 or 1.3"        },
 	    {"auth",     "mechanisms",          "scram-sha-1",     "SCRAM-SHA-1",    NULL                },
 	    {"auth",     "mechanisms",          "CRAM-MD5",        NULL,             "SCRAM-SHA-256"     },
-	    {"imap",     "special_folders",     "Drafts",          "Drafts",         NULL                },
 	    {"listener", "address",             "::1",             "[::1]",          NULL                },
 	    {"listener", "address",             "[::1]",           "[::1]",          NULL                },
 	    {"listener", "address",             "[2001:DB8::0:1]", "[2001:db8::1]",  NULL                },
