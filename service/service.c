@@ -33,6 +33,7 @@ enum {
 	AUTH_READERS_MAX = 16, /* kept for the pool threads */
 	LISTEN_BACKLOG = 1024,
 	STOP_POLL_MS = 20,
+	RESTART_TEXT_MAX = 4096, /* bytes: names of keys that want a restart */
 };
 
 struct service_worker {
@@ -150,6 +151,10 @@ reload(void *arg)
 		return;
 	}
 	log_open(s, conf);
+	struct buf restart AUTO_BUF;
+	buf_init(&restart, RESTART_TEXT_MAX);
+	if (conf_restart_needed(service_conf(s), conf, &restart))
+		LOG_WARN("server.reload", LF("restart_needed_for", buf_slice(&restart)));
 	/* The old one is kept: sessions may hold pointers into it, and reloads are rare. */
 	atomic_store(&s->conf, conf);
 	if (s->options->reloaded)
@@ -237,6 +242,15 @@ auth_delay(void *loop, uint64_t ms, void (*fn)(void *), void *arg)
 static bool
 auth_start(struct service *s, const struct conf *conf)
 {
+	/* Kept for the process's life: auth borrows it. */
+	static unsigned char secret[32];
+	struct store_reader *reader = auth_reader_take(s);
+	enum status status = directory_secret(reader, secret);
+	auth_reader_give(s, reader);
+	if (status != STATUS_OK) {
+		fprintf(stderr, "could not read the directory: %s\n", status_text(status));
+		return false;
+	}
 	struct auth_options options = {
 	    .service = s->options->sasl_service,
 	    .hostname = conf->hostname,
@@ -247,6 +261,7 @@ auth_start(struct service *s, const struct conf *conf)
 	    .block_after = conf->auth.block_after,
 	    .block_for_ms = conf->auth.block_for_s * 1000,
 	    .iterations = conf->auth.iterations,
+	    .secret = slice_make((const char *)secret, sizeof(secret)),
 	    .lookup = auth_lookup,
 	    .lookup_arg = s,
 	    .work = auth_work,
