@@ -11,7 +11,7 @@ enum {
 	MODEL_MESSAGES = 4000, /* in one mailbox, ever */
 	MODEL_VIEWS = 4,
 	MODEL_NAMES = 12,
-	MODEL_STEPS = 20000,
+	MODEL_STEPS_DEFAULT = 4000,
 };
 
 struct model_message {
@@ -582,18 +582,28 @@ model_run(int backend, uint64_t random, unsigned steps)
 	free(m);
 }
 
+/* POSTROOM_MODEL_STEPS=20000 for a long run. */
+static unsigned
+model_steps(void)
+{
+	uint32_t steps;
+	if (slice_to_u32(slice_from_cstr(getenv("POSTROOM_MODEL_STEPS")), &steps))
+		return steps;
+	return MODEL_STEPS_DEFAULT;
+}
+
 static void
 model_over_lmdb(void **state)
 {
 	(void)state;
-	model_run(0, 1, MODEL_STEPS / 8);
+	model_run(0, 1, model_steps() / 3);
 }
 
 static void
 model_over_memory(void **state)
 {
 	(void)state;
-	model_run(1, 2, MODEL_STEPS);
+	model_run(1, 2, model_steps());
 }
 
 static void
@@ -601,7 +611,7 @@ model_with_reruns(void **state)
 {
 	(void)state;
 	for (int backend = 2; backend < STORE_BACKENDS; backend++)
-		model_run(backend, (uint64_t)backend, MODEL_STEPS / 8);
+		model_run(backend, (uint64_t)backend, model_steps() / 3);
 }
 
 int
