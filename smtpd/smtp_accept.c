@@ -157,9 +157,12 @@ note_message_refused(struct smtp_session *s, const struct smtp_envelope *e,
 	smtp_accept_note_refused(s, e, SLICE_NULL, reply);
 	char text[SMTP_REPLY_MAX];
 	snprintf(text, sizeof(text), "%u %s %s", reply->code, reply->enhanced, reply->text);
-	for (size_t i = 0; i < e->target_count; i++)
-		note_target(
-		    e, &e->targets[i], "smtp.reject", "refused", slice_from_cstr(text), 0);
+	for (size_t i = 0; i < e->target_count; i++) {
+		/* Of a delivery in parts some were stored, and that was told. */
+		if (!e->queue_wants || e->queue_wants[i])
+			note_target(e, &e->targets[i], "smtp.reject", "refused",
+			    slice_from_cstr(text), 0);
+	}
 }
 
 /* ---- replies ---- */
@@ -238,10 +241,14 @@ queue_done(struct store_op *op)
 	}
 	const struct queue_new_message *message = &e->queue.message;
 	stats_add(e->worker->queued, message->recipient_count);
-	if (!e->delivered_some) {
-		for (size_t i = 0; i < e->target_count; i++)
+	for (size_t i = 0; i < e->target_count; i++) {
+		if (!e->queue_wants)
 			note_target(e, &e->targets[i], "smtp.accept", "queued",
 			    SLICE("250 2.0.0 accepted"), 0);
+		else if (e->queue_wants[i])
+			note_target(e, &e->targets[i], "smtp.accept", "queued",
+			    slice_from_cstr(status_text(e->deliver.recipients[i].status)),
+			    0);
 	}
 	envelope_answer(e, NULL);
 }
@@ -252,9 +259,9 @@ target_queue_address(const struct smtp_target *target)
 	return target->local ? target->login : target->address;
 }
 
-/* Commits the message with the targets for which `wanted` is true (null: all). */
+/* Commits the message with the targets of e->queue_wants. */
 static void
-queue_submit(struct smtp_envelope *e, const bool *wanted)
+queue_submit(struct smtp_envelope *e)
 {
 	const struct conf *conf = service_conf(e->worker->service);
 	struct queue_new_recipient *recipients =
@@ -265,7 +272,7 @@ queue_submit(struct smtp_envelope *e, const bool *wanted)
 	}
 	size_t count = 0;
 	for (size_t i = 0; i < e->target_count; i++) {
-		if (wanted && !wanted[i])
+		if (e->queue_wants && !e->queue_wants[i])
 			continue;
 		recipients[count].address = target_queue_address(&e->targets[i]);
 		recipients[count++].original = e->targets[i].original;
@@ -325,27 +332,21 @@ deliver_done(struct store_op *op)
 		return;
 	}
 	stats_add(e->worker->local, stored);
-	bool *wanted = stored < e->target_count
-	                   ? ARENA_ARRAY(e->arena, bool, e->target_count)
-	                   : NULL;
+	if (stored < e->target_count)
+		e->queue_wants = ARENA_ARRAY(e->arena, bool, e->target_count);
 	for (size_t i = 0; i < e->target_count; i++) {
-		bool ok = recipients[i].status == STATUS_OK;
-		struct slice reply = ok ? SLICE("250 2.0.0 delivered")
-		                        : slice_from_cstr(status_text(recipients[i].status));
-		note_target(e, &e->targets[i], ok ? "deliver.local" : "smtp.accept",
-		    ok ? "delivered" : "queued", reply, ok ? recipients[i].uid : 0);
-		if (wanted)
-			wanted[i] = !ok;
+		if (recipients[i].status == STATUS_OK)
+			note_target(e, &e->targets[i], "deliver.local", "delivered",
+			    SLICE("250 2.0.0 delivered"), recipients[i].uid);
+		else if (e->queue_wants)
+			e->queue_wants[i] = true;
 	}
-	if (stored == e->target_count) {
+	if (stored == e->target_count)
 		envelope_answer(e, NULL);
-		return;
-	}
-	e->delivered_some = true;
-	if (!wanted)
+	else if (!e->queue_wants)
 		envelope_answer(e, smtp_resp_of_status(STATUS_BUSY));
 	else
-		queue_submit(e, wanted);
+		queue_submit(e);
 }
 
 static void
@@ -396,5 +397,5 @@ smtp_accept(struct smtp_session *s)
 	if (e->external_count == 0)
 		deliver_submit(e, now_s, zone_min);
 	else
-		queue_submit(e, NULL);
+		queue_submit(e);
 }

@@ -47,13 +47,15 @@ cmd_ehlo(struct smtp_session *s, struct slice rest)
 		return;
 	const struct conf *conf = service_conf(s->service);
 	struct slice mechanisms = smtp_auth_offer(s);
-	/* RFC 9422: at most six digits. */
+	uint32_t recipients = conf->smtp.max_recipients < SMTP_TARGETS_MAX
+	                          ? conf->smtp.max_recipients
+	                          : SMTP_TARGETS_MAX;
 	conn_write_format(s->conn,
 	    "250-%s\r\n250-PIPELINING\r\n250-SIZE %llu\r\n250-8BITMIME\r\n"
 	    "250-SMTPUTF8\r\n250-ENHANCEDSTATUSCODES\r\n250-CHUNKING\r\n"
 	    "250-LIMITS RCPTMAX=%u\r\n",
 	    conf->hostname, (unsigned long long)conf->smtp.max_message_size,
-	    conf->smtp.max_recipients);
+	    recipients);
 	if (starttls_is_offered(s))
 		conn_write(s->conn, SLICE("250-STARTTLS\r\n"));
 	if (mechanisms.len > 0)
@@ -112,11 +114,13 @@ cmd_starttls(struct smtp_session *s, struct slice rest)
 		smtp_resp_bad(s, 503, "5.5.1", "TLS is there already");
 		return;
 	}
-	struct tls_context *tls = s->listener->tls == LISTENER_TLS_STARTTLS
-	                              ? service_tls(s->service)
-	                              : NULL;
+	if (s->listener->tls != LISTENER_TLS_STARTTLS) {
+		smtp_resp_bad(s, 502, "5.5.1", "TLS is not offered here");
+		return;
+	}
+	struct tls_context *tls = service_tls(s->service);
 	if (!tls) {
-		smtp_resp(s, 454, "4.7.0", "TLS is not to be had here");
+		smtp_resp(s, 454, "4.7.0", "TLS is not to be had at the moment");
 		return;
 	}
 	smtp_resp(s, 220, "2.0.0", "begin TLS now");

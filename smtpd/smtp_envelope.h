@@ -78,14 +78,14 @@ struct smtp_envelope {
 	uint64_t received;        /* octets of message so far, refused ones too */
 	struct buf header;        /* until its end has come, when it comes in pieces */
 	bool header_done;
-	bool needs_gap;
+	bool needs_gap;           /* it begins with a blank, see smtp_header_is_field */
 	struct smtp_header_facts facts; /* message_id in the arena */
 	enum smtp_fault fault;
 	enum status draft_status; /* SMTP_FAULT_DRAFT */
 	/* the op under way */
 	struct deliver_op deliver;
 	struct queue_add_op queue;
-	bool delivered_some; /* the queue gets what a delivery left over */
+	bool *queue_wants;   /* targets that a delivery left over for the queue; null: all */
 	uint64_t began_us;   /* when the message began (monotonic) */
 };
 

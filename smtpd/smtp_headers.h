@@ -26,9 +26,9 @@ smtp_header_end(struct slice bytes, size_t from);
 /* Octets of an mbox "From " line at the front, which is no field; else 0. */
 size_t
 smtp_header_mbox_line(struct slice block);
-/* True when the block begins with a field.  If not, the message has no header, and what
- * is put before it needs an empty line behind (else a line that begins with a blank would
- * continue our last field). */
+/* True when the block begins with a field.  If not, the message has no header; when it
+ * begins with a blank, what is put before it needs an empty line behind (else that line
+ * would continue our last field). */
 bool
 smtp_header_is_field(struct slice block);
 

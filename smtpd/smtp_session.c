@@ -27,10 +27,22 @@ static const unsigned allowed_next[] = {
     [SMTP_CLOSED] = 0,
 };
 
+static bool
+waits_for_others(enum smtp_state state)
+{
+	return state == SMTP_AUTH || state == SMTP_COMMIT;
+}
+
 void
 smtp_set_state(struct smtp_session *s, enum smtp_state state)
 {
 	ENSURE(allowed_next[s->state] & 1u << state);
+	/* While an answer is awaited nothing is read, and the end of the input is not told:
+	 * a client that has said all and shut its side down still gets its replies. */
+	if (waits_for_others(state))
+		conn_pause(s->conn);
+	else if (waits_for_others(s->state))
+		conn_resume(s->conn);
 	s->state = state;
 }
 

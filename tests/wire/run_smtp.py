@@ -14,6 +14,7 @@ Lines of a transcript:
         starttls        the TLS handshake, now
         eof             the server closes the connection
         close           the client closes it
+        shutdown        the client sends no more, but goes on reading
         stored USER N   so many messages came into that mailbox since the file's start
         queued N        so many recipients came into the queue since the file's start
         wait SECONDS    nothing happens so long
@@ -263,6 +264,8 @@ def directive(instance, session, before, words):
         session.eof()
     elif word == "close":
         session.close()
+    elif word == "shutdown":
+        session.sock.shutdown(socket.SHUT_WR)
     elif word in ("stored", "queued"):
         counted(instance, before, words)
     elif word == "wait":
