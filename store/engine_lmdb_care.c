@@ -72,11 +72,9 @@ segment_delete(struct lmdb_env *env, uint32_t id, const char *name)
 		lmdb_txn_leave(env);
 		return false;
 	}
-	rc = mdb_txn_commit(txn);
+	status = lmdb_txn_commit(env, txn);
 	lmdb_txn_leave(env);
-	if (rc != 0 && lmdb_status(rc) != STATUS_FULL)
-		lmdb_fatal("a commit", rc);
-	return rc == 0 && unlinkat(env->bodies_fd, name, 0) == 0;
+	return status == STATUS_OK && unlinkat(env->bodies_fd, name, 0) == 0;
 }
 
 static bool

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <time.h>
@@ -53,6 +54,39 @@ lmdb_fatal(const char *what, int err)
 	LOG_ERROR(
 	    "store.fatal", LF_STR("what", what), LF_STR("error", mdb_strerror(err)));
 	abort();
+}
+
+/* LMDB says EIO for a write that was cut short, which is how a full disk looks first:
+ * whether the file can grow tells it from a failed sync. */
+static bool
+room_is_left(struct lmdb_env *env)
+{
+	enum { ROOM = 1024 * 1024 };
+	mdb_filehandle_t fd;
+	struct stat st;
+	if (mdb_env_get_fd(env->mdb, &fd) != 0 || fstat(fd, &st) < 0)
+		return true;
+	struct rlimit limit; /* which fallocate does not look at when it keeps the size */
+	if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+	    (rlim_t)st.st_size + ROOM > limit.rlim_cur)
+		return false;
+	if (fallocate(fd, FALLOC_FL_KEEP_SIZE, st.st_size, ROOM) == 0)
+		return true;
+	return errno != ENOSPC && errno != EDQUOT && errno != EFBIG;
+}
+
+enum status
+lmdb_txn_commit(struct lmdb_env *env, MDB_txn *txn)
+{
+	int rc = mdb_txn_commit(txn);
+	enum status status = lmdb_status(rc);
+	/* Without room the old meta page stands and nothing has happened; had writing the
+	 * meta page failed, the next transaction would not begin (MDB_PANIC). */
+	if (rc == EIO && !room_is_left(env))
+		status = STATUS_FULL;
+	if (status != STATUS_OK && status != STATUS_FULL)
+		lmdb_fatal("a commit", rc);
+	return status;
 }
 
 void

@@ -160,123 +160,86 @@ struct segment_record {
 };
 
 /* engine_lmdb_env.c */
-enum status
-lmdb_status(int rc);
+enum status lmdb_status(int rc);
 /* Logs and aborts: the disk has not kept what it promised. */
-_Noreturn void
-lmdb_fatal(const char *what, int err);
-enum status
-lmdb_env_open(struct lmdb_env *env, const char *name, bool create, char **error);
-void
-lmdb_env_close(struct lmdb_env *env);
+_Noreturn void lmdb_fatal(const char *what, int err);
+enum status lmdb_env_open(
+    struct lmdb_env *env, const char *name, bool create, char **error);
+void lmdb_env_close(struct lmdb_env *env);
 /* mdb_txn_begin, or mdb_txn_renew when *txn is not null, with a remap when another
  * process has grown the map.  Each success is paired with lmdb_txn_leave. */
-enum status
-lmdb_txn_enter(struct lmdb_env *env, unsigned flags, MDB_txn **txn);
-void
-lmdb_txn_leave(struct lmdb_env *env);
-uint64_t
-lmdb_env_last_txn(struct engine_env *env);
+enum status lmdb_txn_enter(struct lmdb_env *env, unsigned flags, MDB_txn **txn);
+void lmdb_txn_leave(struct lmdb_env *env);
+/* OK or FULL; all else may be a failed sync and ends the process. */
+enum status lmdb_txn_commit(struct lmdb_env *env, MDB_txn *txn);
+uint64_t lmdb_env_last_txn(struct engine_env *env);
 /* Sets *error to a formatted line; the caller frees it. */
-void
-lmdb_error(char **error, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void lmdb_error(char **error, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* engine_lmdb_txn.c */
-struct engine_reader *
-lmdb_reader_new(struct engine *engine);
-void
-lmdb_reader_free(struct engine_reader *reader);
-void
-lmdb_reader_end(struct engine_reader *reader);
-enum status
-lmdb_snap(struct engine_reader *reader, struct engine_env *env, struct partition_id part,
-    struct engine_txn **out);
-uint64_t
-lmdb_oldest_reader_age_ms(const struct engine *engine);
-enum status
-lmdb_get(struct engine_txn *txn, struct slice full, struct slice *out);
-enum status
-lmdb_put(struct engine_txn *txn, struct slice full, struct slice value);
-enum status
-lmdb_del(struct engine_txn *txn, struct slice full);
-enum status
-lmdb_raw_open(struct engine_txn *txn, void **out);
-enum status
-lmdb_raw_move(void *raw, enum raw_move move, struct slice full, struct slice *out_full,
-    struct slice *out_value);
-void
-lmdb_raw_close(void *raw);
-enum status
-lmdb_begin(struct engine_env *env, struct engine_txn **out);
-void
-lmdb_abort(struct engine_env *env);
-enum status
-lmdb_commit(struct engine_env *env);
+struct engine_reader *lmdb_reader_new(struct engine *engine);
+void lmdb_reader_free(struct engine_reader *reader);
+void lmdb_reader_end(struct engine_reader *reader);
+enum status lmdb_snap(struct engine_reader *reader, struct engine_env *env,
+    struct partition_id part, struct engine_txn **out);
+uint64_t lmdb_oldest_reader_age_ms(const struct engine *engine);
+enum status lmdb_get(struct engine_txn *txn, struct slice full, struct slice *out);
+enum status lmdb_put(struct engine_txn *txn, struct slice full, struct slice value);
+enum status lmdb_del(struct engine_txn *txn, struct slice full);
+enum status lmdb_raw_open(struct engine_txn *txn, void **out);
+enum status lmdb_raw_move(void *raw, enum raw_move move, struct slice full,
+    struct slice *out_full, struct slice *out_value);
+void lmdb_raw_close(void *raw);
+enum status lmdb_begin(struct engine_env *env, struct engine_txn **out);
+void lmdb_abort(struct engine_env *env);
+enum status lmdb_commit(struct engine_env *env);
 
 /* engine_lmdb_body.c */
-enum status
-lmdb_body_attach(struct engine_txn *txn, struct body_draft *draft, uint64_t *out_body);
-enum status
-lmdb_body_count(struct engine_txn *txn, uint64_t body, int delta);
-enum status
-lmdb_body_set_derived(struct engine_txn *txn, uint64_t body, struct slice derived);
-enum status
-lmdb_body_stat(struct engine_txn *txn, uint64_t body, struct engine_body *out);
-enum status
-lmdb_body_derived(struct engine_txn *txn, uint64_t body, struct slice *out);
-enum status
-lmdb_body_open(struct engine_txn *txn, uint64_t body, struct body_handle *out);
-enum status
-lmdb_body_each(struct engine_txn *txn,
+enum status lmdb_body_attach(
+    struct engine_txn *txn, struct body_draft *draft, uint64_t *out_body);
+enum status lmdb_body_count(struct engine_txn *txn, uint64_t body, int delta);
+enum status lmdb_body_set_derived(
+    struct engine_txn *txn, uint64_t body, struct slice derived);
+enum status lmdb_body_stat(
+    struct engine_txn *txn, uint64_t body, struct engine_body *out);
+enum status lmdb_body_derived(struct engine_txn *txn, uint64_t body, struct slice *out);
+enum status lmdb_body_open(
+    struct engine_txn *txn, uint64_t body, struct body_handle *out);
+enum status lmdb_body_each(struct engine_txn *txn,
     bool (*fn)(uint64_t id, const struct engine_body *body, void *arg), void *arg);
 /* Writes the counters that the write transaction changed. */
-enum status
-lmdb_deltas_flush(struct lmdb_env *env);
-enum status
-body_record_get(
+enum status lmdb_deltas_flush(struct lmdb_env *env);
+enum status body_record_get(
     struct lmdb_env *env, MDB_txn *mdb, uint64_t body, struct body_record *out);
-bool
-body_record_decode(struct slice value, struct body_record *out);
-bool
-segment_record_decode(struct slice value, struct segment_record *out);
+bool body_record_decode(struct slice value, struct body_record *out);
+bool segment_record_decode(struct slice value, struct segment_record *out);
 /* Bytes that a body of that size counts for in its segment. */
-uint64_t
-body_live_bytes(uint64_t size);
+uint64_t body_live_bytes(uint64_t size);
 
 /* engine_lmdb_place.c */
-void
-lmdb_place(struct engine_env *env, struct engine_commit **commits, size_t count);
-void
-lmdb_place_release(struct body_place *place);
+void lmdb_place(struct engine_env *env, struct engine_commit **commits, size_t count);
+void lmdb_place_release(struct body_place *place);
 
 /* engine_lmdb_segment.c */
-void
-segment_name(uint32_t id, char out[16]);
+void segment_name(uint32_t id, char out[16]);
 /* The id of a segment's file name; 0 when it is not one. */
-uint32_t
-segment_name_parse(const char *name);
+uint32_t segment_name_parse(const char *name);
 /* A new file with room for `frame` bytes, in place and locked, its folder synced. */
-enum status
-segment_create(struct lmdb_env *env, uint32_t id, uint64_t frame,
-    struct engine_segment **out);
+enum status segment_create(
+    struct lmdb_env *env, uint32_t id, uint64_t frame, struct engine_segment **out);
 /* Makes sure that the file's blocks exist up to `end`. */
-enum status
-segment_allocate(struct engine_segment *segment, uint64_t end);
-void
-segment_unref(struct engine_segment **segment);
-void
-segment_dir_sync(struct lmdb_env *env);
-enum status
-pin_open(struct lmdb_env *env, uint32_t segment, uint64_t end, struct lmdb_pin **out);
+enum status segment_allocate(struct engine_segment *segment, uint64_t end);
+void segment_unref(struct engine_segment **segment);
+void segment_dir_sync(struct lmdb_env *env);
+enum status pin_open(
+    struct lmdb_env *env, uint32_t segment, uint64_t end, struct lmdb_pin **out);
 /* Closes pins that were idle for LMDB_PIN_IDLE_MS; all idle ones when `all`. */
-void
-pins_trim(struct lmdb_env *env, bool all);
+void pins_trim(struct lmdb_env *env, bool all);
 
 /* engine_lmdb_care.c */
-uint32_t
-lmdb_maintain(struct engine *engine);
-enum status
-lmdb_check(
+uint32_t lmdb_maintain(struct engine *engine);
+enum status lmdb_check(
     struct engine *engine, void (*report)(const char *problem, void *arg), void *arg);
 
 #endif

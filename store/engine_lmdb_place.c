@@ -68,16 +68,14 @@ segment_ids_reserve(struct lmdb_env *env)
 	value = (MDB_val){sizeof bytes, bytes};
 	if (rc == 0 || rc == MDB_NOTFOUND)
 		rc = mdb_put(txn, env->meta, &key, &value, 0);
-	if (rc == 0) {
-		rc = mdb_txn_commit(txn);
-		if (rc != 0 && lmdb_status(rc) != STATUS_FULL)
-			lmdb_fatal("a commit", rc);
-	} else {
+	status = lmdb_status(rc);
+	if (status == STATUS_OK)
+		status = lmdb_txn_commit(env, txn);
+	else
 		mdb_txn_abort(txn);
-	}
 	lmdb_txn_leave(env);
-	if (rc != 0)
-		return lmdb_status(rc);
+	if (status != STATUS_OK)
+		return status;
 	env->ids_next = next;
 	env->ids_end = next + LMDB_SEGMENT_RESERVE;
 	return STATUS_OK;

@@ -249,14 +249,9 @@ lmdb_commit(struct engine_env *base)
 		lmdb_abort(base);
 		return status;
 	}
-	int rc = mdb_txn_commit(env->write.mdb);
+	status = lmdb_txn_commit(env, env->write.mdb);
 	env->write.mdb = NULL;
 	lmdb_txn_leave(env);
 	atomic_fetch_add_explicit(&base->engine->syncs, 1, memory_order_relaxed);
-	status = lmdb_status(rc);
-	/* Without room the old meta page stands and nothing has happened.  All else may
-	 * be a failed sync. */
-	if (status != STATUS_OK && status != STATUS_FULL)
-		lmdb_fatal("a commit", rc);
 	return status;
 }

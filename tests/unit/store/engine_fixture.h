@@ -7,6 +7,7 @@
 #define UNIT_STORE_ENGINE_FIXTURE_H
 
 #include <ftw.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
