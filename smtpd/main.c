@@ -44,8 +44,7 @@ upkeep_work(void *arg)
 	}
 }
 
-static void
-upkeep_done(void *arg);
+static void upkeep_done(void *arg);
 
 static void
 upkeep_begin(void *arg)
@@ -71,7 +70,8 @@ started(struct service *service, struct loop *main_loop)
 {
 	upkeep.service = service;
 	upkeep.loop = main_loop;
-	loop_timer_start(main_loop, &upkeep.timer, UPKEEP_PERIOD_MS, upkeep_begin, &upkeep);
+	loop_timer_start(
+	    main_loop, &upkeep.timer, UPKEEP_PERIOD_MS, upkeep_begin, &upkeep);
 	relay_start(service, main_loop, smtp_trace(service));
 }
 

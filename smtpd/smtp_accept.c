@@ -138,7 +138,8 @@ smtp_accept_note_refused(struct smtp_session *s, const struct smtp_envelope *e,
     struct slice to, const struct smtp_reply *reply)
 {
 	char text[SMTP_REPLY_MAX];
-	snprintf(text, sizeof(text), "%u %s %s", reply->code, reply->enhanced, reply->text);
+	snprintf(
+	    text, sizeof(text), "%u %s %s", reply->code, reply->enhanced, reply->text);
 	stats_add(s->own->rejections, 1);
 	LOG_INFO("smtp.reject", LF_STR("sid", s->id), LF_STR("mid", e->id),
 	    LF("from", e->sender), LF("to", to), LF_STR("peer", conn_peer_text(s->conn)),
@@ -151,12 +152,13 @@ smtp_accept_note_refused(struct smtp_session *s, const struct smtp_envelope *e,
 
 /* All targets of a message that was refused after RCPT. */
 static void
-note_message_refused(struct smtp_session *s, const struct smtp_envelope *e,
-    const struct smtp_reply *reply)
+note_message_refused(
+    struct smtp_session *s, const struct smtp_envelope *e, const struct smtp_reply *reply)
 {
 	smtp_accept_note_refused(s, e, SLICE_NULL, reply);
 	char text[SMTP_REPLY_MAX];
-	snprintf(text, sizeof(text), "%u %s %s", reply->code, reply->enhanced, reply->text);
+	snprintf(
+	    text, sizeof(text), "%u %s %s", reply->code, reply->enhanced, reply->text);
 	for (size_t i = 0; i < e->target_count; i++) {
 		/* Of a delivery in parts some were stored, and that was told. */
 		if (!e->queue_wants || e->queue_wants[i])
@@ -175,7 +177,7 @@ envelope_answer(struct smtp_envelope *e, const struct smtp_reply *refused)
 	if (!s) {
 		LOG_INFO("smtp.accept", LF_STR("mid", e->id),
 		    LF_STR("status", refused ? "refused, the client had gone"
-		                             : "stored, the client had gone"));
+					     : "stored, the client had gone"));
 		smtp_envelope_free(&e);
 		return;
 	}
@@ -191,8 +193,8 @@ envelope_answer(struct smtp_envelope *e, const struct smtp_reply *refused)
 		LOG_INFO("smtp.accept", LF_STR("sid", s->id), LF_STR("mid", e->id),
 		    LF("from", e->sender), LF("peer", e->peer), LF("user", e->login),
 		    LF("tls", conn_tls_text(s->conn)), LF_U64("size", e->received),
-		    LF_U64("rcpts", e->recipients), LF_U64("local",
-		        e->target_count - e->external_count),
+		    LF_U64("rcpts", e->recipients),
+		    LF_U64("local", e->target_count - e->external_count),
 		    LF_U64("external", e->external_count),
 		    LF_U64("ms", (clock_mono_us() - e->began_us) / 1000));
 	}
@@ -209,7 +211,8 @@ smtp_accept_refuse(struct smtp_session *s)
 		reply = *smtp_resp_of_status(e->draft_status);
 	if (e->fault == SMTP_FAULT_FROM) {
 		struct slice text = arena_format(e->arena,
-		    "you are logged in as %.200s: From must be an address of that account",
+		    "you are logged in as %.200s: From must be an address of that "
+		    "account",
 		    e->login.ptr);
 		if (text.ptr)
 			reply.text = text.ptr;

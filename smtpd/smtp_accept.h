@@ -2,8 +2,8 @@
  * From a complete message to its reply: trace fields in front, an op for the store, and
  * the op's completion turned into what the client is told.
  *
- * Invariant: 250 is written only when every target of every accepted recipient is durable,
- * in its mailbox or in the queue (decision 0005).
+ * Invariant: 250 is written only when every target of every accepted recipient is
+ * durable, in its mailbox or in the queue (decision 0005).
  */
 #ifndef SMTPD_SMTP_ACCEPT_H
 #define SMTPD_SMTP_ACCEPT_H
@@ -12,16 +12,14 @@
 
 /* The envelope's message is complete and without fault: hands it to the store, the
  * session is in COMMIT; or refuses it. */
-void
-smtp_accept(struct smtp_session *s);
+void smtp_accept(struct smtp_session *s);
 /* Refuses the message for its fault, forgets the transaction, the session is READY (or
  * closed, where the end of the message was in doubt). */
-void
-smtp_accept_refuse(struct smtp_session *s);
+void smtp_accept_refuse(struct smtp_session *s);
 /* Notes a refusal in log and trace; `to` is null when all of the message is meant. */
-void
-smtp_accept_note_refused(struct smtp_session *s, const struct smtp_envelope *envelope,
-    struct slice to, const struct smtp_reply *reply);
+void smtp_accept_note_refused(struct smtp_session *s,
+    const struct smtp_envelope *envelope, struct slice to,
+    const struct smtp_reply *reply);
 
 struct smtp_trace_facts {
 	struct slice helo, peer; /* peer: "192.0.2.1" or "2001:db8::1" */
@@ -33,7 +31,6 @@ struct smtp_trace_facts {
 	int zone_min;
 };
 /* Appends the Received field (RFC 5321 section 4.4); pure. */
-void
-smtp_accept_received_write(const struct smtp_trace_facts *facts, struct buf *out);
+void smtp_accept_received_write(const struct smtp_trace_facts *facts, struct buf *out);
 
 #endif

@@ -26,7 +26,7 @@ helo_take(struct smtp_session *s, struct slice rest, bool extended)
 	if (!smtp_helo_is_valid(rest)) {
 		smtp_resp_bad(s, 501, "5.5.4",
 		    rest.len == 0 ? "your name is missing: EHLO name"
-		                  : "this is no host name or address literal");
+				  : "this is no host name or address literal");
 		return false;
 	}
 	smtp_session_helo(s, rest, extended);
@@ -54,8 +54,7 @@ cmd_ehlo(struct smtp_session *s, struct slice rest)
 	    "250-%s\r\n250-PIPELINING\r\n250-SIZE %llu\r\n250-8BITMIME\r\n"
 	    "250-SMTPUTF8\r\n250-ENHANCEDSTATUSCODES\r\n250-CHUNKING\r\n"
 	    "250-LIMITS RCPTMAX=%u\r\n",
-	    conf->hostname, (unsigned long long)conf->smtp.max_message_size,
-	    recipients);
+	    conf->hostname, (unsigned long long)conf->smtp.max_message_size, recipients);
 	if (starttls_is_offered(s))
 		conn_write(s->conn, SLICE("250-STARTTLS\r\n"));
 	if (mechanisms.len > 0)
@@ -137,8 +136,7 @@ cmd_starttls(struct smtp_session *s, struct slice rest)
 	tls_context_unref(&tls);
 }
 
-static void
-cmd_help(struct smtp_session *s, struct slice rest);
+static void cmd_help(struct smtp_session *s, struct slice rest);
 
 #define MAIL_BITS (SMTP_CMD_NEEDS_HELO | SMTP_CMD_NEEDS_LOGIN)
 
@@ -209,7 +207,8 @@ smtp_cmd_dispatch(struct smtp_session *s, struct slice text)
 	}
 	const struct smtp_command *command = command_find(s, line.verb);
 	if (!command) {
-		smtp_resp_bad(s, 500, "5.5.1", "unknown command; HELP lists what is known");
+		smtp_resp_bad(
+		    s, 500, "5.5.1", "unknown command; HELP lists what is known");
 		return;
 	}
 	if ((command->bits & SMTP_CMD_NO_ARGUMENT) && line.rest.len > 0) {
@@ -229,7 +228,7 @@ smtp_cmd_dispatch(struct smtp_session *s, struct slice text)
 		bool can_log_in = smtp_auth_offer(s).len > 0;
 		smtp_resp_bad(s, 530, "5.7.0",
 		    can_log_in ? "log in first (AUTH)"
-		               : "log in first: STARTTLS, then AUTH");
+			       : "log in first: STARTTLS, then AUTH");
 		return;
 	}
 	command->run(s, line.rest);

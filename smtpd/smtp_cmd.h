@@ -8,7 +8,7 @@
 
 enum smtp_cmd_bits {
 	SMTP_CMD_NEEDS_HELO = 1 << 0,
-	SMTP_CMD_NEEDS_LOGIN = 1 << 1,   /* on submission listeners */
+	SMTP_CMD_NEEDS_LOGIN = 1 << 1, /* on submission listeners */
 	SMTP_CMD_NO_ARGUMENT = 1 << 2,
 	SMTP_CMD_SUBMISSION_ONLY = 1 << 3, /* elsewhere it is unknown */
 };
@@ -22,41 +22,30 @@ struct smtp_command {
 };
 
 /* The rows, for HELP and for tests that want every command covered. */
-const struct smtp_command *
-smtp_cmd_table(size_t *out_count);
-/* Parses and runs one line; the reply is written, or the state says what is waited for. */
-void
-smtp_cmd_dispatch(struct smtp_session *s, struct slice line);
+const struct smtp_command *smtp_cmd_table(size_t *out_count);
+/* Parses and runs one line; the reply is written, or the state says what is waited for.
+ */
+void smtp_cmd_dispatch(struct smtp_session *s, struct slice line);
 
 /* smtp_cmd_auth.c */
-void
-smtp_cmd_auth(struct smtp_session *s, struct slice rest);
+void smtp_cmd_auth(struct smtp_session *s, struct slice rest);
 /* A line while an exchange waits for the client's response. */
-void
-smtp_auth_response(struct smtp_session *s, struct slice line);
+void smtp_auth_response(struct smtp_session *s, struct slice line);
 /* Gives the exchange up; no reply. */
-void
-smtp_auth_cancel(struct smtp_session *s);
+void smtp_auth_cancel(struct smtp_session *s);
 /* Mechanisms to announce here and now, space separated, or empty. */
-struct slice
-smtp_auth_offer(struct smtp_session *s);
+struct slice smtp_auth_offer(struct smtp_session *s);
 
 /* smtp_cmd_mail.c */
-void
-smtp_cmd_mail(struct smtp_session *s, struct slice rest);
-void
-smtp_cmd_rcpt(struct smtp_session *s, struct slice rest);
+void smtp_cmd_mail(struct smtp_session *s, struct slice rest);
+void smtp_cmd_rcpt(struct smtp_session *s, struct slice rest);
 
 /* smtp_cmd_data.c */
-void
-smtp_cmd_data(struct smtp_session *s, struct slice rest);
-void
-smtp_cmd_bdat(struct smtp_session *s, struct slice rest);
+void smtp_cmd_data(struct smtp_session *s, struct slice rest);
+void smtp_cmd_bdat(struct smtp_session *s, struct slice rest);
 /* Takes message octets out of the input; false when there are none. */
-bool
-smtp_message_read(struct smtp_session *s);
+bool smtp_message_read(struct smtp_session *s);
 /* The message holds a bare CR or LF and nothing more comes: refuses it and closes. */
-void
-smtp_data_refuse_bare(struct smtp_session *s);
+void smtp_data_refuse_bare(struct smtp_session *s);
 
 #endif

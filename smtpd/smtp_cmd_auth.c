@@ -26,8 +26,8 @@ smtp_auth_cancel(struct smtp_session *s)
 }
 
 static void
-auth_failed(struct smtp_session *s, unsigned code, const char *enhanced,
-    const char *reply)
+auth_failed(
+    struct smtp_session *s, unsigned code, const char *enhanced, const char *reply)
 {
 	LOG_INFO("auth.fail", LF_STR("sid", s->id),
 	    LF_STR("peer", conn_peer_text(s->conn)), LF_STR("reason", reply));
@@ -53,8 +53,8 @@ auth_succeeded(struct smtp_session *s, struct slice login)
 
 /* auth_done_fn */
 static void
-auth_result(void *arg, enum auth_result result, struct slice challenge,
-    struct slice login)
+auth_result(
+    void *arg, enum auth_result result, struct slice challenge, struct slice login)
 {
 	struct smtp_session *s = OBJ_CAST(smtp_session, arg, SMTP_SESSION_MAGIC);
 	if (result == AUTH_MORE) {
@@ -84,8 +84,7 @@ auth_result(void *arg, enum auth_result result, struct slice challenge,
 		break;
 	case AUTH_BAD:
 	case AUTH_MORE:
-		smtp_resp_bad(
-		    s, 501, "5.5.2", "not a valid response for this mechanism");
+		smtp_resp_bad(s, 501, "5.5.2", "not a valid response for this mechanism");
 		break;
 	}
 	auth_end(&s->exchange);
@@ -115,7 +114,8 @@ smtp_cmd_auth(struct smtp_session *s, struct slice rest)
 		return;
 	}
 	if (!auth_mechanism_allowed(auth, args.mechanism, secure)) {
-		smtp_resp_bad(s, 504, "5.5.4", "unknown mechanism; EHLO lists what is known");
+		smtp_resp_bad(
+		    s, 504, "5.5.4", "unknown mechanism; EHLO lists what is known");
 		return;
 	}
 	struct buf initial AUTO_BUF;
@@ -123,13 +123,14 @@ smtp_cmd_auth(struct smtp_session *s, struct slice rest)
 	/* "=" is the empty initial response (RFC 4954 section 4). */
 	if (args.has_initial && !slice_equal(args.initial, SLICE("=")) &&
 	    (!base64_decode_strict(args.initial, &initial) || !buf_ok(&initial))) {
-		smtp_resp_bad(s, 501, "5.5.2", "the initial response is not valid base64");
+		smtp_resp_bad(
+		    s, 501, "5.5.2", "the initial response is not valid base64");
 		return;
 	}
 	smtp_set_state(s, SMTP_AUTH);
-	s->exchange = auth_begin(auth, conn_loop(s->conn), args.mechanism, secure,
-	    args.has_initial, buf_slice(&initial), conn_peer_text(s->conn), auth_result,
-	    s);
+	s->exchange =
+	    auth_begin(auth, conn_loop(s->conn), args.mechanism, secure, args.has_initial,
+		buf_slice(&initial), conn_peer_text(s->conn), auth_result, s);
 }
 
 void

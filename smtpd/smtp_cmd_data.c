@@ -39,7 +39,8 @@ smtp_cmd_data(struct smtp_session *s, struct slice rest)
 		return;
 	}
 	if (s->envelope->draft) {
-		smtp_resp_bad(s, 503, "5.5.1", "not after BDAT: go on with BDAT, or RSET");
+		smtp_resp_bad(
+		    s, 503, "5.5.1", "not after BDAT: go on with BDAT, or RSET");
 		return;
 	}
 	smtp_message_begin(s->envelope);
@@ -60,8 +61,7 @@ message_complete(struct smtp_session *s)
 }
 
 static void
-note_text_faults(
-    struct smtp_envelope *e, bool bare, bool nul, size_t line_longest)
+note_text_faults(struct smtp_envelope *e, bool bare, bool nul, size_t line_longest)
 {
 	if (bare)
 		smtp_message_fault(e, SMTP_FAULT_BARE);
@@ -106,7 +106,7 @@ data_read(struct smtp_session *s, struct slice input)
 	if (result == FRAMER_DONE)
 		message_complete(s);
 	else if (e->fault != SMTP_FAULT_NONE &&
-	         e->dot.bytes > e->size_max + SMTP_DISCARD_MAX)
+		 e->dot.bytes > e->size_max + SMTP_DISCARD_MAX)
 		stop_reading(s);
 	return true;
 }
@@ -136,8 +136,8 @@ chunk_done(struct smtp_session *s)
 		smtp_accept_refuse(s);
 	} else {
 		smtp_set_state(s, SMTP_READY);
-		smtp_resp_format(s, 250, "2.0.0", "%llu octets",
-		    (unsigned long long)s->chunk_size);
+		smtp_resp_format(
+		    s, 250, "2.0.0", "%llu octets", (unsigned long long)s->chunk_size);
 	}
 }
 

@@ -33,18 +33,18 @@ parse_reply(enum smtp_parse_result result, bool sender)
 {
 	switch (result) {
 	case SMTP_PARSE_SYNTAX:
-		return sender ? (struct smtp_reply){501, "5.5.4",
-		                    "use MAIL FROM:<address>"}
-		              : (struct smtp_reply){501, "5.5.4", "use RCPT TO:<address>"};
+		return sender
+		           ? (struct smtp_reply){501, "5.5.4", "use MAIL FROM:<address>"}
+		           : (struct smtp_reply){501, "5.5.4", "use RCPT TO:<address>"};
 	case SMTP_PARSE_ADDRESS:
-		return (struct smtp_reply){501, sender ? "5.1.7" : "5.1.3",
-		    "this is not a valid address"};
+		return (struct smtp_reply){
+		    501, sender ? "5.1.7" : "5.1.3", "this is not a valid address"};
 	case SMTP_PARSE_LONG:
-		return (struct smtp_reply){501, sender ? "5.1.7" : "5.1.3",
-		    "this address is too long"};
+		return (struct smtp_reply){
+		    501, sender ? "5.1.7" : "5.1.3", "this address is too long"};
 	case SMTP_PARSE_PARAMETER:
-		return (struct smtp_reply){501, "5.5.4",
-		    "a parameter has a bad value, or stands there twice"};
+		return (struct smtp_reply){
+		    501, "5.5.4", "a parameter has a bad value, or stands there twice"};
 	case SMTP_PARSE_UNKNOWN:
 		return (struct smtp_reply){555, "5.5.4", "a parameter is not known here"};
 	case SMTP_PARSE_DONE:
@@ -66,8 +66,8 @@ mail_refuse(struct smtp_session *s, struct smtp_envelope *e, unsigned code,
 }
 
 static bool
-sender_is_allowed(struct smtp_session *s, struct smtp_envelope *e,
-    const struct smtp_mail *mail)
+sender_is_allowed(
+    struct smtp_session *s, struct smtp_envelope *e, const struct smtp_mail *mail)
 {
 	if (mail->sender.utf8 && !mail->utf8) {
 		mail_refuse(s, e, 553, "5.6.7",
@@ -85,19 +85,20 @@ sender_is_allowed(struct smtp_session *s, struct smtp_envelope *e,
 	if (!s->login || e->sender.len == 0 || strcmp(check, "off") == 0)
 		return true;
 	bool owns = false;
-	enum status status = directory_owns(service_reader(s->worker), s->account,
-	    mail->sender.local, smtp_domain_ascii(mail->sender.domain, e->arena),
-	    delimiters(s), &owns);
+	enum status status =
+	    directory_owns(service_reader(s->worker), s->account, mail->sender.local,
+		smtp_domain_ascii(mail->sender.domain, e->arena), delimiters(s), &owns);
 	if (status != STATUS_OK) {
 		const struct smtp_reply *reply = smtp_resp_of_status(status);
-		mail_refuse(s, e, reply->code, reply->enhanced, slice_from_cstr(reply->text));
+		mail_refuse(
+		    s, e, reply->code, reply->enhanced, slice_from_cstr(reply->text));
 		return false;
 	}
 	if (!owns)
 		mail_refuse(s, e, 553, "5.7.1",
 		    arena_format(e->arena,
-		        "you are logged in as %.200s and may not send as %.200s", s->login,
-		        e->sender.ptr));
+			"you are logged in as %.200s and may not send as %.200s",
+			s->login, e->sender.ptr));
 	return owns;
 }
 
@@ -105,7 +106,8 @@ void
 smtp_cmd_mail(struct smtp_session *s, struct slice rest)
 {
 	if (s->envelope) {
-		smtp_resp_bad(s, 503, "5.5.1", "a mail transaction is open already: RSET");
+		smtp_resp_bad(
+		    s, 503, "5.5.1", "a mail transaction is open already: RSET");
 		return;
 	}
 	struct smtp_envelope *e = smtp_envelope_new(s, s->own);
@@ -173,8 +175,8 @@ targets_add(struct smtp_envelope *e, enum smtp_route route, struct slice origina
 }
 
 static void
-rcpt_route(struct smtp_session *s, const struct mailbox_address *address,
-    struct slice original)
+rcpt_route(
+    struct smtp_session *s, const struct mailbox_address *address, struct slice original)
 {
 	struct smtp_envelope *e = s->envelope;
 	struct directory_target *targets = NULL;
@@ -212,7 +214,8 @@ rcpt_route(struct smtp_session *s, const struct mailbox_address *address,
 		    "the submission port");
 		return;
 	case SMTP_ROUTE_QUOTA:
-		rcpt_refuse(s, original, 452, "4.2.2", "the mailbox is full, try again later");
+		rcpt_refuse(
+		    s, original, 452, "4.2.2", "the mailbox is full, try again later");
 		return;
 	case SMTP_ROUTE_LOOP:
 		rcpt_refuse(s, original, 554, "5.4.6",

@@ -30,7 +30,8 @@ struct smtp_target {
 	struct slice original;     /* as given at RCPT */
 };
 
-/* Why a message that is being read will be refused at its end; the first reason counts. */
+/* Why a message that is being read will be refused at its end; the first reason counts.
+ */
 enum smtp_fault {
 	SMTP_FAULT_NONE,
 	SMTP_FAULT_SIZE,        /* 552 5.3.4 */
@@ -55,11 +56,11 @@ struct smtp_envelope {
 	struct smtp_session *session; /* null when it has gone before the commit */
 	struct smtp_worker *worker;
 
-	struct slice sender; /* as text; empty for <> */
-	bool utf8;           /* SMTPUTF8 was asked for */
-	bool submission;     /* From must be the submitter's, Bcc goes */
-	bool add_missing;    /* Date, Message-ID */
-	struct slice login;  /* who submits, or empty */
+	struct slice sender;       /* as text; empty for <> */
+	bool utf8;                 /* SMTPUTF8 was asked for */
+	bool submission;           /* From must be the submitter's, Bcc goes */
+	bool add_missing;          /* Date, Message-ID */
+	struct slice login;        /* who submits, or empty */
 	struct account_id account; /* of the login */
 	struct slice peer;
 
@@ -78,21 +79,21 @@ struct smtp_envelope {
 	uint64_t received;        /* octets of message so far, refused ones too */
 	struct buf header;        /* until its end has come, when it comes in pieces */
 	bool header_done;
-	bool needs_gap;           /* it begins with a blank, see smtp_header_is_field */
+	bool needs_gap; /* it begins with a blank, see smtp_header_is_field */
 	struct smtp_header_facts facts; /* message_id in the arena */
 	enum smtp_fault fault;
 	enum status draft_status; /* SMTP_FAULT_DRAFT */
 	/* the op under way */
 	struct deliver_op deliver;
 	struct queue_add_op queue;
-	bool *queue_wants;   /* targets that a delivery left over for the queue; null: all */
-	uint64_t began_us;   /* when the message began (monotonic) */
+	bool
+	    *queue_wants; /* targets that a delivery left over for the queue; null: all */
+	uint64_t began_us; /* when the message began (monotonic) */
 };
 
-struct smtp_envelope *
-smtp_envelope_new(struct smtp_session *session, struct smtp_worker *worker);
-void
-smtp_envelope_free(struct smtp_envelope **envelope);
+struct smtp_envelope *smtp_envelope_new(
+    struct smtp_session *session, struct smtp_worker *worker);
+void smtp_envelope_free(struct smtp_envelope **envelope);
 
 enum smtp_envelope_result {
 	SMTP_ENVELOPE_ADDED,
@@ -101,10 +102,9 @@ enum smtp_envelope_result {
 };
 /* Adds a target; its slices must lie in the envelope's arena.  Locals are the same when
  * their account is, others when their addresses are, ASCII case ignored. */
-enum smtp_envelope_result
-smtp_envelope_add(struct smtp_envelope *envelope, const struct smtp_target *target);
+enum smtp_envelope_result smtp_envelope_add(
+    struct smtp_envelope *envelope, const struct smtp_target *target);
 /* Takes back all targets behind the first `count`. */
-void
-smtp_envelope_cut(struct smtp_envelope *envelope, size_t count);
+void smtp_envelope_cut(struct smtp_envelope *envelope, size_t count);
 
 #endif

@@ -44,8 +44,15 @@ smtp_header_is_field(struct slice block)
 	return at < block.len && block.ptr[at] == ':';
 }
 
-enum field { FIELD_OTHER, FIELD_RECEIVED, FIELD_DATE, FIELD_FROM, FIELD_SENDER,
-	FIELD_BCC, FIELD_MESSAGE_ID };
+enum field {
+	FIELD_OTHER,
+	FIELD_RECEIVED,
+	FIELD_DATE,
+	FIELD_FROM,
+	FIELD_SENDER,
+	FIELD_BCC,
+	FIELD_MESSAGE_ID
+};
 
 static enum field
 field_of(struct slice name)
@@ -54,12 +61,12 @@ field_of(struct slice name)
 		struct slice name;
 		enum field field;
 	} fields[] = {
-	    {SLICE("Received"), FIELD_RECEIVED},
-	    {SLICE("Date"), FIELD_DATE},
-	    {SLICE("From"), FIELD_FROM},
-	    {SLICE("Sender"), FIELD_SENDER},
-	    {SLICE("Bcc"), FIELD_BCC},
-	    {SLICE("Resent-Bcc"), FIELD_BCC},
+	    {SLICE("Received"),   FIELD_RECEIVED  },
+	    {SLICE("Date"),       FIELD_DATE      },
+	    {SLICE("From"),       FIELD_FROM      },
+	    {SLICE("Sender"),     FIELD_SENDER    },
+	    {SLICE("Bcc"),        FIELD_BCC       },
+	    {SLICE("Resent-Bcc"), FIELD_BCC       },
 	    {SLICE("Message-ID"), FIELD_MESSAGE_ID},
 	};
 	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
@@ -136,8 +143,7 @@ smtp_header_senders(struct slice block, struct arena *arena,
 			continue;
 		struct slice value = header_unfold(field.value, arena);
 		struct list_address *list = NULL;
-		size_t count =
-		    value.ptr ? address_list_parse(value, arena, &list) : 0;
+		size_t count = value.ptr ? address_list_parse(value, arena, &list) : 0;
 		size_t addresses = 0;
 		for (size_t i = 0; i < count; i++) {
 			if (list[i].group_start || list[i].group_end)

@@ -2,9 +2,9 @@
  * Message octets into the draft; see smtp_message.h.
  *
  * The header block is held back until its empty line has come (at most SMTP_HEADER_MAX
- * octets; mostly it comes whole with the first read and is looked at where it lies), since
- * what is in it decides about the message: the hop count (RFC 5321 section 6.3), who it
- * says it is from, Bcc.  Everything behind goes straight to the draft.
+ * octets; mostly it comes whole with the first read and is looked at where it lies),
+ * since what is in it decides about the message: the hop count (RFC 5321 section 6.3),
+ * who it says it is from, Bcc.  Everything behind goes straight to the draft.
  */
 #include "smtpd/smtp_message.h"
 
@@ -24,8 +24,8 @@ smtp_message_begin(struct smtp_envelope *e)
 	const struct conf *conf = service_conf(e->worker->service);
 	e->size_max = conf->smtp.max_message_size;
 	/* Our own fields do not count against the sender. */
-	e->draft = body_draft_new(service_store(e->worker->service),
-	    e->size_max + BODY_PREFIX_MAX);
+	e->draft = body_draft_new(
+	    service_store(e->worker->service), e->size_max + BODY_PREFIX_MAX);
 	e->began_us = clock_mono_us();
 	framer_dot_init(&e->dot);
 }
@@ -66,8 +66,8 @@ sender_is_owned(struct slice local, struct slice domain, void *arg)
 static void
 check_from(struct smtp_envelope *e, struct slice block)
 {
-	struct owner_check check = {.envelope = e,
-	    .conf = service_conf(e->worker->service)};
+	struct owner_check check = {
+	    .envelope = e, .conf = service_conf(e->worker->service)};
 	if (smtp_header_senders(block, e->arena, sender_is_owned, &check))
 		return;
 	if (check.status != STATUS_OK) {
@@ -87,8 +87,8 @@ header_take(struct smtp_envelope *e, struct slice block)
 	struct slice whole = block;
 	block = slice_from(block, smtp_header_mbox_line(block));
 	if (!smtp_header_is_field(block) && !slice_has_prefix(block, SLICE("\r\n"))) {
-		/* All of it is body.  A first line that begins with a blank would continue
-		 * the last field that we put before it. */
+		/* All of it is body.  A first line that begins with a blank would
+		 * continue the last field that we put before it. */
 		char first = whole.len > 0 ? whole.ptr[0] : '\0';
 		e->needs_gap = first == ' ' || first == '\t';
 		smtp_header_scan(SLICE(""), &e->facts);

@@ -112,8 +112,8 @@ enum { SEEN_SIZE = 1 << 0, SEEN_BODY = 1 << 1, SEEN_UTF8 = 1 << 2, SEEN_AUTH = 1
 
 /* One "KEYWORD" or "KEYWORD=value" of MAIL. */
 static enum smtp_parse_result
-mail_parameter(struct slice word, struct arena *arena, struct smtp_mail *out,
-    unsigned *seen)
+mail_parameter(
+    struct slice word, struct arena *arena, struct smtp_mail *out, unsigned *seen)
 {
 	struct slice value = word;
 	struct slice keyword = slice_split(&value, '=');

@@ -10,7 +10,7 @@
 #include "text/address.h"
 
 enum {
-	SMTP_LINE_MAX = 2048,           /* octets with CRLF; RFC 5321 wants 512 and more */
+	SMTP_LINE_MAX = 2048, /* octets with CRLF; RFC 5321 wants 512 and more */
 	SMTP_AUTH_LINE_MAX = 12 * 1024, /* octets with CRLF, RFC 4954 section 4 */
 	SMTP_HELO_MAX = 255,            /* octets of a client's name */
 	SMTP_SIZE_DIGITS_MAX = 20,      /* of SIZE= and BDAT, RFC 1870 section 3 */
@@ -18,9 +18,9 @@ enum {
 
 enum smtp_parse_result {
 	SMTP_PARSE_DONE,
-	SMTP_PARSE_SYNTAX,    /* "FROM:" or "TO:" is not there, or the path is not in <> */
-	SMTP_PARSE_ADDRESS,   /* the path is no address of RFC 5321 */
-	SMTP_PARSE_LONG,      /* the path is over a limit of section 4.5.3.1 */
+	SMTP_PARSE_SYNTAX,  /* "FROM:" or "TO:" is not there, or the path is not in <> */
+	SMTP_PARSE_ADDRESS, /* the path is no address of RFC 5321 */
+	SMTP_PARSE_LONG,    /* the path is over a limit of section 4.5.3.1 */
 	SMTP_PARSE_PARAMETER, /* a known parameter with a bad value, or given twice */
 	SMTP_PARSE_UNKNOWN,   /* a parameter that was not offered */
 };
@@ -31,13 +31,11 @@ struct smtp_line {
 };
 
 /* False when the line has no verb of letters or holds control characters. */
-bool
-smtp_line_parse(struct slice line, struct smtp_line *out);
+bool smtp_line_parse(struct slice line, struct smtp_line *out);
 
 /* A client's name as HELO and EHLO give it.  Lenient, as clients are ("my_pc",
  * "[10.0.0.1]"); never with bytes that could end a word in a header or log. */
-bool
-smtp_helo_is_valid(struct slice name);
+bool smtp_helo_is_valid(struct slice name);
 
 struct smtp_mail {
 	struct mailbox_address sender; /* both parts empty for <> */
@@ -49,30 +47,27 @@ struct smtp_mail {
 
 /* `rest` of MAIL.  The address may hold UTF-8 whatever the parameters say: the caller
  * looks at sender.utf8 and utf8. */
-enum smtp_parse_result
-smtp_mail_parse(struct slice rest, struct arena *arena, struct smtp_mail *out);
+enum smtp_parse_result smtp_mail_parse(
+    struct slice rest, struct arena *arena, struct smtp_mail *out);
 /* `rest` of RCPT. */
-enum smtp_parse_result
-smtp_rcpt_parse(struct slice rest, struct arena *arena, struct mailbox_address *out);
+enum smtp_parse_result smtp_rcpt_parse(
+    struct slice rest, struct arena *arena, struct mailbox_address *out);
 
 /* A domain as the directory wants it: A-labels.  Null slice when it has none. */
-struct slice
-smtp_domain_ascii(struct slice domain, struct arena *arena);
+struct slice smtp_domain_ascii(struct slice domain, struct arena *arena);
 
 struct smtp_bdat {
 	uint64_t size; /* octets; UINT64_MAX for what is larger */
 	bool last;
 };
 /* False: how many octets follow is not known, the stream is lost (RFC 3030). */
-bool
-smtp_bdat_parse(struct slice rest, struct smtp_bdat *out);
+bool smtp_bdat_parse(struct slice rest, struct smtp_bdat *out);
 
 struct smtp_auth {
 	struct slice mechanism;
 	bool has_initial;
 	struct slice initial; /* base64, or "=" */
 };
-bool
-smtp_auth_parse(struct slice rest, struct smtp_auth *out);
+bool smtp_auth_parse(struct slice rest, struct smtp_auth *out);
 
 #endif

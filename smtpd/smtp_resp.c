@@ -8,41 +8,41 @@
 
 /* Row by enum status; the texts are for the person who gets them in a bounce. */
 static const struct smtp_reply status_table[] = {
-    [STATUS_OK] = {250, "2.0.0", "done"},
-    [STATUS_NOT_FOUND] = {550, "5.1.1", "no such user here"},
-    [STATUS_EXISTS] = {451, "4.3.0", "the mail store answered in an unexpected way"},
-    [STATUS_BUSY] = {451, "4.3.2", "the mail store is busy, try again in a moment"},
-    [STATUS_QUOTA] = {552, "5.2.2", "the mailbox is full"},
-    [STATUS_FULL] = {452, "4.3.1", "the server's disk is full, try again later"},
-    [STATUS_READ_ONLY] = {452, "4.3.1", "the mail store is read-only at the moment"},
-    [STATUS_CORRUPT] = {451, "4.3.0", "the mail store is damaged, try again later"},
+    [STATUS_OK] = {250, "2.0.0", "done"						},
+    [STATUS_NOT_FOUND] = {550, "5.1.1", "no such user here"                                   },
+    [STATUS_EXISTS] = {451, "4.3.0", "the mail store answered in an unexpected way"        },
+    [STATUS_BUSY] = {451, "4.3.2", "the mail store is busy, try again in a moment"       },
+    [STATUS_QUOTA] = {552, "5.2.2", "the mailbox is full"                                 },
+    [STATUS_FULL] = {452, "4.3.1", "the server's disk is full, try again later"          },
+    [STATUS_READ_ONLY] = {452, "4.3.1", "the mail store is read-only at the moment"           },
+    [STATUS_CORRUPT] = {451, "4.3.0", "the mail store is damaged, try again later"          },
     [STATUS_IO] = {451, "4.3.0", "the server's disk reported an error, try again later"},
-    [STATUS_LIMIT] = {552, "5.3.4", "the message is over a limit of this server"},
-    [STATUS_TIMEOUT] = {451, "4.3.0", "the mail store did not answer in time"},
-    [STATUS_CLOSED] = {421, "4.3.2", "the server is stopping, try again in a moment"},
-    [STATUS_INVALID] = {451, "4.3.0", "the mail store did not take the message"},
-    [STATUS_DENIED] = {550, "5.7.1", "not allowed"},
-    [STATUS_UNKNOWN] = {451, "4.3.0", "the outcome is not known, try again"},
-    [STATUS_CONFLICT] = {451, "4.3.0", "the mailbox changed, try again"},
+    [STATUS_LIMIT] = {552, "5.3.4", "the message is over a limit of this server"          },
+    [STATUS_TIMEOUT] = {451, "4.3.0", "the mail store did not answer in time"               },
+    [STATUS_CLOSED] = {421, "4.3.2", "the server is stopping, try again in a moment"       },
+    [STATUS_INVALID] = {451, "4.3.0", "the mail store did not take the message"             },
+    [STATUS_DENIED] = {550, "5.7.1", "not allowed"                                         },
+    [STATUS_UNKNOWN] = {451, "4.3.0", "the outcome is not known, try again"                 },
+    [STATUS_CONFLICT] = {451, "4.3.0", "the mailbox changed, try again"                      },
 };
 _Static_assert(sizeof(status_table) / sizeof(status_table[0]) == STATUS_COUNT_,
     "every status has a reply");
 
 static const struct smtp_reply fault_table[] = {
-    [SMTP_FAULT_NONE] = {250, "2.0.0", "done"},
+    [SMTP_FAULT_NONE] = {250, "2.0.0", "done"                                        },
     [SMTP_FAULT_SIZE] = {552, "5.3.4", "the message is larger than this server takes"},
-    [SMTP_FAULT_HEADER_SIZE] =
-        {552, "5.3.4", "the message's header is larger than this server takes"},
-    [SMTP_FAULT_LOOP] =
-        {554, "5.4.6", "too many hops: the message has too many Received fields"},
-    [SMTP_FAULT_FROM] =
-        {553, "5.7.1", "the From field is not an address of the logged-in user"},
-    [SMTP_FAULT_DRAFT] = {451, "4.3.0", "the message could not be written"},
-    [SMTP_FAULT_LINE] = {550, "5.6.0", "a line of the message is over 1 MiB"},
+    [SMTP_FAULT_HEADER_SIZE] = {552, "5.3.4",
+			 "the message's header is larger than this server takes"     },
+    [SMTP_FAULT_LOOP] = {554, "5.4.6",
+			 "too many hops: the message has too many Received fields"   },
+    [SMTP_FAULT_FROM] = {553, "5.7.1",
+			 "the From field is not an address of the logged-in user"    },
+    [SMTP_FAULT_DRAFT] = {451, "4.3.0", "the message could not be written"            },
+    [SMTP_FAULT_LINE] = {550, "5.6.0", "a line of the message is over 1 MiB"         },
     [SMTP_FAULT_BARE] = {550, "5.6.0",
-        "the message holds a bare CR or LF, lines must end in CR LF (RFC 5321 "
-        "section 2.3.8)"},
-    [SMTP_FAULT_NUL] = {550, "5.6.0", "the message holds a NUL byte"},
+			 "the message holds a bare CR or LF, lines must end in CR LF (RFC 5321 "
+	"section 2.3.8)"							     },
+    [SMTP_FAULT_NUL] = {550, "5.6.0", "the message holds a NUL byte"                },
 };
 _Static_assert(sizeof(fault_table) / sizeof(fault_table[0]) == SMTP_FAULT_NUL + 1,
     "every fault has a reply");
@@ -55,8 +55,8 @@ smtp_resp(struct smtp_session *s, unsigned code, const char *enhanced, const cha
 }
 
 void
-smtp_resp_format(struct smtp_session *s, unsigned code, const char *enhanced,
-    const char *format, ...)
+smtp_resp_format(
+    struct smtp_session *s, unsigned code, const char *enhanced, const char *format, ...)
 {
 	char line[SMTP_REPLY_MAX];
 	va_list args;

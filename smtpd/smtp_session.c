@@ -13,8 +13,7 @@
 
 #define STOPPING_TEXT "%s the server is stopping, try again in a moment"
 
-static void
-session_event(struct conn *c, enum conn_event event, void *arg);
+static void session_event(struct conn *c, enum conn_event event, void *arg);
 
 static const unsigned allowed_next[] = {
     [SMTP_GREET] = 1u << SMTP_READY | 1u << SMTP_CLOSED,
@@ -37,8 +36,9 @@ void
 smtp_set_state(struct smtp_session *s, enum smtp_state state)
 {
 	ENSURE(allowed_next[s->state] & 1u << state);
-	/* While an answer is awaited nothing is read, and the end of the input is not told:
-	 * a client that has said all and shut its side down still gets its replies. */
+	/* While an answer is awaited nothing is read, and the end of the input is not
+	 * told: a client that has said all and shut its side down still gets its replies.
+	 */
 	if (waits_for_others(state))
 		conn_pause(s->conn);
 	else if (waits_for_others(s->state))
@@ -69,9 +69,7 @@ deadline_set(struct smtp_session *s)
 		break;
 	case SMTP_MESSAGE:
 		conn_deadline(s->conn,
-		    is_bare_data(s)
-		        ? SMTP_BARE_WAIT_MS
-		        : conf->smtp.data_timeout_ms);
+		    is_bare_data(s) ? SMTP_BARE_WAIT_MS : conf->smtp.data_timeout_ms);
 		break;
 	case SMTP_AUTH:
 	case SMTP_COMMIT:
@@ -109,10 +107,9 @@ smtp_session_accept(struct service *service, struct worker *worker, int fd,
 	s->submission = strcmp(listener->protocol, "submission") == 0;
 	id_make(s->id);
 	s->conn = conn_new(worker_loop(worker), fd, session_event, s);
-	s->trusted = !s->submission &&
-	             smtp_route_is_trusted(conn_peer(s->conn),
-	                 conf->smtp.trusted_networks.items,
-	                 conf->smtp.trusted_networks.count);
+	s->trusted = !s->submission && smtp_route_is_trusted(conn_peer(s->conn),
+					   conf->smtp.trusted_networks.items,
+					   conf->smtp.trusted_networks.count);
 	list_append(&s->own->sessions, &s->node);
 	LOG_DEBUG("conn.open", LF_STR("sid", s->id), LF_STR("listener", listener->name),
 	    LF_STR("peer", conn_peer_text(s->conn)));
@@ -213,11 +210,10 @@ run_line(struct smtp_session *s)
 		s->skipping_line = !ended;
 		return ended;
 	}
-	size_t line_max =
-	    s->state == SMTP_AUTH_RESPONSE ||
-	            slice_has_prefix_nocase(input, SLICE("AUTH "))
-	        ? SMTP_AUTH_LINE_MAX
-	        : SMTP_LINE_MAX;
+	size_t line_max = s->state == SMTP_AUTH_RESPONSE ||
+	                          slice_has_prefix_nocase(input, SLICE("AUTH "))
+	                      ? SMTP_AUTH_LINE_MAX
+	                      : SMTP_LINE_MAX;
 	struct slice line;
 	size_t used;
 	enum framer_result result = framer_line(input, line_max, &line, &used);
@@ -303,8 +299,8 @@ smtp_session_ready(struct smtp_session *s)
 {
 	smtp_set_state(s, SMTP_READY);
 	if (s->stopping) {
-		smtp_resp_format(s, 421, "4.3.2", STOPPING_TEXT,
-		    service_conf(s->service)->hostname);
+		smtp_resp_format(
+		    s, 421, "4.3.2", STOPPING_TEXT, service_conf(s->service)->hostname);
 		smtp_session_close(s, "server stops");
 		return;
 	}
@@ -367,7 +363,8 @@ trace_open_once(void)
 	char *dir = NULL;
 	int len;
 	if (slash)
-		len = asprintf(&dir, "%.*s/trace", (int)(slash - conf->log.to), conf->log.to);
+		len = asprintf(
+		    &dir, "%.*s/trace", (int)(slash - conf->log.to), conf->log.to);
 	else if (root)
 		len = asprintf(&dir, "%s/log/trace", root);
 	else
@@ -421,8 +418,8 @@ smtp_sessions_stop(struct service *service, struct worker *worker)
 		if (s->state == SMTP_COMMIT)
 			continue;
 		if (s->state != SMTP_GREET)
-			smtp_resp_format(
-			    s, 421, "4.3.2", STOPPING_TEXT, service_conf(service)->hostname);
+			smtp_resp_format(s, 421, "4.3.2", STOPPING_TEXT,
+			    service_conf(service)->hostname);
 		smtp_session_close(s, "server stops");
 	}
 }

@@ -31,8 +31,8 @@ enum {
 	SMTP_TLS_TIMEOUT_MS = 60 * 1000, /* for a handshake */
 	SMTP_BARE_WAIT_MS = 3 * 1000,    /* silence behind a bare CR or LF in DATA */
 	SMTP_COMMANDS_PER_TURN = 200,
-	SMTP_REFUSED_MAX = 500,          /* recipients refused in a session, then 421 */
-	SMTP_DISCARD_MAX = 16 << 20,     /* octets of a refused message read, then 552 */
+	SMTP_REFUSED_MAX = 500,      /* recipients refused in a session, then 421 */
+	SMTP_DISCARD_MAX = 16 << 20, /* octets of a refused message read, then 552 */
 };
 
 enum smtp_state {
@@ -70,23 +70,23 @@ struct smtp_session {
 	const struct listener *listener;
 	struct worker_conn *token;
 	struct conn *conn;
-	bool submission;   /* AUTH is offered, and required */
-	bool trusted;      /* the peer is in smtp.trusted_networks */
-	bool greeted;      /* the banner was sent */
-	bool extended;     /* EHLO, not HELO */
-	bool skipping_line; /* the rest of an over-long line is thrown away */
-	bool running;      /* smtp_session_run is on the stack */
-	bool stopping;     /* ends when the commit under way is answered */
-	unsigned errors;   /* commands refused for their form or order */
-	unsigned refused;  /* recipients refused */
-	char *helo;        /* null before EHLO or HELO */
-	char *login;       /* null before AUTH */
+	bool submission;           /* AUTH is offered, and required */
+	bool trusted;              /* the peer is in smtp.trusted_networks */
+	bool greeted;              /* the banner was sent */
+	bool extended;             /* EHLO, not HELO */
+	bool skipping_line;        /* the rest of an over-long line is thrown away */
+	bool running;              /* smtp_session_run is on the stack */
+	bool stopping;             /* ends when the commit under way is answered */
+	unsigned errors;           /* commands refused for their form or order */
+	unsigned refused;          /* recipients refused */
+	char *helo;                /* null before EHLO or HELO */
+	char *login;               /* null before AUTH */
 	struct account_id account; /* of the login */
 	struct auth_exchange *exchange;
 	struct smtp_envelope *envelope; /* null: no MAIL */
 
 	/* the chunk of BDAT under way */
-	bool chunked;         /* MESSAGE: a chunk, not DATA */
+	bool chunked; /* MESSAGE: a chunk, not DATA */
 	bool chunk_last;
 	const struct smtp_reply *chunk_refused; /* its octets are read and thrown away */
 	uint64_t chunk_size;
@@ -95,33 +95,23 @@ struct smtp_session {
 };
 
 /* The daemon's functions of service_options. */
-void
-smtp_session_accept(struct service *service, struct worker *worker, int fd,
+void smtp_session_accept(struct service *service, struct worker *worker, int fd,
     const struct listener *listener, struct worker_conn *token);
-void
-smtp_sessions_start(struct service *service, struct worker *worker);
-void
-smtp_sessions_stop(struct service *service, struct worker *worker);
+void smtp_sessions_start(struct service *service, struct worker *worker);
+void smtp_sessions_stop(struct service *service, struct worker *worker);
 
 /* ---- for the other files ---- */
-void
-smtp_set_state(struct smtp_session *s, enum smtp_state state);
+void smtp_set_state(struct smtp_session *s, enum smtp_state state);
 /* Runs the commands that lie in the input; does nothing when called from inside. */
-void
-smtp_session_run(struct smtp_session *s);
+void smtp_session_run(struct smtp_session *s);
 /* What was waited for is there and answered: READY again, and on with the input. */
-void
-smtp_session_ready(struct smtp_session *s);
+void smtp_session_ready(struct smtp_session *s);
 /* Ends the session; replies written before are still sent. */
-void
-smtp_session_close(struct smtp_session *s, const char *reason);
+void smtp_session_close(struct smtp_session *s, const char *reason);
 /* Forgets the mail transaction (RFC 5321 section 4.1.1.5). */
-void
-smtp_session_reset(struct smtp_session *s);
-void
-smtp_session_helo(struct smtp_session *s, struct slice name, bool extended);
+void smtp_session_reset(struct smtp_session *s);
+void smtp_session_helo(struct smtp_session *s, struct slice name, bool extended);
 /* The trace file, opened once for the process; null when it could not be. */
-struct trace *
-smtp_trace(struct service *service);
+struct trace *smtp_trace(struct service *service);
 
 #endif

@@ -11,8 +11,7 @@
 
 enum { ARENA_BYTES = 8 << 20 };
 
-int
-LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static bool
 sender_seen(struct slice local, struct slice domain, void *arg)
@@ -44,8 +43,8 @@ check_block(struct slice block)
 	}
 	struct buf added AUTO_BUF;
 	buf_init(&added, 4096);
-	smtp_header_add_missing(&facts, 0, 0, SLICE("ID"), SLICE("mx.example"),
-	    SLICE("a@b.example"), &added);
+	smtp_header_add_missing(
+	    &facts, 0, 0, SLICE("ID"), SLICE("mx.example"), SLICE("a@b.example"), &added);
 	ENSURE(buf_ok(&added));
 	arena_free(&arena);
 }

@@ -11,8 +11,7 @@
 
 enum { ARENA_BYTES = 1 << 20 };
 
-int
-LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void
 check_address(const struct mailbox_address *address, struct arena *arena)
@@ -27,8 +26,7 @@ check_address(const struct mailbox_address *address, struct arena *arena)
 	ENSURE(slice_index(buf_slice(&text), '\n') == SIZE_MAX);
 	ENSURE(slice_index(buf_slice(&text), '\0') == SIZE_MAX);
 	struct mailbox_address again;
-	enum address_result result =
-	    address_parse(buf_slice(&text), true, arena, &again);
+	enum address_result result = address_parse(buf_slice(&text), true, arena, &again);
 	/* Quoting may make a local part too long, never another one. */
 	if (result == ADDRESS_OK) {
 		ENSURE(slice_equal(again.local, address->local));

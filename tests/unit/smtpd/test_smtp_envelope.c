@@ -22,9 +22,9 @@ local(unsigned number)
 static struct smtp_target
 external(struct smtp_envelope *e, unsigned number, bool upper)
 {
-	return (struct smtp_target){.address = arena_format(e->arena,
-	                                upper ? "USER%u@EXT.example" : "user%u@ext.example",
-	                                number)};
+	return (struct smtp_target){
+	    .address = arena_format(
+		e->arena, upper ? "USER%u@EXT.example" : "user%u@ext.example", number)};
 }
 
 static void

@@ -53,10 +53,10 @@ scan(void **state)
 	(void)state;
 	struct smtp_header_facts facts;
 	smtp_header_scan(SLICE("Received: a\r\nReceived: b\r\n c\r\ndate: x\r\n"
-	                       "Message-Id:  <1@b.example> \r\nMESSAGE-ID: <2@b>\r\n"
-	                       "bcc: x@b\r\nResent-Bcc: y@b\r\nFrom: a@b\r\nFrom: c@d\r\n"
-	                       "X-Received: no\r\n__proto__: 1\r\n: empty\r\n"
-	                       "no field\r\n\r\n"),
+			       "Message-Id:  <1@b.example> \r\nMESSAGE-ID: <2@b>\r\n"
+			       "bcc: x@b\r\nResent-Bcc: y@b\r\nFrom: a@b\r\nFrom: c@d\r\n"
+			       "X-Received: no\r\n__proto__: 1\r\n: empty\r\n"
+			       "no field\r\n\r\n"),
 	    &facts);
 	assert_int_equal(facts.received, 2);
 	assert_true(facts.has_date);
@@ -111,24 +111,24 @@ senders(void **state)
 		bool result;
 		const char *seen;
 	} rows[] = {
-	    {SLICE("From: a@b.example\r\n\r\n"), true, "a@b.example "},
+	    {SLICE("From: a@b.example\r\n\r\n"),                                true,  "a@b.example "            },
 	    {SLICE("from: Anna <a@B.Example>, \"x, y\" <c@d.example>\r\n\r\n"), true,
-	        "a@b.example c@d.example "},
-	    {SLICE("From: a@b.example\r\nSender: s@b.example\r\n\r\n"), true,
-	        "a@b.example s@b.example "},
-	    {SLICE("From: a@b.example\r\nFrom: c@d.example\r\n\r\n"), true,
-	        "a@b.example c@d.example "},
-	    {SLICE("From : a@b.example\r\n\r\n"), true, "a@b.example "},
-	    {SLICE("From:\r\n Anna\r\n <a@b.example>\r\n\r\n"), true, "a@b.example "},
-	    {SLICE("From: \"a b\"@b.example\r\n\r\n"), true, "a b@b.example "},
+             "a@b.example c@d.example "									  },
+	    {SLICE("From: a@b.example\r\nSender: s@b.example\r\n\r\n"),         true,
+             "a@b.example s@b.example "									  },
+	    {SLICE("From: a@b.example\r\nFrom: c@d.example\r\n\r\n"),           true,
+             "a@b.example c@d.example "									  },
+	    {SLICE("From : a@b.example\r\n\r\n"),                               true,  "a@b.example "            },
+	    {SLICE("From:\r\n Anna\r\n <a@b.example>\r\n\r\n"),                 true,  "a@b.example "            },
+	    {SLICE("From: \"a b\"@b.example\r\n\r\n"),                          true,  "a b@b.example "          },
 	    {SLICE("From: a@b\xc3\xbc"
-	           "cher.example\r\n\r\n"),
-	        true, "a@xn--bcher-kva.example "},
-	    {SLICE("Subject: x\r\n\r\n"), true, ""},
-	    {SLICE("From: \r\n\r\n"), false, ""},
-	    {SLICE("From: nobody:;\r\n\r\n"), false, ""},
-	    {SLICE("From: a@b.example, stop@b.example, c@d\r\n\r\n"), false,
-	        "a@b.example stop@b.example "},
+		   "cher.example\r\n\r\n"),
+             true,								     "a@xn--bcher-kva.example "},
+	    {SLICE("Subject: x\r\n\r\n"),                                       true,  ""                        },
+	    {SLICE("From: \r\n\r\n"),					   false, ""                        },
+	    {SLICE("From: nobody:;\r\n\r\n"),                                   false, ""                        },
+	    {SLICE("From: a@b.example, stop@b.example, c@d\r\n\r\n"),           false,
+             "a@b.example stop@b.example "								       },
 	};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct arena *arena = arena_new(1024 * 1024);
@@ -136,7 +136,8 @@ senders(void **state)
 		bool result =
 		    smtp_header_senders(rows[i].block, arena, sender_seen, &seen);
 		if (result != rows[i].result || strcmp(seen.text, rows[i].seen) != 0)
-			fail_msg("%.*s: %d %s", SLICE_ARG(rows[i].block), result, seen.text);
+			fail_msg(
+			    "%.*s: %d %s", SLICE_ARG(rows[i].block), result, seen.text);
 		arena_free(&arena);
 	}
 }
@@ -147,11 +148,12 @@ without_bcc(void **state)
 	(void)state;
 	struct buf out AUTO_BUF;
 	buf_init(&out, SMTP_HEADER_MAX);
-	smtp_header_without_bcc(SLICE("A: 1\r\nBcc: x@y,\r\n z@y\r\nnot a field\r\nB: 2\r\n"
-	                              "bcc: q@y\r\nResent-BCC: r@y\r\n\r\n"),
+	smtp_header_without_bcc(
+	    SLICE("A: 1\r\nBcc: x@y,\r\n z@y\r\nnot a field\r\nB: 2\r\n"
+		  "bcc: q@y\r\nResent-BCC: r@y\r\n\r\n"),
 	    &out);
-	assert_true(slice_equal(
-	    buf_slice(&out), SLICE("A: 1\r\nnot a field\r\nB: 2\r\n\r\n")));
+	assert_true(
+	    slice_equal(buf_slice(&out), SLICE("A: 1\r\nnot a field\r\nB: 2\r\n\r\n")));
 	buf_reset(&out);
 	smtp_header_without_bcc(SLICE("Bcc: x\r\n\r\n"), &out);
 	assert_true(slice_equal(buf_slice(&out), SLICE("\r\n")));
@@ -168,12 +170,12 @@ missing(void **state)
 	    SLICE("a@b.example"), &out);
 	assert_true(slice_equal(buf_slice(&out),
 	    SLICE("Date: Tue, 24 Nov 2026 03:47:10 +0000\r\nFrom: <a@b.example>\r\n"
-	          "Message-ID: <ID@mx.example>\r\n")));
+		  "Message-ID: <ID@mx.example>\r\n")));
 	buf_reset(&out);
 	facts = (struct smtp_header_facts){
 	    .has_date = true, .from = 1, .message_id = SLICE("<x@y>")};
-	smtp_header_add_missing(&facts, 0, 0, SLICE("ID"), SLICE("mx.example"),
-	    SLICE("a@b.example"), &out);
+	smtp_header_add_missing(
+	    &facts, 0, 0, SLICE("ID"), SLICE("mx.example"), SLICE("a@b.example"), &out);
 	assert_int_equal(out.len, 0);
 }
 
@@ -187,17 +189,17 @@ text_check(void **state)
 		bool bare_cr, bare_lf, nul, has_8bit;
 		size_t longest;
 	} rows[] = {
-	    {SLICE("a\r\nbb\r\n"), false, false, false, false, 2},
-	    {SLICE("no end"), false, false, false, false, 6},
+	    {SLICE("a\r\nbb\r\n"),         false, false, false, false, 2},
+	    {SLICE("no end"),              false, false, false, false, 6},
 	    {SLICE("a\r\n\r\n.\r\nb\r\n"), false, false, false, false, 1},
-	    {SLICE("a\nb\r\n"), false, true, false, false, 1},
-	    {SLICE("a\rb\r\n"), true, false, false, false, 3},
-	    {SLICE("a\r"), true, false, false, false, 1},
-	    {SLICE("\r\r\n"), true, false, false, false, 1},
-	    {SLICE("\n.\r\n"), false, true, false, false, 1},
-	    {SLICE("\r\n\0.\r\n"), false, false, true, false, 2},
-	    {SLICE("\xc3\xa4\r\n"), false, false, false, true, 2},
-	    {SLICE(""), false, false, false, false, 0},
+	    {SLICE("a\nb\r\n"),            false, true,  false, false, 1},
+	    {SLICE("a\rb\r\n"),            true,  false, false, false, 3},
+	    {SLICE("a\r"),                 true,  false, false, false, 1},
+	    {SLICE("\r\r\n"),              true,  false, false, false, 1},
+	    {SLICE("\n.\r\n"),             false, true,  false, false, 1},
+	    {SLICE("\r\n\0.\r\n"),         false, false, true,  false, 2},
+	    {SLICE("\xc3\xa4\r\n"),        false, false, false, true,  2},
+	    {SLICE(""),                    false, false, false, false, 0},
 	};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		for (size_t cut = 0; cut <= rows[i].text.len; cut++) {
@@ -209,8 +211,8 @@ text_check(void **state)
 			assert_int_equal(t.bare_lf, rows[i].bare_lf);
 			assert_int_equal(t.nul, rows[i].nul);
 			assert_int_equal(t.has_8bit, rows[i].has_8bit);
-			assert_in_range(t.line_longest, rows[i].bare_cr ? 0 : rows[i].longest,
-			    rows[i].longest);
+			assert_in_range(t.line_longest,
+			    rows[i].bare_cr ? 0 : rows[i].longest, rows[i].longest);
 		}
 	}
 }

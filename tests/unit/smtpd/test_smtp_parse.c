@@ -62,39 +62,42 @@ mail_paths(void **state)
 {
 	(void)state;
 	static const struct mail_row rows[] = {
-	    {SLICE("FROM:<a@b.example>"), SMTP_PARSE_DONE, SLICE("a"), SLICE("b.example")},
-	    {SLICE("from:<A@B.Example>"), SMTP_PARSE_DONE, SLICE("A"), SLICE("b.example")},
-	    {SLICE("FROM: <a@b.example>"), SMTP_PARSE_DONE, SLICE("a"),
-	        SLICE("b.example")},
-	    {SLICE("FROM:<>"), SMTP_PARSE_DONE, SLICE(""), SLICE("")},
+	    {SLICE("FROM:<a@b.example>"),                       SMTP_PARSE_DONE,    SLICE("a"),
+             SLICE("b.example")										      },
+	    {SLICE("from:<A@B.Example>"),                       SMTP_PARSE_DONE,    SLICE("A"),
+             SLICE("b.example")										      },
+	    {SLICE("FROM: <a@b.example>"),                      SMTP_PARSE_DONE,    SLICE("a"),
+             SLICE("b.example")										      },
+	    {SLICE("FROM:<>"),				  SMTP_PARSE_DONE,    SLICE(""),     SLICE("")         },
 	    {SLICE("FROM:<@x.example,@y.example:a@b.example>"), SMTP_PARSE_DONE,
-	        SLICE("a"), SLICE("b.example")},
-	    {SLICE("FROM:<\"a b\"@b.example>"), SMTP_PARSE_DONE, SLICE("a b"),
-	        SLICE("b.example")},
-	    {SLICE("FROM:<a@[192.0.2.1]>"), SMTP_PARSE_DONE, SLICE("a"),
-	        SLICE("[192.0.2.1]")},
-	    /* Addresses like any other; no shell ever sees them (A1). */
-	    {SLICE("FROM:<$(id)@b.example>"), SMTP_PARSE_ADDRESS, SLICE(""), SLICE("")},
-	    {SLICE("FROM:<\";id;\"@b.example>"), SMTP_PARSE_DONE, SLICE(";id;"),
-	        SLICE("b.example")},
-	    {SLICE("FROM:<`id`@b.example>"), SMTP_PARSE_DONE, SLICE("`id`"),
-	        SLICE("b.example")},
-	    {SLICE("FROM:<|id@b.example>"), SMTP_PARSE_DONE, SLICE("|id"),
-	        SLICE("b.example")},
-	    {SLICE("FROM:<../../etc@b.example>"), SMTP_PARSE_ADDRESS, SLICE(""), SLICE("")},
-	    {SLICE("FROM:<;id;@b.example>"), SMTP_PARSE_ADDRESS, SLICE(""), SLICE("")},
-	    {SLICE("FROM:<postmaster>"), SMTP_PARSE_ADDRESS, SLICE(""), SLICE("")},
-	    {SLICE("FROM:<a@b.example"), SMTP_PARSE_ADDRESS, SLICE(""), SLICE("")},
-	    {SLICE("FROM:<a@b.example>x"), SMTP_PARSE_ADDRESS, SLICE(""), SLICE("")},
-	    {SLICE("FROM:<\"a\\\"@b.example>"), SMTP_PARSE_ADDRESS, SLICE(""), SLICE("")},
-	    {SLICE("FROM:<a@>"), SMTP_PARSE_ADDRESS, SLICE(""), SLICE("")},
-	    {SLICE("FROM:<@b.example>"), SMTP_PARSE_ADDRESS, SLICE(""), SLICE("")},
-	    {SLICE("FROM:<a@-b.example>"), SMTP_PARSE_ADDRESS, SLICE(""), SLICE("")},
-	    {SLICE("FROM:a@b.example"), SMTP_PARSE_SYNTAX, SLICE(""), SLICE("")},
-	    {SLICE("TO:<a@b.example>"), SMTP_PARSE_SYNTAX, SLICE(""), SLICE("")},
-	    {SLICE("FROM<a@b.example>"), SMTP_PARSE_SYNTAX, SLICE(""), SLICE("")},
-	    {SLICE("FROM:"), SMTP_PARSE_SYNTAX, SLICE(""), SLICE("")},
-	    {SLICE(""), SMTP_PARSE_SYNTAX, SLICE(""), SLICE("")},
+             SLICE("a"),									   SLICE("b.example")},
+	    {SLICE("FROM:<\"a b\"@b.example>"),                 SMTP_PARSE_DONE,    SLICE("a b"),
+             SLICE("b.example")										      },
+	    {SLICE("FROM:<a@[192.0.2.1]>"),                     SMTP_PARSE_DONE,    SLICE("a"),
+             SLICE("[192.0.2.1]")										    },
+ /* Addresses like any other; no shell ever sees them (A1). */
+	    {SLICE("FROM:<$(id)@b.example>"),                   SMTP_PARSE_ADDRESS, SLICE(""),     SLICE("")         },
+	    {SLICE("FROM:<\";id;\"@b.example>"),                SMTP_PARSE_DONE,    SLICE(";id;"),
+             SLICE("b.example")										      },
+	    {SLICE("FROM:<`id`@b.example>"),                    SMTP_PARSE_DONE,    SLICE("`id`"),
+             SLICE("b.example")										      },
+	    {SLICE("FROM:<|id@b.example>"),                     SMTP_PARSE_DONE,    SLICE("|id"),
+             SLICE("b.example")										      },
+	    {SLICE("FROM:<../../etc@b.example>"),               SMTP_PARSE_ADDRESS, SLICE(""),
+             SLICE("")											       },
+	    {SLICE("FROM:<;id;@b.example>"),                    SMTP_PARSE_ADDRESS, SLICE(""),     SLICE("")         },
+	    {SLICE("FROM:<postmaster>"),                        SMTP_PARSE_ADDRESS, SLICE(""),     SLICE("")         },
+	    {SLICE("FROM:<a@b.example"),                        SMTP_PARSE_ADDRESS, SLICE(""),     SLICE("")         },
+	    {SLICE("FROM:<a@b.example>x"),                      SMTP_PARSE_ADDRESS, SLICE(""),     SLICE("")         },
+	    {SLICE("FROM:<\"a\\\"@b.example>"),                 SMTP_PARSE_ADDRESS, SLICE(""),     SLICE("")         },
+	    {SLICE("FROM:<a@>"),                                SMTP_PARSE_ADDRESS, SLICE(""),     SLICE("")         },
+	    {SLICE("FROM:<@b.example>"),                        SMTP_PARSE_ADDRESS, SLICE(""),     SLICE("")         },
+	    {SLICE("FROM:<a@-b.example>"),                      SMTP_PARSE_ADDRESS, SLICE(""),     SLICE("")         },
+	    {SLICE("FROM:a@b.example"),                         SMTP_PARSE_SYNTAX,  SLICE(""),     SLICE("")         },
+	    {SLICE("TO:<a@b.example>"),                         SMTP_PARSE_SYNTAX,  SLICE(""),     SLICE("")         },
+	    {SLICE("FROM<a@b.example>"),                        SMTP_PARSE_SYNTAX,  SLICE(""),     SLICE("")         },
+	    {SLICE("FROM:"),				    SMTP_PARSE_SYNTAX,  SLICE(""),     SLICE("")         },
+	    {SLICE(""),					 SMTP_PARSE_SYNTAX,  SLICE(""),     SLICE("")         },
 	};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct arena *arena = arena_new(TEST_ARENA);
@@ -121,28 +124,28 @@ mail_parameters(void **state)
 		uint64_t size;
 		bool utf8, body_8bit;
 	} rows[] = {
-	    {"SIZE=100", SMTP_PARSE_DONE, 100, false, false},
-	    {"size=0 BODY=8bitmime", SMTP_PARSE_DONE, 0, false, true},
-	    {"BODY=7BIT SMTPUTF8", SMTP_PARSE_DONE, 0, true, false},
-	    {"SIZE=18446744073709551615", SMTP_PARSE_DONE, UINT64_MAX, false, false},
-	    {"SIZE=99999999999999999999", SMTP_PARSE_DONE, UINT64_MAX, false, false},
-	    {"AUTH=<>", SMTP_PARSE_DONE, 0, false, false},
-	    {"AUTH=a+2Bb@b.example", SMTP_PARSE_DONE, 0, false, false},
-	    {"SIZE=999999999999999999999", SMTP_PARSE_PARAMETER, 0, false, false},
-	    {"SIZE=", SMTP_PARSE_PARAMETER, 0, false, false},
-	    {"SIZE", SMTP_PARSE_PARAMETER, 0, false, false},
-	    {"SIZE=-1", SMTP_PARSE_PARAMETER, 0, false, false},
-	    {"SIZE=1 SIZE=2", SMTP_PARSE_PARAMETER, 0, false, false},
-	    {"SMTPUTF8=yes", SMTP_PARSE_PARAMETER, 0, false, false},
-	    {"BODY=BINARYMIME", SMTP_PARSE_PARAMETER, 0, false, false},
-	    {"BODY", SMTP_PARSE_PARAMETER, 0, false, false},
-	    {"AUTH=x+0Ay", SMTP_PARSE_PARAMETER, 0, false, false},
-	    {"AUTH=x+0", SMTP_PARSE_PARAMETER, 0, false, false},
-	    {"=SIZE", SMTP_PARSE_UNKNOWN, 0, false, false},
-	    {"=", SMTP_PARSE_UNKNOWN, 0, false, false},
-	    {"ENVID=+00", SMTP_PARSE_UNKNOWN, 0, false, false},
-	    {"RET=HDRS", SMTP_PARSE_UNKNOWN, 0, false, false},
-	    {"XYZZY", SMTP_PARSE_UNKNOWN, 0, false, false},
+	    {"SIZE=100",                   SMTP_PARSE_DONE,      100,        false, false},
+	    {"size=0 BODY=8bitmime",       SMTP_PARSE_DONE,      0,          false, true },
+	    {"BODY=7BIT SMTPUTF8",         SMTP_PARSE_DONE,      0,          true,  false},
+	    {"SIZE=18446744073709551615",  SMTP_PARSE_DONE,      UINT64_MAX, false, false},
+	    {"SIZE=99999999999999999999",  SMTP_PARSE_DONE,      UINT64_MAX, false, false},
+	    {"AUTH=<>",                    SMTP_PARSE_DONE,      0,          false, false},
+	    {"AUTH=a+2Bb@b.example",       SMTP_PARSE_DONE,      0,          false, false},
+	    {"SIZE=999999999999999999999", SMTP_PARSE_PARAMETER, 0,          false, false},
+	    {"SIZE=",		      SMTP_PARSE_PARAMETER, 0,          false, false},
+	    {"SIZE",		       SMTP_PARSE_PARAMETER, 0,          false, false},
+	    {"SIZE=-1",                    SMTP_PARSE_PARAMETER, 0,          false, false},
+	    {"SIZE=1 SIZE=2",              SMTP_PARSE_PARAMETER, 0,          false, false},
+	    {"SMTPUTF8=yes",               SMTP_PARSE_PARAMETER, 0,          false, false},
+	    {"BODY=BINARYMIME",            SMTP_PARSE_PARAMETER, 0,          false, false},
+	    {"BODY",		       SMTP_PARSE_PARAMETER, 0,          false, false},
+	    {"AUTH=x+0Ay",                 SMTP_PARSE_PARAMETER, 0,          false, false},
+	    {"AUTH=x+0",                   SMTP_PARSE_PARAMETER, 0,          false, false},
+	    {"=SIZE",		      SMTP_PARSE_UNKNOWN,   0,          false, false},
+	    {"=",			  SMTP_PARSE_UNKNOWN,   0,          false, false},
+	    {"ENVID=+00",                  SMTP_PARSE_UNKNOWN,   0,          false, false},
+	    {"RET=HDRS",                   SMTP_PARSE_UNKNOWN,   0,          false, false},
+	    {"XYZZY",		      SMTP_PARSE_UNKNOWN,   0,          false, false},
 	};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct arena *arena = arena_new(TEST_ARENA);
@@ -175,8 +178,8 @@ lengths(void **state)
 		memcpy(text + 4 + local, "@b.example>", 12);
 		enum smtp_parse_result result =
 		    smtp_rcpt_parse(slice_from_cstr(text), arena, &address);
-		assert_int_equal(
-		    result, local <= ADDRESS_LOCAL_MAX ? SMTP_PARSE_DONE : SMTP_PARSE_LONG);
+		assert_int_equal(result,
+		    local <= ADDRESS_LOCAL_MAX ? SMTP_PARSE_DONE : SMTP_PARSE_LONG);
 		arena_free(&arena);
 		if (local == 1000)
 			break;
@@ -207,13 +210,13 @@ rcpt(void **state)
 	(void)state;
 	struct arena *arena = arena_new(TEST_ARENA);
 	struct mailbox_address address;
-	assert_int_equal(smtp_rcpt_parse(SLICE("TO:<postmaster>"), arena, &address),
-	    SMTP_PARSE_DONE);
+	assert_int_equal(
+	    smtp_rcpt_parse(SLICE("TO:<postmaster>"), arena, &address), SMTP_PARSE_DONE);
 	assert_int_equal(address.domain.len, 0);
 	assert_int_equal(
 	    smtp_rcpt_parse(SLICE("TO:<>"), arena, &address), SMTP_PARSE_ADDRESS);
-	assert_int_equal(smtp_rcpt_parse(SLICE("TO:<a@b.example> NOTIFY=NEVER"), arena,
-	                     &address),
+	assert_int_equal(
+	    smtp_rcpt_parse(SLICE("TO:<a@b.example> NOTIFY=NEVER"), arena, &address),
 	    SMTP_PARSE_UNKNOWN);
 	assert_int_equal(
 	    smtp_rcpt_parse(SLICE("TO:<\xc3\xa4@b.example>"), arena, &address),

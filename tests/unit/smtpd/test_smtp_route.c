@@ -30,19 +30,19 @@ table(void **state)
 		struct smtp_route_facts facts;
 		enum smtp_route route;
 	} rows[] = {
-	    {{false, false, DIRECTORY_NOT_LOCAL, 0, 0}, SMTP_ROUTE_DENIED},
-	    {{true, false, DIRECTORY_NOT_LOCAL, 0, 0}, SMTP_ROUTE_RELAY},
-	    {{false, true, DIRECTORY_NOT_LOCAL, 0, 0}, SMTP_ROUTE_RELAY},
-	    {{true, true, DIRECTORY_NOT_LOCAL, 0, 0}, SMTP_ROUTE_RELAY},
+	    {{false, false, DIRECTORY_NOT_LOCAL, 0, 0},    SMTP_ROUTE_DENIED },
+	    {{true, false, DIRECTORY_NOT_LOCAL, 0, 0},     SMTP_ROUTE_RELAY  },
+	    {{false, true, DIRECTORY_NOT_LOCAL, 0, 0},     SMTP_ROUTE_RELAY  },
+	    {{true, true, DIRECTORY_NOT_LOCAL, 0, 0},      SMTP_ROUTE_RELAY  },
 	    {{false, false, DIRECTORY_UNKNOWN_USER, 0, 0}, SMTP_ROUTE_UNKNOWN},
-	    {{true, true, DIRECTORY_UNKNOWN_USER, 0, 0}, SMTP_ROUTE_UNKNOWN},
-	    {{true, true, DIRECTORY_LOOP, 0, 0}, SMTP_ROUTE_LOOP},
-	    {{false, false, DIRECTORY_LOOP, 0, 0}, SMTP_ROUTE_LOOP},
-	    {{false, false, DIRECTORY_TARGETS, 1, 0}, SMTP_ROUTE_TARGETS},
-	    {{false, false, DIRECTORY_TARGETS, 1, 1}, SMTP_ROUTE_QUOTA},
-	    {{false, false, DIRECTORY_TARGETS, 2, 1}, SMTP_ROUTE_TARGETS},
-	    {{true, false, DIRECTORY_TARGETS, 2, 2}, SMTP_ROUTE_QUOTA},
-	    {{false, false, DIRECTORY_TARGETS, 0, 0}, SMTP_ROUTE_UNKNOWN},
+	    {{true, true, DIRECTORY_UNKNOWN_USER, 0, 0},   SMTP_ROUTE_UNKNOWN},
+	    {{true, true, DIRECTORY_LOOP, 0, 0},           SMTP_ROUTE_LOOP   },
+	    {{false, false, DIRECTORY_LOOP, 0, 0},         SMTP_ROUTE_LOOP   },
+	    {{false, false, DIRECTORY_TARGETS, 1, 0},      SMTP_ROUTE_TARGETS},
+	    {{false, false, DIRECTORY_TARGETS, 1, 1},      SMTP_ROUTE_QUOTA  },
+	    {{false, false, DIRECTORY_TARGETS, 2, 1},      SMTP_ROUTE_TARGETS},
+	    {{true, false, DIRECTORY_TARGETS, 2, 2},       SMTP_ROUTE_QUOTA  },
+	    {{false, false, DIRECTORY_TARGETS, 0, 0},      SMTP_ROUTE_UNKNOWN},
 	};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		assert_int_equal(smtp_route_decide(&rows[i].facts), rows[i].route);
