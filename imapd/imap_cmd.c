@@ -105,8 +105,8 @@ row_compare(const void *key, const void *element)
 const struct imap_cmd_row *
 imap_cmd_find(struct slice name)
 {
-	return bsearch(&name, rows, sizeof(rows) / sizeof(rows[0]), sizeof(rows[0]),
-	    row_compare);
+	return bsearch(
+	    &name, rows, sizeof(rows) / sizeof(rows[0]), sizeof(rows[0]), row_compare);
 }
 
 /* ---- capabilities ---- */
@@ -117,42 +117,44 @@ static const struct {
 	const char *name;
 	unsigned when;
 } capabilities[] = {
-	{"IMAP4rev1", CAP_BOTH},
-	{"IMAP4rev2", CAP_BOTH},
-	{"LITERAL+", CAP_BOTH},
-	{"SASL-IR", CAP_BOTH},
-	{"ENABLE", CAP_BOTH},
-	{"ID", CAP_BOTH},
-	{"IDLE", CAP_AFTER},
-	{"NAMESPACE", CAP_AFTER},
-	{"CHILDREN", CAP_AFTER},
-	{"LIST-EXTENDED", CAP_AFTER},
-	{"LIST-STATUS", CAP_AFTER},
-	{"STATUS=SIZE", CAP_AFTER},
-	{"SPECIAL-USE", CAP_AFTER},
-	{"CREATE-SPECIAL-USE", CAP_AFTER},
-	{"UIDPLUS", CAP_AFTER},
-	{"MOVE", CAP_AFTER},
-	{"UNSELECT", CAP_AFTER},
-	{"CONDSTORE", CAP_AFTER},
-	{"QRESYNC", CAP_AFTER},
-	{"ESEARCH", CAP_AFTER},
-	{"SEARCHRES", CAP_AFTER},
-	{"WITHIN", CAP_AFTER},
-	{"SORT", CAP_AFTER},
-	{"ESORT", CAP_AFTER},
-	{"THREAD=ORDEREDSUBJECT", CAP_AFTER},
-	{"THREAD=REFERENCES", CAP_AFTER},
-	{"BINARY", CAP_AFTER},
-	{"MULTIAPPEND", CAP_AFTER},
-	{"UTF8=ACCEPT", CAP_AFTER},
-	{"OBJECTID", CAP_AFTER},
-	{"SAVEDATE", CAP_AFTER},
-	{"PREVIEW", CAP_AFTER},
-	{"QUOTA", CAP_AFTER},
-	{"QUOTA=RES-STORAGE", CAP_AFTER},
-	{"UNAUTHENTICATE", CAP_AFTER},
-	{"COMPRESS=DEFLATE", CAP_AFTER | CAP_COMPRESS},
+    {"IMAP4rev1",             CAP_BOTH                },
+    {"IMAP4rev2",             CAP_BOTH                },
+    {"LITERAL+",              CAP_BOTH                },
+    {"SASL-IR",               CAP_BOTH                },
+    {"ENABLE",		CAP_BOTH                },
+    {"ID",		    CAP_BOTH                },
+    {"IDLE",		  CAP_AFTER               },
+    {"NAMESPACE",             CAP_AFTER               },
+    {"CHILDREN",              CAP_AFTER               },
+    {"LIST-EXTENDED",         CAP_AFTER               },
+    {"LIST-STATUS",           CAP_AFTER               },
+    {"STATUS=SIZE",           CAP_AFTER               },
+    {"SPECIAL-USE",           CAP_AFTER               },
+    {"CREATE-SPECIAL-USE",    CAP_AFTER               },
+    {"UIDPLUS",               CAP_AFTER               },
+    {"MOVE",		  CAP_AFTER               },
+    {"UNSELECT",              CAP_AFTER               },
+    {"CONDSTORE",             CAP_AFTER               },
+    {"QRESYNC",               CAP_AFTER               },
+    {"ESEARCH",               CAP_AFTER               },
+    {"SEARCHRES",             CAP_AFTER               },
+    {"WITHIN",		CAP_AFTER               },
+    {"SORT",		  CAP_AFTER               },
+    {"SORT=DISPLAY",          CAP_AFTER               },
+    {"ESORT",		 CAP_AFTER               },
+    {"PARTIAL",               CAP_AFTER               },
+    {"THREAD=ORDEREDSUBJECT", CAP_AFTER               },
+    {"THREAD=REFERENCES",     CAP_AFTER               },
+    {"BINARY",		CAP_AFTER               },
+    {"MULTIAPPEND",           CAP_AFTER               },
+    {"UTF8=ACCEPT",           CAP_AFTER               },
+    {"OBJECTID",              CAP_AFTER               },
+    {"SAVEDATE",              CAP_AFTER               },
+    {"PREVIEW",               CAP_AFTER               },
+    {"QUOTA",		 CAP_AFTER               },
+    {"QUOTA=RES-STORAGE",     CAP_AFTER               },
+    {"UNAUTHENTICATE",        CAP_AFTER               },
+    {"COMPRESS=DEFLATE",      CAP_AFTER | CAP_COMPRESS},
 };
 
 static void
@@ -178,7 +180,8 @@ void
 imap_capabilities_write(struct imap_session *s, struct buf *out)
 {
 	unsigned now = s->login ? CAP_AFTER : CAP_BEFORE;
-	bool compress = imap_conf(s)->imap.compress && s->conn && !conn_is_deflated(s->conn);
+	bool compress =
+	    imap_conf(s)->imap.compress && s->conn && !conn_is_deflated(s->conn);
 	bool first = true;
 
 	for (size_t i = 0; i < sizeof(capabilities) / sizeof(capabilities[0]); i++) {
@@ -229,10 +232,12 @@ id_value(const struct imap_command *cmd, struct slice key)
 enum cmd_result
 imap_run_id(struct imap_session *s, struct imap_command *cmd)
 {
-	LOG_DEBUG("imap.id", LF_STR("sid", s->id), LF("name", id_value(cmd, SLICE("name"))),
+	LOG_DEBUG("imap.id", LF_STR("sid", s->id),
+	    LF("name", id_value(cmd, SLICE("name"))),
 	    LF("version", id_value(cmd, SLICE("version"))));
-	buf_append(imap_out(s), SLICE("* ID (\"name\" \"Postroom\" \"version\" \""
-	                              POSTROOM_VERSION "\")\r\n"));
+	buf_append(imap_out(s),
+	    SLICE(
+		"* ID (\"name\" \"Postroom\" \"version\" \"" POSTROOM_VERSION "\")\r\n"));
 	return imap_cmd_finish(s, cmd, IMAP_OK, NULL, "ID completed");
 }
 
@@ -240,10 +245,10 @@ static const struct {
 	const char *name;
 	uint8_t bits;
 } enables[] = {
-	{"CONDSTORE", IMAP_ENABLED_CONDSTORE},
-	{"QRESYNC", IMAP_ENABLED_QRESYNC | IMAP_ENABLED_CONDSTORE},
-	{"UTF8=ACCEPT", IMAP_ENABLED_UTF8},
-	{"IMAP4rev2", IMAP_ENABLED_REV2},
+    {"CONDSTORE",   IMAP_ENABLED_CONDSTORE                       },
+    {"QRESYNC",     IMAP_ENABLED_QRESYNC | IMAP_ENABLED_CONDSTORE},
+    {"UTF8=ACCEPT", IMAP_ENABLED_UTF8                            },
+    {"IMAP4rev2",   IMAP_ENABLED_REV2                            },
 };
 
 /* Names that are not known are passed over (RFC 5161 section 3.1). */
@@ -251,14 +256,15 @@ enum cmd_result
 imap_run_enable(struct imap_session *s, struct imap_command *cmd)
 {
 	struct buf *out = imap_out(s);
+	uint8_t before = s->enabled;
 
 	buf_append(out, SLICE("* ENABLED"));
 	for (size_t i = 0; i < cmd->u.enable.count; i++) {
 		for (size_t k = 0; k < sizeof(enables) / sizeof(enables[0]); k++) {
-			if (!slice_equal_nocase(cmd->u.enable.names[i],
-				slice_from_cstr(enables[k].name)))
+			if (!slice_equal_nocase(
+				cmd->u.enable.names[i], slice_from_cstr(enables[k].name)))
 				continue;
-			if ((s->enabled & enables[k].bits) == enables[k].bits)
+			if ((before & enables[k].bits) == enables[k].bits)
 				continue;
 			s->enabled |= enables[k].bits;
 			buf_append_format(out, " %s", enables[k].name);
@@ -285,7 +291,8 @@ imap_run_compress(struct imap_session *s, struct imap_command *cmd)
 		return imap_cmd_finish(
 		    s, cmd, IMAP_NO, "COMPRESSIONACTIVE", "DEFLATE is on already");
 	if (!imap_conf(s)->imap.compress)
-		return imap_cmd_finish(s, cmd, IMAP_NO, NULL, "compression is switched off");
+		return imap_cmd_finish(
+		    s, cmd, IMAP_NO, NULL, "compression is switched off");
 	enum cmd_result result =
 	    imap_cmd_finish(s, cmd, IMAP_OK, NULL, "DEFLATE is on from here");
 	imap_out_flush(s);

@@ -20,8 +20,8 @@ enum cmd_result {
 	/* More to do, but this turn's budget is spent or the output is full
 	 * (imap_out_full): s->resume is called in a later turn, when there is room. */
 	CMD_AGAIN,
-	/* Wants input from the client (IDLE's DONE, an AUTHENTICATE response): s->resume is
-	 * called when a whole line lies in s->line. */
+	/* Wants input from the client (IDLE's DONE, an AUTHENTICATE response): s->resume
+	 * is called when a whole line lies in s->line. */
 	CMD_LINE,
 	/* The session ends after what is written (BYE first). */
 	CMD_CLOSE,
@@ -44,7 +44,7 @@ enum imap_row_bits {
 	IMAP_ROW_NO_EXPUNGE = 1 << 2, /* by number: no EXPUNGE while it runs, unless UID
 	                                 (RFC 9051 section 7.5.1) */
 	IMAP_ROW_WRITES = 1 << 3,     /* refused in a mailbox opened by EXAMINE */
-	IMAP_ROW_NO_SYNC = 1 << 4,    /* no untagged news at its end (CLOSE, LOGOUT ...) */
+	IMAP_ROW_NO_SYNC = 1 << 4, /* no untagged news at its end (CLOSE, LOGOUT ...) */
 	IMAP_ROW_TLS_OR_PLAIN_OK = 1 << 5, /* sends a password */
 };
 
@@ -58,11 +58,9 @@ struct imap_cmd_row {
 };
 
 /* Sorted by name; *out_count rows. */
-const struct imap_cmd_row *
-imap_cmd_table(size_t *out_count);
+const struct imap_cmd_row *imap_cmd_table(size_t *out_count);
 /* The row of a name in any case, or null. */
-const struct imap_cmd_row *
-imap_cmd_find(struct slice name);
+const struct imap_cmd_row *imap_cmd_find(struct slice name);
 
 /* Run functions and their parsers, by file. */
 #define IMAP_RUN(name)                                                                   \

@@ -69,8 +69,8 @@ append_new(struct imap_session *s)
 }
 
 static void
-append_fail(struct imap_append *a, enum imap_reply reply, const char *code,
-    const char *text)
+append_fail(
+    struct imap_append *a, enum imap_reply reply, const char *code, const char *text)
 {
 	if (a->failed)
 		return; /* the first reason is told */
@@ -117,10 +117,12 @@ check_size(struct imap_session *s, struct imap_append *a, uint64_t size)
 	else if (size > a->limit)
 		append_fail(a, IMAP_NO, "TOOBIG", "message larger than APPENDLIMIT");
 	else if (a->count >= IMAP_APPEND_MESSAGES_MAX ||
-	         a->total + size > a->limit * IMAP_APPEND_TOTAL_FACTOR)
-		append_fail(a, IMAP_NO, "LIMIT", "too much in one APPEND, send fewer at once");
+		 a->total + size > a->limit * IMAP_APPEND_TOTAL_FACTOR)
+		append_fail(
+		    a, IMAP_NO, "LIMIT", "too much in one APPEND, send fewer at once");
 	else if (account_usage_get(imap_reader(s), s->account, &usage) == STATUS_OK &&
-	         usage.quota_bytes > 0 && usage.bytes + a->total + size > usage.quota_bytes)
+		 usage.quota_bytes > 0 &&
+		 usage.bytes + a->total + size > usage.quota_bytes)
 		append_fail_status(a, STATUS_QUOTA);
 	a->total += size;
 }
@@ -300,8 +302,8 @@ append_done(struct imap_session *s, struct imap_command *cmd)
 	if (a->op.op.status == STATUS_NOT_FOUND)
 		return imap_cmd_finish(s, cmd, IMAP_NO, "TRYCREATE", "no such mailbox");
 	if (a->op.op.status == STATUS_LIMIT)
-		return imap_cmd_finish(
-		    s, cmd, IMAP_NO, "LIMIT", "too many keywords or messages in the mailbox");
+		return imap_cmd_finish(s, cmd, IMAP_NO, "LIMIT",
+		    "too many keywords or messages in the mailbox");
 	if (a->op.op.status != STATUS_OK)
 		return imap_cmd_fail(s, cmd, a->op.op.status);
 	uint32_t *uids = ARENA_ARRAY(imap_arena(s), uint32_t, a->count);

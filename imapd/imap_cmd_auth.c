@@ -52,8 +52,8 @@ auth_wait_new(struct imap_session *s, struct slice mechanism)
 /* ---- the result ---- */
 
 static enum cmd_result
-auth_refused(struct imap_session *s, struct imap_command *cmd, const char *code,
-    const char *text)
+auth_refused(
+    struct imap_session *s, struct imap_command *cmd, const char *code, const char *text)
 {
 	auth_end(&s->exchange);
 	stats_add(s->worker->stats->login_failures, 1);
@@ -81,7 +81,8 @@ logged_in(struct imap_session *s, struct imap_command *cmd)
 	struct directory_account account;
 	struct buf code;
 
-	enum status status = directory_account_find(imap_reader(s), wait->login, &account);
+	enum status status =
+	    directory_account_find(imap_reader(s), wait->login, &account);
 	if (status == STATUS_NOT_FOUND)
 		return auth_failed(s, cmd);
 	if (status != STATUS_OK)
@@ -122,7 +123,8 @@ auth_line(struct imap_session *s, struct imap_command *cmd)
 
 	if (slice_equal(s->line, SLICE("*"))) {
 		auth_end(&s->exchange);
-		return imap_cmd_finish(s, cmd, IMAP_BAD, NULL, "authentication cancelled");
+		return imap_cmd_finish(
+		    s, cmd, IMAP_BAD, NULL, "authentication cancelled");
 	}
 	buf_init(&decoded, AUTH_RESPONSE_MAX);
 	if (!base64_decode_strict(s->line, &decoded) || !buf_ok(&decoded)) {
@@ -183,9 +185,10 @@ imap_run_login(struct imap_session *s, struct imap_command *cmd)
 
 	if (!auth_mechanism_allowed(auth, SLICE("PLAIN"), s->secure) &&
 	    !auth_mechanism_allowed(auth, SLICE("LOGIN"), s->secure))
-		return imap_cmd_finish(s, cmd, IMAP_NO, s->secure ? "CANNOT" : "PRIVACYREQUIRED",
+		return imap_cmd_finish(s, cmd, IMAP_NO,
+		    s->secure ? "CANNOT" : "PRIVACYREQUIRED",
 		    s->secure ? "LOGIN is switched off, use AUTHENTICATE"
-		              : "a password needs TLS first");
+			      : "a password needs TLS first");
 	struct auth_wait *wait = auth_wait_new(s, SLICE("LOGIN"));
 	wait->login = cmd->u.login.user;
 	s->exchange = auth_password(auth, s->worker->loop, cmd->u.login.user,
@@ -205,7 +208,8 @@ imap_run_authenticate(struct imap_session *s, struct imap_command *cmd)
 		if (!s->secure && auth_mechanism_allowed(auth, mechanism, true))
 			return imap_cmd_finish(s, cmd, IMAP_NO, "PRIVACYREQUIRED",
 			    "this mechanism needs TLS first");
-		return imap_cmd_finish(s, cmd, IMAP_NO, "CANNOT", "mechanism not offered");
+		return imap_cmd_finish(
+		    s, cmd, IMAP_NO, "CANNOT", "mechanism not offered");
 	}
 	buf_init(&decoded, AUTH_RESPONSE_MAX);
 	/* "=" stands for an initial response of no octets (RFC 4959 section 3). */

@@ -81,36 +81,58 @@ collect(const struct mailbox_info *info, void *arg)
 	return true;
 }
 
-/* RECURSIVEMATCH: marks the parents of what is selected but not in the answer. */
+/* A parent that is nowhere itself: only names below it are subscribed. */
+static bool
+parent_add(struct list_run *run, struct hashmap *by_name, struct slice name)
+{
+	struct mailbox_info info = {
+	    .name = name, .exists_not = true, .has_children = true};
+	size_t before = run->count;
+
+	collect(&info, run);
+	if (run->count == before)
+		return false;
+	run->entries[before].selected = false;
+	run->entries[before].below = true;
+	hashmap_put(by_name, name, (void *)(uintptr_t)run->count);
+	return true;
+}
+
+/* Marks the parents of what is selected but not in the answer (RECURSIVEMATCH, LSUB).
+ * The map's values are places in entries, from 1 on. */
 static void
 mark_parents(struct list_run *run)
 {
 	struct hashmap *by_name = hashmap_new();
+	size_t count = run->count;
 
-	for (size_t i = 0; i < run->count; i++)
-		hashmap_put(by_name, run->entries[i].info.name, &run->entries[i]);
-	for (size_t i = 0; i < run->count; i++) {
-		struct list_entry *e = &run->entries[i];
-		if (!e->selected || e->matched)
+	for (size_t i = 0; i < count; i++)
+		hashmap_put(
+		    by_name, run->entries[i].info.name, (void *)(uintptr_t)(i + 1));
+	for (size_t i = 0; i < count; i++) {
+		if (!run->entries[i].selected || run->entries[i].matched)
 			continue;
-		struct slice name = e->info.name;
+		struct slice name = run->entries[i].info.name;
 		for (size_t cut; (cut = slice_rindex(name, '/')) != SIZE_MAX;) {
 			name = slice_sub(name, 0, cut);
-			struct list_entry *parent = hashmap_get(by_name, name);
-			if (parent)
-				parent->below = true;
+			uintptr_t place = (uintptr_t)hashmap_get(by_name, name);
+			if (place > 0)
+				run->entries[place - 1].below = true;
+			else if (!parent_add(run, by_name, name))
+				break;
 		}
 	}
 	hashmap_free(&by_name, NULL);
 }
 
-/* Reference and pattern are put together and decoded: the wildcards are ASCII and stay. */
+/* Reference and pattern are put together and decoded: the wildcards are ASCII and stay.
+ */
 static bool
 compile(struct list_run *run, struct slice reference, struct slice pattern)
 {
 	struct arena *arena = imap_arena(run->s);
-	struct slice text = arena_format(arena, "%.*s%.*s", SLICE_ARG(reference),
-	    SLICE_ARG(pattern));
+	struct slice text =
+	    arena_format(arena, "%.*s%.*s", SLICE_ARG(reference), SLICE_ARG(pattern));
 	struct buf decoded;
 
 	buf_init(&decoded, IMAP_FRAME_MAX);
@@ -156,14 +178,14 @@ static const struct {
 	uint32_t use;
 	struct slice name;
 } use_names[] = {
-	{MAILBOX_USE_ALL, {"\\All", 4}},
-	{MAILBOX_USE_ARCHIVE, {"\\Archive", 8}},
-	{MAILBOX_USE_DRAFTS, {"\\Drafts", 7}},
-	{MAILBOX_USE_FLAGGED, {"\\Flagged", 8}},
-	{MAILBOX_USE_JUNK, {"\\Junk", 5}},
-	{MAILBOX_USE_SENT, {"\\Sent", 5}},
-	{MAILBOX_USE_TRASH, {"\\Trash", 6}},
-	{MAILBOX_USE_IMPORTANT, {"\\Important", 10}},
+    {MAILBOX_USE_ALL,       {"\\All", 4}       },
+    {MAILBOX_USE_ARCHIVE,   {"\\Archive", 8}   },
+    {MAILBOX_USE_DRAFTS,    {"\\Drafts", 7}    },
+    {MAILBOX_USE_FLAGGED,   {"\\Flagged", 8}   },
+    {MAILBOX_USE_JUNK,      {"\\Junk", 5}      },
+    {MAILBOX_USE_SENT,      {"\\Sent", 5}      },
+    {MAILBOX_USE_TRASH,     {"\\Trash", 6}     },
+    {MAILBOX_USE_IMPORTANT, {"\\Important", 10}},
 };
 
 static void
@@ -187,7 +209,8 @@ write_attributes(
 	if (info->exists_not)
 		write_attribute(out, SLICE("\\Noselect"), &first);
 	write_attribute(out,
-	    info->has_children ? SLICE("\\HasChildren") : SLICE("\\HasNoChildren"), &first);
+	    info->has_children ? SLICE("\\HasChildren") : SLICE("\\HasNoChildren"),
+	    &first);
 	if (subscribed)
 		write_attribute(out, SLICE("\\Subscribed"), &first);
 	for (size_t i = 0; i < sizeof(use_names) / sizeof(use_names[0]); i++)
@@ -197,8 +220,8 @@ write_attributes(
 }
 
 void
-imap_write_list(struct imap_session *s, const struct mailbox_info *info,
-    struct slice old_name)
+imap_write_list(
+    struct imap_session *s, const struct mailbox_info *info, struct slice old_name)
 {
 	struct buf *out = imap_out(s);
 

@@ -6,8 +6,8 @@
  * worker's loop.
  *
  * RFC 9051 sections 5.1 and 6.3, RFC 3501 section 5.1.3 (modified UTF-7), RFC 6154
- * (CREATE-SPECIAL-USE), RFC 8474 (MAILBOXID), RFC 8438 (SIZE), RFC 7889 (APPENDLIMIT), RFC
- * 9208 (DELETED-STORAGE).
+ * (CREATE-SPECIAL-USE), RFC 8474 (MAILBOXID), RFC 8438 (SIZE), RFC 7889 (APPENDLIMIT),
+ * RFC 9208 (DELETED-STORAGE).
  */
 #include "imapd/imap_int.h"
 
@@ -16,8 +16,8 @@
 /* ---- names ---- */
 
 bool
-imap_mailbox_decode(struct imap_session *s, struct slice raw, struct slice *out,
-    const char **out_text)
+imap_mailbox_decode(
+    struct imap_session *s, struct slice raw, struct slice *out, const char **out_text)
 {
 	struct arena *arena = imap_arena(s);
 	struct slice name = raw;
@@ -132,7 +132,7 @@ delete_done(struct imap_session *s, struct imap_command *cmd)
 		return imap_cmd_fail(s, cmd, op->op.status);
 	struct mailbox_info info;
 	if (s->view && mailbox_by_number(imap_reader(s), s->account, s->mailbox, &info) ==
-	                   STATUS_NOT_FOUND) {
+			   STATUS_NOT_FOUND) {
 		buf_append(imap_out(s), SLICE("* OK [CLOSED] the mailbox is gone\r\n"));
 		imap_deselect(s);
 		imap_state_set(s, IMAP_STATE_AUTH);

@@ -35,7 +35,8 @@ enum cmd_result
 imap_run_getquota(struct imap_session *s, struct imap_command *cmd)
 {
 	if (!slice_equal(cmd->u.mailbox, SLICE(QUOTA_ROOT)))
-		return imap_cmd_finish(s, cmd, IMAP_NO, "NONEXISTENT", "no such quota root");
+		return imap_cmd_finish(
+		    s, cmd, IMAP_NO, "NONEXISTENT", "no such quota root");
 	enum status status = write_quota(s);
 	if (status != STATUS_OK)
 		return imap_cmd_fail(s, cmd, status);

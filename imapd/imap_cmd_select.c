@@ -2,8 +2,9 @@
  * SELECT and EXAMINE with CONDSTORE and QRESYNC, CLOSE, UNSELECT.
  *
  * Everything that SELECT says comes from one read snapshot; only the FETCH responses of a
- * QRESYNC go on in later turns, one slice of records a turn, and what changes meanwhile is
- * told by the next sync.  A session that leaves a mailbox drops its view, watch and "$".
+ * QRESYNC go on in later turns, one slice of records a turn, and what changes meanwhile
+ * is told by the next sync.  A session that leaves a mailbox drops its view, watch and
+ * "$".
  *
  * Thread: the worker's loop.  RFC 9051 sections 6.3.2, 6.3.3, 6.4.1 and 6.4.2, RFC 3501
  * section 6.3.1 (RECENT, UNSEEN), RFC 7162 sections 3.1.2 and 3.2.5 (CONDSTORE, QRESYNC).
@@ -80,8 +81,8 @@ first_unseen_msn(struct imap_session *s, const struct mailbox_info *info)
 static void
 write_code_number(struct imap_session *s, const char *code, uint64_t value)
 {
-	buf_append_format(imap_out(s), "* OK [%s %llu] is so\r\n", code,
-	    (unsigned long long)value);
+	buf_append_format(
+	    imap_out(s), "* OK [%s %llu] is so\r\n", code, (unsigned long long)value);
 }
 
 static void
@@ -257,7 +258,8 @@ select_changed(struct imap_session *s, struct imap_command *cmd)
 }
 
 static struct imap_uid_ranges
-known_ranges(struct imap_session *s, const struct imap_select_args *args, uint32_t uidnext)
+known_ranges(
+    struct imap_session *s, const struct imap_select_args *args, uint32_t uidnext)
 {
 	const struct imap_seqset *set = args->qresync_known_uids;
 	struct imap_uid_ranges known = {NULL, 0};
@@ -327,8 +329,8 @@ select_or_examine(struct imap_session *s, struct imap_command *cmd, bool read_on
 	const char *text;
 
 	if (args->qresync && !(s->enabled & IMAP_ENABLED_QRESYNC))
-		return imap_cmd_finish(
-		    s, cmd, IMAP_BAD, NULL, "ENABLE QRESYNC first (RFC 7162 section 3.2.5)");
+		return imap_cmd_finish(s, cmd, IMAP_BAD, NULL,
+		    "ENABLE QRESYNC first (RFC 7162 section 3.2.5)");
 	if (s->state == IMAP_STATE_SELECTED) {
 		buf_append(imap_out(s), SLICE("* OK [CLOSED] the mailbox before\r\n"));
 		imap_deselect(s);
@@ -389,10 +391,9 @@ imap_run_close(struct imap_session *s, struct imap_command *cmd)
 {
 	struct mailbox_info info;
 
-	if (s->read_only ||
-	    (mailbox_by_number(imap_reader(s), s->account, s->mailbox, &info) ==
-		    STATUS_OK &&
-		info.deleted == 0))
+	if (s->read_only || (mailbox_by_number(imap_reader(s), s->account, s->mailbox,
+				 &info) == STATUS_OK &&
+				info.deleted == 0))
 		return imap_run_unselect(s, cmd);
 	struct expunge_op *op = ARENA_NEW(imap_arena(s), struct expunge_op);
 	*op = (struct expunge_op){

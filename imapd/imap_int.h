@@ -33,28 +33,28 @@
 #include "store/message.h"
 
 enum {
-	IMAP_LINE_MAX = 60 * 1024,        /* octets of command text, literals not counted;
-	                                     RFC 7162 section 4 asks for 8192; has to fit
-	                                     CONN_INPUT_MAX */
-	IMAP_FRAME_MAX = 256 * 1024,      /* octets of text and buffered literals */
-	IMAP_LITERAL_MAX = 64 * 1024,     /* octets of one literal outside of APPEND */
+	IMAP_LINE_MAX = 60 * 1024,    /* octets of command text, literals not counted;
+	                                 RFC 7162 section 4 asks for 8192; has to fit
+	                                 CONN_INPUT_MAX */
+	IMAP_FRAME_MAX = 256 * 1024,  /* octets of text and buffered literals */
+	IMAP_LITERAL_MAX = 64 * 1024, /* octets of one literal outside of APPEND */
 	IMAP_LITERAL_DROP_MAX = 1024 * 1024, /* octets of a refused literal that are read
 	                                        and dropped; above it BYE (RFC 7888) */
-	IMAP_PREAUTH_FRAME_MAX = 16 * 1024, /* octets of a whole command before login */
-	IMAP_RANGES_MAX = 4,                /* file ranges queued for one session */
-	IMAP_RANGE_MIN = 16 * 1024,         /* octets; a smaller range is copied */
-	IMAP_ARENA_MAX = 64 * 1024 * 1024, /* bytes of one command's arena */
-	IMAP_ERRORS_MAX = 20,             /* BAD replies in a row, then BYE */
-	IMAP_PREAUTH_MS = 60 * 1000,      /* from the connection to the login */
-	IMAP_AUTH_TRIES_MAX = 5,          /* failed logins of one connection, then BYE */
-	IMAP_TURN_BYTES = 256 * 1024,     /* output of one session in one turn */
-	IMAP_TURN_RECORDS = 4096,         /* message records looked at in one turn */
-	IMAP_TURN_COMMANDS = 64,          /* commands of one session in one turn */
-	IMAP_SYNC_BATCH = 4096,           /* changes told in one go */
-	IMAP_RECENT_RANGES_MAX = 16,      /* separate ranges of \Recent uids kept */
-	IMAP_OUT_MAX = 64 * 1024 * 1024,  /* bytes of a worker's scratch output */
-	IMAP_APPEND_MESSAGES_MAX = 1000,  /* messages of one MULTIAPPEND */
-	IMAP_APPEND_TOTAL_FACTOR = 4,     /* times imap.max_append_size: octets of them all */
+	IMAP_PREAUTH_FRAME_MAX = 16 * 1024,  /* octets of a whole command before login */
+	IMAP_RANGES_MAX = 4,                 /* file ranges queued for one session */
+	IMAP_RANGE_MIN = 16 * 1024,          /* octets; a smaller range is copied */
+	IMAP_ARENA_MAX = 64 * 1024 * 1024,   /* bytes of one command's arena */
+	IMAP_ERRORS_MAX = 20,                /* BAD replies in a row, then BYE */
+	IMAP_PREAUTH_MS = 60 * 1000,         /* from the connection to the login */
+	IMAP_AUTH_TRIES_MAX = 5,         /* failed logins of one connection, then BYE */
+	IMAP_TURN_BYTES = 256 * 1024,    /* output of one session in one turn */
+	IMAP_TURN_RECORDS = 4096,        /* message records looked at in one turn */
+	IMAP_TURN_COMMANDS = 64,         /* commands of one session in one turn */
+	IMAP_SYNC_BATCH = 4096,          /* changes told in one go */
+	IMAP_RECENT_RANGES_MAX = 16,     /* separate ranges of \Recent uids kept */
+	IMAP_OUT_MAX = 64 * 1024 * 1024, /* bytes of a worker's scratch output */
+	IMAP_APPEND_MESSAGES_MAX = 1000, /* messages of one MULTIAPPEND */
+	IMAP_APPEND_TOTAL_FACTOR = 4, /* times imap.max_append_size: octets of them all */
 };
 
 enum imap_state {
@@ -91,7 +91,7 @@ struct imap_stats {
 
 /* One a loop thread. */
 struct imap_worker {
-	struct service *service;      /* null in unit tests, which set conf and auth */
+	struct service *service; /* null in unit tests, which set conf and auth */
 	const struct conf *test_conf;
 	struct auth *test_auth;
 	struct loop *loop;
@@ -101,6 +101,7 @@ struct imap_worker {
 	struct arena *spare_arena; /* one command arena kept for the next command */
 	struct arena *sync_arena;  /* of imap_sync, empty between calls */
 	struct buf out;            /* scratch: empty between calls into sessions */
+	size_t background_ops;     /* ops under way that no session waits for */
 	bool stopping;
 };
 
@@ -111,8 +112,8 @@ struct imap_session {
 	unsigned magic;
 	enum imap_state state;
 	enum imap_phase phase;
-	uint8_t enabled;      /* enum imap_enabled bits */
-	uint8_t errors;       /* BAD replies in a row */
+	uint8_t enabled; /* enum imap_enabled bits */
+	uint8_t errors;  /* BAD replies in a row */
 	uint8_t auth_failures;
 	uint8_t keyword_count; /* keywords that the client has been told of */
 	uint8_t ranges;        /* file ranges given to the connection, not yet sent */
@@ -141,8 +142,8 @@ struct imap_session {
 	/* Called once, whatever way the command ends; conn and view may be gone then. */
 	void (*cleanup)(struct imap_session *s);
 	struct slice line;    /* during resume after CMD_LINE: without CRLF */
-	uint64_t told_modseq; /* sync leaves out messages with this modseq: the command told
-	                         of them itself, or was .SILENT */
+	uint64_t told_modseq; /* sync leaves out messages with this modseq: the command
+	                         told of them itself, or was .SILENT */
 	struct imap_append *append;
 	struct auth_exchange *exchange;
 	char *idle_tag; /* owned; IDLE keeps no arena */
@@ -212,31 +213,23 @@ imap_auth(const struct imap_session *s)
 
 /* ---- life (imap_session.c) ---- */
 /* The only place where s->state changes; the diagram is in imap_session.c. */
-void
-imap_state_set(struct imap_session *s, enum imap_state state);
+void imap_state_set(struct imap_session *s, enum imap_state state);
 /* "* BYE [code] text", and the session ends when the stack is unwound. */
-void
-imap_bye(struct imap_session *s, const char *code, const char *text);
+void imap_bye(struct imap_session *s, const char *code, const char *text);
 /* The command arena, made when there is none. */
-struct arena *
-imap_arena(struct imap_session *s);
+struct arena *imap_arena(struct imap_session *s);
 /* Starts a command whose frame is only half there (APPEND): s->cmd is made. */
-struct imap_command *
-imap_command_new(struct imap_session *s);
+struct imap_command *imap_command_new(struct imap_session *s);
 /* Handles what a run function said, for drivers outside imap_session.c (APPEND). */
-void
-imap_command_result(struct imap_session *s, enum cmd_result result);
+void imap_command_result(struct imap_session *s, enum cmd_result result);
 /* Gives the frame and the arena back while the command goes on (IDLE); s->cmd is null
  * from then on. */
-void
-imap_command_rest(struct imap_session *s);
+void imap_command_rest(struct imap_session *s);
 /* What every way into a session ends with: output handed over, the session ended and
  * freed when its time has come. */
-void
-imap_leave(struct imap_session *s);
+void imap_leave(struct imap_session *s);
 /* The idle time-out from now on, or before login the pre-login one. */
-void
-imap_deadline(struct imap_session *s);
+void imap_deadline(struct imap_session *s);
 
 /* ---- output (imap_session.c) ---- */
 /* Where commands write.  Taken to the connection whenever the session returns to its
@@ -248,118 +241,95 @@ imap_out(struct imap_session *s)
 }
 /* Gives what is in imap_out to the connection now (before imap_out_range, or when a
  * generator has made much). */
-void
-imap_out_flush(struct imap_session *s);
+void imap_out_flush(struct imap_session *s);
 /* Bytes or ranges that are not yet sent are so many that a generator should stop
  * (CMD_AGAIN). */
-bool
-imap_out_full(struct imap_session *s);
-/* Sends a part of a body from its file, behind what is in imap_out.  Takes the handle over
- * (closed when sent); `offset` and `len` are inside the message. */
-void
-imap_out_range(struct imap_session *s, struct body_handle *handle, uint64_t offset,
-    uint64_t len);
+bool imap_out_full(struct imap_session *s);
+/* Sends a part of a body from its file, behind what is in imap_out.  Takes the handle
+ * over (closed when sent); `offset` and `len` are inside the message. */
+void imap_out_range(
+    struct imap_session *s, struct body_handle *handle, uint64_t offset, uint64_t len);
 
 /* ---- the end of a command ---- */
 /* Untagged news first, as far as the row's bits allow now, then
  * "tag OK [code] text".  `code` without brackets, or null.  Returns CMD_DONE. */
-enum cmd_result
-imap_cmd_finish(struct imap_session *s, struct imap_command *cmd, enum imap_reply reply,
-    const char *code, const char *text);
+enum cmd_result imap_cmd_finish(struct imap_session *s, struct imap_command *cmd,
+    enum imap_reply reply, const char *code, const char *text);
 /* The same for a failed store call (imap_resp_status). */
-enum cmd_result
-imap_cmd_fail(struct imap_session *s, struct imap_command *cmd, enum status status);
-/* The same with the code made by the caller (a slice in the arena, e.g. "COPYUID ..."). */
-enum cmd_result
-imap_cmd_finish_code(struct imap_session *s, struct imap_command *cmd,
+enum cmd_result imap_cmd_fail(
+    struct imap_session *s, struct imap_command *cmd, enum status status);
+/* The same with the code made by the caller (a slice in the arena, e.g. "COPYUID ...").
+ */
+enum cmd_result imap_cmd_finish_code(struct imap_session *s, struct imap_command *cmd,
     enum imap_reply reply, struct slice code, const char *text);
 
 /* ---- store ops ---- */
 /* Sets done, user and arena of an op that lies in the command arena and counts it.  Then
  * submit it, set s->resume and return CMD_WAIT; resume finds op->status and outputs. */
-void
-imap_op_begin(struct imap_session *s, struct store_op *op);
+void imap_op_begin(struct imap_session *s, struct store_op *op);
 /* Continues a command that returned CMD_WAIT (from auth's done function and the like). */
-void
-imap_resume(struct imap_session *s);
+void imap_resume(struct imap_session *s);
 
 /* ---- APPEND's literals (imap_cmd_append.c) ---- */
 /* A literal was announced in s->framer.  False: it is not a message of an APPEND, the
  * session deals with it.  True: dealt with (phase APPEND, or refused). */
-bool
-imap_append_literal(struct imap_session *s);
+bool imap_append_literal(struct imap_session *s);
 /* Phase APPEND: takes what has arrived; false when more has to come. */
-bool
-imap_append_input(struct imap_session *s);
+bool imap_append_input(struct imap_session *s);
 /* The whole command has been read, or its text is broken: then `fault` says how. */
-enum cmd_result
-imap_append_end(struct imap_session *s, const char *fault);
+enum cmd_result imap_append_end(struct imap_session *s, const char *fault);
 
 /* ---- capabilities (imap_cmd.c) ---- */
 /* "IMAP4rev1 ..." as they are now, without "CAPABILITY ". */
-void
-imap_capabilities_write(struct imap_session *s, struct buf *out);
+void imap_capabilities_write(struct imap_session *s, struct buf *out);
 
 /* ---- names ---- */
 /* A mailbox name as the client sent it to the store's form: modified UTF-7 or UTF-8 as
  * the session speaks, NFC, INBOX.  False: *out_text says why (reply NO [CANNOT]). */
-bool
-imap_mailbox_decode(struct imap_session *s, struct slice raw, struct slice *out,
-    const char **out_text);
+bool imap_mailbox_decode(
+    struct imap_session *s, struct slice raw, struct slice *out, const char **out_text);
 
 /* "* STATUS name (...)" with enum imap_status_item bits. */
-void
-imap_write_status(struct imap_session *s, const struct mailbox_info *info, unsigned items);
+void imap_write_status(
+    struct imap_session *s, const struct mailbox_info *info, unsigned items);
 /* "* LIST (...) "/" name", with OLDNAME unless old_name is null (RFC 9051 section
  * 6.3.9.7). */
-void
-imap_write_list(struct imap_session *s, const struct mailbox_info *info,
-    struct slice old_name);
+void imap_write_list(
+    struct imap_session *s, const struct mailbox_info *info, struct slice old_name);
 /* The reply to a name that cannot be one: NO [CANNOT] text. */
-enum cmd_result
-imap_name_refused(struct imap_session *s, struct imap_command *cmd, const char *text);
+enum cmd_result imap_name_refused(
+    struct imap_session *s, struct imap_command *cmd, const char *text);
 
 /* ---- the selected mailbox (imap_sync.c, imap_cmd_select.c) ---- */
 /* Tells the client what has changed: EXPUNGE or VANISHED (only if `expunge`), EXISTS,
  * RECENT, FETCH.  Without `expunge` nothing is told while there are expunged messages.
  * False when the mailbox is gone: BYE is written, end the session. */
-bool
-imap_sync(struct imap_session *s, bool expunge);
+bool imap_sync(struct imap_session *s, bool expunge);
 /* A change hint (store_watch): IDLE tells at once. */
-void
-imap_hint(void *arg);
+void imap_hint(void *arg);
 /* Messages from `first` on are \Recent here; claims them unless read-only. */
-void
-imap_recent_claim(struct imap_session *s, uint32_t first, uint32_t uidnext);
-uint32_t
-imap_recent_count(const struct imap_session *s);
+void imap_recent_claim(struct imap_session *s, uint32_t first, uint32_t uidnext);
+uint32_t imap_recent_count(const struct imap_session *s);
 /* "* FLAGS (...)" and PERMANENTFLAGS. */
-void
-imap_write_flags_list(struct imap_session *s);
+void imap_write_flags_list(struct imap_session *s);
 /* Leaves the selected mailbox without a word. */
-void
-imap_deselect(struct imap_session *s);
+void imap_deselect(struct imap_session *s);
 /* True when the message came while this session was the first to look (RFC 3501 section
  * 2.3.2); always false for IMAP4rev2. */
-bool
-imap_is_recent(const struct imap_session *s, uint32_t uid);
+bool imap_is_recent(const struct imap_session *s, uint32_t uid);
 /* Keyword names by bit.  Call between responses, never inside one: keywords that the
  * client has not heard of are announced by FLAGS and PERMANENTFLAGS.  Valid until the
  * reader's end. */
-size_t
-imap_keywords(struct imap_session *s, struct slice out[MAILBOX_KEYWORDS_MAX]);
+size_t imap_keywords(struct imap_session *s, struct slice out[MAILBOX_KEYWORDS_MAX]);
 /* "* n FETCH (UID u FLAGS (...) MODSEQ (m))": UID when `with_uid` (or always under
  * QRESYNC and IMAP4rev2), MODSEQ under CONDSTORE.  Names are imap_keywords'. */
-void
-imap_write_flags(struct imap_session *s, uint32_t msn, uint32_t uid, uint8_t flags,
+void imap_write_flags(struct imap_session *s, uint32_t msn, uint32_t uid, uint8_t flags,
     uint64_t keywords, uint64_t modseq, bool with_uid, const struct slice *names,
     size_t name_count);
 /* A command that asks for mod-sequences turns CONDSTORE on (RFC 7162 section 3.1); tells
  * HIGHESTMODSEQ when a mailbox is selected.  Call between responses. */
-void
-imap_condstore_on(struct imap_session *s);
+void imap_condstore_on(struct imap_session *s);
 /* Replaces "$" (copies); null or no ranges empties it. */
-void
-imap_saved_set(struct imap_session *s, const struct imap_uid_ranges *ranges);
+void imap_saved_set(struct imap_session *s, const struct imap_uid_ranges *ranges);
 
 #endif

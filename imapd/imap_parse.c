@@ -226,14 +226,14 @@ static const struct {
 	struct slice name;
 	uint32_t use;
 } special_uses[] = {
-	{{"All", 3}, MAILBOX_USE_ALL},
-	{{"Archive", 7}, MAILBOX_USE_ARCHIVE},
-	{{"Drafts", 6}, MAILBOX_USE_DRAFTS},
-	{{"Flagged", 7}, MAILBOX_USE_FLAGGED},
-	{{"Junk", 4}, MAILBOX_USE_JUNK},
-	{{"Sent", 4}, MAILBOX_USE_SENT},
-	{{"Trash", 5}, MAILBOX_USE_TRASH},
-	{{"Important", 9}, MAILBOX_USE_IMPORTANT},
+    {{"All", 3},       MAILBOX_USE_ALL      },
+    {{"Archive", 7},   MAILBOX_USE_ARCHIVE  },
+    {{"Drafts", 6},    MAILBOX_USE_DRAFTS   },
+    {{"Flagged", 7},   MAILBOX_USE_FLAGGED  },
+    {{"Junk", 4},      MAILBOX_USE_JUNK     },
+    {{"Sent", 4},      MAILBOX_USE_SENT     },
+    {{"Trash", 5},     MAILBOX_USE_TRASH    },
+    {{"Important", 9}, MAILBOX_USE_IMPORTANT},
 };
 
 static void
@@ -312,8 +312,8 @@ parse_qresync(struct imap_lex *lex, struct arena *arena, struct imap_select_args
 }
 
 static void
-parse_select_params(struct imap_lex *lex, struct arena *arena,
-    struct imap_select_args *args)
+parse_select_params(
+    struct imap_lex *lex, struct arena *arena, struct imap_select_args *args)
 {
 	do {
 		if (imap_lex_try_word(lex, SLICE("CONDSTORE")))
@@ -345,17 +345,17 @@ static const struct {
 	const char *name;
 	unsigned item;
 } status_items[] = {
-	{"MESSAGES", IMAP_STATUS_MESSAGES},
-	{"RECENT", IMAP_STATUS_RECENT},
-	{"UIDNEXT", IMAP_STATUS_UIDNEXT},
-	{"UIDVALIDITY", IMAP_STATUS_UIDVALIDITY},
-	{"UNSEEN", IMAP_STATUS_UNSEEN},
-	{"DELETED", IMAP_STATUS_DELETED},
-	{"SIZE", IMAP_STATUS_SIZE},
-	{"HIGHESTMODSEQ", IMAP_STATUS_HIGHESTMODSEQ},
-	{"MAILBOXID", IMAP_STATUS_MAILBOXID},
-	{"APPENDLIMIT", IMAP_STATUS_APPENDLIMIT},
-	{"DELETED-STORAGE", IMAP_STATUS_DELETED_STORAGE},
+    {"MESSAGES",        IMAP_STATUS_MESSAGES       },
+    {"RECENT",          IMAP_STATUS_RECENT         },
+    {"UIDNEXT",         IMAP_STATUS_UIDNEXT        },
+    {"UIDVALIDITY",     IMAP_STATUS_UIDVALIDITY    },
+    {"UNSEEN",          IMAP_STATUS_UNSEEN         },
+    {"DELETED",         IMAP_STATUS_DELETED        },
+    {"SIZE",            IMAP_STATUS_SIZE           },
+    {"HIGHESTMODSEQ",   IMAP_STATUS_HIGHESTMODSEQ  },
+    {"MAILBOXID",       IMAP_STATUS_MAILBOXID      },
+    {"APPENDLIMIT",     IMAP_STATUS_APPENDLIMIT    },
+    {"DELETED-STORAGE", IMAP_STATUS_DELETED_STORAGE},
 };
 
 static bool

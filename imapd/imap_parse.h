@@ -11,10 +11,10 @@
 #include "store/message.h"
 
 enum {
-	IMAP_TAG_MAX = 64,           /* octets of a tag */
-	IMAP_ID_PAIRS_MAX = 30,      /* RFC 2971 section 3.3 */
-	IMAP_ENABLE_MAX = 32,        /* names in one ENABLE */
-	IMAP_PATTERNS_MAX = 32,      /* patterns of one LIST */
+	IMAP_TAG_MAX = 64,      /* octets of a tag */
+	IMAP_ID_PAIRS_MAX = 30, /* RFC 2971 section 3.3 */
+	IMAP_ENABLE_MAX = 32,   /* names in one ENABLE */
+	IMAP_PATTERNS_MAX = 32, /* patterns of one LIST */
 };
 
 struct imap_lex; /* imap_lex.h */
@@ -82,7 +82,8 @@ struct imap_select_args {
 	uint32_t qresync_uidvalidity;
 	uint64_t qresync_modseq;
 	struct imap_seqset *qresync_known_uids; /* null: not given */
-	struct imap_seqset *qresync_match_msns; /* both or none, RFC 7162 section 3.2.5.2 */
+	struct imap_seqset
+	    *qresync_match_msns; /* both or none, RFC 7162 section 3.2.5.2 */
 	struct imap_seqset *qresync_match_uids;
 };
 
@@ -113,7 +114,7 @@ struct imap_command {
 			struct slice initial; /* base64 as sent; "=" is an empty one */
 			bool has_initial;
 		} authenticate;
-		struct slice algorithm;  /* COMPRESS */
+		struct slice algorithm; /* COMPRESS */
 		struct imap_select_args *select;
 		struct { /* CREATE */
 			struct slice mailbox;
@@ -141,15 +142,14 @@ struct imap_command {
 typedef enum parse_result (*imap_parse_fn)(struct imap_lex *lex, struct arena *arena,
     struct imap_command *cmd, struct parse_fault *fault);
 
-/* A whole frame without its last CRLF.  cmd->tag is set whenever a tag could be read (also
- * with BAD), else it is null; cmd->row is null with BAD when the name is unknown. */
-enum parse_result
-imap_command_parse(struct slice frame, struct arena *arena, struct imap_command *out,
-    struct parse_fault *fault);
+/* A whole frame without its last CRLF.  cmd->tag is set whenever a tag could be read
+ * (also with BAD), else it is null; cmd->row is null with BAD when the name is unknown.
+ */
+enum parse_result imap_command_parse(struct slice frame, struct arena *arena,
+    struct imap_command *out, struct parse_fault *fault);
 
 /* "(MESSAGES UNSEEN)", for STATUS and for LIST's RETURN. */
-bool
-imap_parse_status_items(struct imap_lex *lex, unsigned *out_items);
+bool imap_parse_status_items(struct imap_lex *lex, unsigned *out_items);
 
 /* ---- APPEND, whose message literals never lie in the frame ---- */
 enum imap_append_step {
@@ -174,14 +174,13 @@ struct imap_append_item {
 	bool utf8; /* UTF8 (~{n} ... ")"), RFC 6855 section 4 */
 };
 
-/* Looks at the frame so far, up to a literal announcement (`at_literal`) or whole.  `from`
+/* Looks at the frame so far, up to a literal announcement (`at_literal`) or whole. `from`
  * is 0 for the first message, else the frame's length after the literal before: the text
  * from there describes one more message.  `head` is set when from is 0 (its tag also with
  * BAD, when there is one).  `utf8_open`: the message before stands in "UTF8 (", its ")"
  * must come first. */
-enum imap_append_step
-imap_append_parse(struct slice frame, size_t from, bool at_literal, bool utf8_open,
-    struct arena *arena, struct imap_append_head *head, struct imap_append_item *out,
-    struct parse_fault *fault);
+enum imap_append_step imap_append_parse(struct slice frame, size_t from, bool at_literal,
+    bool utf8_open, struct arena *arena, struct imap_append_head *head,
+    struct imap_append_item *out, struct parse_fault *fault);
 
 #endif

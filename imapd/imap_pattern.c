@@ -92,7 +92,8 @@ step(const struct imap_pattern *p, uint64_t *now, char c, bool any_case)
 	for (size_t w = 0; w < p->words; w++) {
 		uint64_t fits = any_case ? lower[w] | upper[w] : exact[w];
 		uint64_t taken = now[w] & fits;
-		uint64_t stay = now[w] & (c == '/' ? p->star[w] : p->star[w] | p->percent[w]);
+		uint64_t stay =
+		    now[w] & (c == '/' ? p->star[w] : p->star[w] | p->percent[w]);
 		now[w] = taken << 1 | carry | stay;
 		carry = taken >> 63;
 	}

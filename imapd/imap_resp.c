@@ -17,22 +17,22 @@
 /* ---- status ---- */
 
 static const struct imap_status_reply status_replies[] = {
-	[STATUS_OK] = {IMAP_OK, "", "done"},
-	[STATUS_NOT_FOUND] = {IMAP_NO, "NONEXISTENT", "no such mailbox"},
-	[STATUS_EXISTS] = {IMAP_NO, "ALREADYEXISTS", "it exists already"},
-	[STATUS_BUSY] = {IMAP_NO, "UNAVAILABLE", "too busy, try again"},
-	[STATUS_QUOTA] = {IMAP_NO, "OVERQUOTA", "over quota"},
-	[STATUS_FULL] = {IMAP_NO, "UNAVAILABLE", "no space left on the server"},
-	[STATUS_READ_ONLY] = {IMAP_NO, "NOPERM", "read-only"},
-	[STATUS_CORRUPT] = {IMAP_NO, "CORRUPTION", "a damaged record was found"},
-	[STATUS_IO] = {IMAP_NO, "SERVERBUG", "the storage failed"},
-	[STATUS_LIMIT] = {IMAP_NO, "LIMIT", "over a limit"},
-	[STATUS_TIMEOUT] = {IMAP_NO, "UNAVAILABLE", "timed out, try again"},
-	[STATUS_CLOSED] = {IMAP_NO, "UNAVAILABLE", "the server is stopping"},
-	[STATUS_INVALID] = {IMAP_NO, "CANNOT", "not valid"},
-	[STATUS_DENIED] = {IMAP_NO, "NOPERM", "not allowed"},
-	[STATUS_UNKNOWN] = {IMAP_NO, "UNAVAILABLE", "the outcome is not known, look again"},
-	[STATUS_CONFLICT] = {IMAP_NO, "INUSE", "changed by somebody else, try again"},
+    [STATUS_OK] = {IMAP_OK, "",              "done"                                },
+    [STATUS_NOT_FOUND] = {IMAP_NO, "NONEXISTENT",   "no such mailbox"                     },
+    [STATUS_EXISTS] = {IMAP_NO, "ALREADYEXISTS", "it exists already"                   },
+    [STATUS_BUSY] = {IMAP_NO, "UNAVAILABLE",   "too busy, try again"                 },
+    [STATUS_QUOTA] = {IMAP_NO, "OVERQUOTA",     "over quota"                          },
+    [STATUS_FULL] = {IMAP_NO, "UNAVAILABLE",   "no space left on the server"         },
+    [STATUS_READ_ONLY] = {IMAP_NO, "NOPERM",        "read-only"                           },
+    [STATUS_CORRUPT] = {IMAP_NO, "CORRUPTION",    "a damaged record was found"          },
+    [STATUS_IO] = {IMAP_NO, "SERVERBUG",     "the storage failed"                  },
+    [STATUS_LIMIT] = {IMAP_NO, "LIMIT",         "over a limit"                        },
+    [STATUS_TIMEOUT] = {IMAP_NO, "UNAVAILABLE",   "timed out, try again"                },
+    [STATUS_CLOSED] = {IMAP_NO, "UNAVAILABLE",   "the server is stopping"              },
+    [STATUS_INVALID] = {IMAP_NO, "CANNOT",        "not valid"                           },
+    [STATUS_DENIED] = {IMAP_NO, "NOPERM",        "not allowed"                         },
+    [STATUS_UNKNOWN] = {IMAP_NO, "UNAVAILABLE",   "the outcome is not known, look again"},
+    [STATUS_CONFLICT] = {IMAP_NO, "INUSE",         "changed by somebody else, try again" },
 };
 _Static_assert(sizeof(status_replies) / sizeof(status_replies[0]) == STATUS_COUNT_,
     "every status has a reply");
@@ -105,8 +105,8 @@ imap_resp_nstring(struct buf *out, struct slice s, bool utf8)
 void
 imap_resp_astring(struct buf *out, struct slice s, bool utf8)
 {
-	bool atom = s.len > 0 && s.len <= IMAP_QUOTED_MAX &&
-	            !slice_equal_nocase(s, SLICE("NIL"));
+	bool atom =
+	    s.len > 0 && s.len <= IMAP_QUOTED_MAX && !slice_equal_nocase(s, SLICE("NIL"));
 
 	for (size_t i = 0; atom && i < s.len; i++)
 		atom = imap_is_atom_char((unsigned char)s.ptr[i]);
@@ -140,11 +140,11 @@ static const struct {
 	uint8_t bit;
 	struct slice name;
 } flag_names[] = {
-	{MESSAGE_ANSWERED, {"\\Answered", 9}},
-	{MESSAGE_FLAGGED, {"\\Flagged", 8}},
-	{MESSAGE_DELETED, {"\\Deleted", 8}},
-	{MESSAGE_SEEN, {"\\Seen", 5}},
-	{MESSAGE_DRAFT, {"\\Draft", 6}},
+    {MESSAGE_ANSWERED, {"\\Answered", 9}},
+    {MESSAGE_FLAGGED,  {"\\Flagged", 8} },
+    {MESSAGE_DELETED,  {"\\Deleted", 8} },
+    {MESSAGE_SEEN,     {"\\Seen", 5}    },
+    {MESSAGE_DRAFT,    {"\\Draft", 6}   },
 };
 
 static void

@@ -9,12 +9,13 @@
  * Invariants
  *  1. One command at a time; what is behind it stays in the connection's input, which
  *     is paused while a command waits.
- *  2. worker->out is empty whenever no session is on the stack: imap_leave() hands it over.
+ *  2. worker->out is empty whenever no session is on the stack: imap_leave() hands it
+ *over.
  *  3. A session is freed only in imap_leave() or by the last op that still knew it.
  *  4. Between commands there is no arena, no frame and no command.
  *
- * Every way in (connection event, op done, posted call, hint) ends in imap_leave().  Thread:
- * its worker's loop.  RFC 9051 sections 3 and 5.5, RFC 7888.
+ * Every way in (connection event, op done, posted call, hint) ends in imap_leave().
+ *Thread: its worker's loop.  RFC 9051 sections 3 and 5.5, RFC 7888.
  */
 #include "imapd/imap_session.h"
 
@@ -97,7 +98,8 @@ imap_out_flush(struct imap_session *s)
 
 	if (!buf_ok(out)) {
 		/* Cannot be told in step any more. */
-		LOG_WARN("imap.output", LF_STR("sid", s->id), LF_U64("limit", IMAP_OUT_MAX));
+		LOG_WARN(
+		    "imap.output", LF_STR("sid", s->id), LF_U64("limit", IMAP_OUT_MAX));
 		s->closing = true;
 	} else if (s->conn && out->len > 0) {
 		s->bytes_out += out->len;
@@ -137,13 +139,12 @@ on_range_sent(void *arg)
 }
 
 void
-imap_out_range(struct imap_session *s, struct body_handle *handle, uint64_t offset,
-    uint64_t len)
+imap_out_range(
+    struct imap_session *s, struct body_handle *handle, uint64_t offset, uint64_t len)
 {
 	ENSURE(offset <= handle->size && len <= handle->size - offset);
 	if (len < IMAP_RANGE_MIN || !s->conn) {
-		buf_append(imap_out(s),
-		    slice_make(handle->map + offset, (size_t)len));
+		buf_append(imap_out(s), slice_make(handle->map + offset, (size_t)len));
 		body_handle_close(handle);
 		return;
 	}
@@ -154,8 +155,8 @@ imap_out_range(struct imap_session *s, struct body_handle *handle, uint64_t offs
 	s->ranges++;
 	s->ops_pending++;
 	s->bytes_out += len;
-	conn_write_file(s->conn, r->handle.fd, r->handle.offset + offset, len,
-	    on_range_sent, r);
+	conn_write_file(
+	    s->conn, r->handle.fd, r->handle.offset + offset, len, on_range_sent, r);
 }
 
 /* ---- the command's memory ---- */
@@ -473,8 +474,8 @@ command_check_and_run(struct imap_session *s, enum parse_result parsed, const ch
 	if (parsed == PARSE_BAD)
 		return imap_cmd_finish(s, cmd, IMAP_BAD, NULL, why);
 	if ((row->bits & IMAP_ROW_WRITES) && s->read_only)
-		return imap_cmd_finish(s, cmd, IMAP_NO, NULL,
-		    "the mailbox was opened read-only");
+		return imap_cmd_finish(
+		    s, cmd, IMAP_NO, NULL, "the mailbox was opened read-only");
 	s->resume = row->run;
 	return row->run(s, cmd);
 }
@@ -728,8 +729,8 @@ on_event(struct conn *c, enum conn_event event, void *arg)
 		on_timeout(s);
 		break;
 	case CONN_CLOSED:
-		LOG_DEBUG("imap.closed", LF_STR("sid", s->id),
-		    LF_STR("reason", conn_error(c)));
+		LOG_DEBUG(
+		    "imap.closed", LF_STR("sid", s->id), LF_STR("reason", conn_error(c)));
 		buf_reset(&s->worker->out);
 		session_end(s, conn_error(c));
 		break;
@@ -742,8 +743,8 @@ on_event(struct conn *c, enum conn_event event, void *arg)
 /* ---- making ---- */
 
 void
-imap_session_new(struct imap_worker *w, int fd, enum listener_tls tls,
-    struct worker_conn *token)
+imap_session_new(
+    struct imap_worker *w, int fd, enum listener_tls tls, struct worker_conn *token)
 {
 	struct imap_session *s = xcalloc(1, sizeof(*s));
 	struct tls_context *context = NULL;

@@ -14,10 +14,15 @@
  */
 #include "imapd/imap_int.h"
 
+#include <stdlib.h>
+
 #include "base/ensure.h"
 #include "base/log.h"
 
-enum { SYNC_ARENA_MAX = 64 * 1024 * 1024 }; /* bytes */
+enum {
+	SYNC_ARENA_MAX = 64 * 1024 * 1024, /* bytes */
+	CLAIM_ARENA_MAX = 4096,            /* bytes */
+};
 
 /* ---- \Recent ---- */
 
@@ -61,13 +66,21 @@ recent_add(struct imap_session *s, uint32_t first, uint32_t last)
 	s->recent[s->recent_count++] = (struct uid_range){first, last};
 }
 
+/* The claim goes on without its session. */
+struct recent_claim {
+	struct mailbox_recent_op op;
+	struct imap_worker *worker;
+	struct arena *arena;
+};
+
 static void
 on_recent_done(struct store_op *op)
 {
-	struct arena *arena = op->arena;
+	struct recent_claim *claim = op->user;
 
-	free(op->user);
-	arena_free(&arena);
+	claim->worker->background_ops--;
+	arena_free(&claim->arena);
+	free(claim);
 }
 
 void
@@ -80,14 +93,17 @@ imap_recent_claim(struct imap_session *s, uint32_t first, uint32_t uidnext)
 	recent_add(s, first, uidnext - 1);
 	if (s->read_only) /* EXAMINE takes nothing away (RFC 3501 section 6.3.2) */
 		return;
-	struct mailbox_recent_op *op = xcalloc(1, sizeof(*op));
-	*op = (struct mailbox_recent_op){
-	    .op = {.done = on_recent_done, .user = op, .arena = arena_new(4096)},
+	struct recent_claim *claim = xcalloc(1, sizeof(*claim));
+	claim->worker = s->worker;
+	claim->arena = arena_new(CLAIM_ARENA_MAX);
+	claim->op = (struct mailbox_recent_op){
+	    .op = {.done = on_recent_done, .user = claim, .arena = claim->arena},
 	    .account = s->account,
 	    .mailbox = s->mailbox,
 	    .uidnext = uidnext,
 	};
-	mailbox_recent_submit(imap_reader(s), op);
+	s->worker->background_ops++;
+	mailbox_recent_submit(imap_reader(s), &claim->op);
 }
 
 /* ---- flags ---- */
@@ -150,8 +166,7 @@ imap_write_flags(struct imap_session *s, uint32_t msn, uint32_t uid, uint8_t fla
 		buf_append_byte(out, ' ');
 	}
 	buf_append(out, SLICE("FLAGS "));
-	imap_resp_flags(
-	    out, flags, keywords, names, name_count, imap_is_recent(s, uid));
+	imap_resp_flags(out, flags, keywords, names, name_count, imap_is_recent(s, uid));
 	if (imap_is_condstore(s)) {
 		buf_append(out, SLICE(" MODSEQ ("));
 		buf_append_u64(out, modseq);
@@ -209,7 +224,8 @@ tell_added(struct imap_session *s, const struct mailbox_delta *d)
 		return;
 	for (size_t i = 0; i < d->added_count; i++)
 		mailbox_view_add(s->view, d->added[i]);
-	if (mailbox_by_number(imap_reader(s), s->account, s->mailbox, &info) == STATUS_OK) {
+	if (mailbox_by_number(imap_reader(s), s->account, s->mailbox, &info) ==
+	    STATUS_OK) {
 		uint32_t first = d->added[0];
 		uint32_t last = d->added[d->added_count - 1];
 		if (info.first_recent > first)
@@ -258,8 +274,8 @@ sync_batch(struct imap_session *s, bool expunge, bool *out_more)
 	if (!w->sync_arena)
 		w->sync_arena = arena_new(SYNC_ARENA_MAX);
 	arena_reset(w->sync_arena);
-	enum status status = mailbox_view_delta(
-	    w->reader, s->view, w->sync_arena, IMAP_SYNC_BATCH, &d);
+	enum status status =
+	    mailbox_view_delta(w->reader, s->view, w->sync_arena, IMAP_SYNC_BATCH, &d);
 	if (status == STATUS_NOT_FOUND) {
 		imap_bye(s, NULL, "the selected mailbox was deleted");
 		return false;

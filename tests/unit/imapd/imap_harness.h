@@ -118,8 +118,8 @@ harness_account(struct imap_harness *h, struct slice login, struct account_id *o
 
 	buf_init(&keys, CREDENTIAL_TEXT_MAX);
 	assert_int_equal(credential_make(SLICE("secret"), 4096, &keys), STATUS_OK);
-	assert_int_equal(directory_account_add(reader, login, buf_slice(&keys), 0, out),
-	    STATUS_OK);
+	assert_int_equal(
+	    directory_account_add(reader, login, buf_slice(&keys), 0, out), STATUS_OK);
 	buf_fini(&keys);
 	store_reader_free(&reader);
 }
@@ -258,7 +258,8 @@ client_send(struct imap_client *c, const char *text)
 
 	c->mark = c->got.len;
 	while (rest.len > 0) {
-		ssize_t sent = send(c->fd, rest.ptr, rest.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+		ssize_t sent =
+		    send(c->fd, rest.ptr, rest.len, MSG_DONTWAIT | MSG_NOSIGNAL);
 		if (sent < 0) {
 			if (errno == EPIPE || errno == ECONNRESET)
 				return;
@@ -316,7 +317,9 @@ harness_quiet(void *arg)
 {
 	struct imap_harness *h = arg;
 
-	if (list_is_empty(&h->worker.sessions) || --h->turns_left <= 0)
+	bool quiet = list_is_empty(&h->worker.sessions) && h->worker.background_ops == 0;
+
+	if (quiet || --h->turns_left <= 0)
 		loop_stop(h->loop);
 }
 
@@ -325,7 +328,7 @@ harness_close(struct imap_harness *h)
 {
 	struct harness_tick tick = {.loop = h->loop};
 
-	h->turns_left = 200;
+	h->turns_left = 2000;
 	imap_worker_stop(&h->worker);
 	loop_hook_add(h->loop, &h->hook, harness_quiet, h);
 	client_tick(&tick);

@@ -82,8 +82,8 @@ test_authenticate(void **state)
 	HAS(client_talk(&c, "c AUTHENTICATE FROB\r\n", "c "), "c NO [CANNOT]");
 	HAS(client_talk(&c, "d AUTHENTICATE PLAIN\r\n", "+ "), "+ \r\n");
 	HAS(client_talk(&c, "!!!\r\n", "d "), "d BAD not base64");
-	HAS(client_talk(&c, "e AUTHENTICATE PLAIN AGFubkBleGFtcGxlLm9yZwBzZWNyZXQ=\r\n",
-		"e "),
+	HAS(client_talk(
+		&c, "e AUTHENTICATE PLAIN AGFubkBleGFtcGxlLm9yZwBzZWNyZXQ=\r\n", "e "),
 	    "e OK [CAPABILITY");
 	HAS(client_talk(&c, "f UNAUTHENTICATE\r\n", "f "), "f OK");
 	HAS(client_talk(&c, "g AUTHENTICATE PLAIN\r\n", "+ "), "+ \r\n");
@@ -117,8 +117,7 @@ test_pipeline(void **state)
 	(void)state;
 	client_open(&c, &h);
 	/* The login waits for the pool; what is behind it has to wait too. */
-	const char *got = client_talk(&c,
-	    "a LOGIN {15}\r\n", "+ ");
+	const char *got = client_talk(&c, "a LOGIN {15}\r\n", "+ ");
 	HAS(got, "+ ");
 	got = client_talk(&c,
 	    "ann@example.org {6+}\r\nsecret\r\nb CREATE one\r\nc CREATE two\r\n"
@@ -240,8 +239,8 @@ test_select(void **state)
 	HAS(client_talk(&c, "f CLOSE\r\n", "f "), "f BAD");
 	HAS(client_talk(&c, "g SELECT INBOX (QRESYNC (1 1))\r\n", "g "), "g BAD");
 	HAS(client_talk(&c, "h ENABLE QRESYNC FROB\r\n", "h "), "* ENABLED QRESYNC\r\n");
-	HAS(client_talk(&c, "i SELECT INBOX (CONDSTORE QRESYNC (1 1 1:5 (1 1)))\r\n",
-		"i "),
+	HAS(client_talk(
+		&c, "i SELECT INBOX (CONDSTORE QRESYNC (1 1 1:5 (1 1)))\r\n", "i "),
 	    "i OK [READ-WRITE]");
 	HAS(client_talk(&c, "j UNSELECT\r\n", "j "), "j OK");
 	HAS(client_talk(&c, "k ENABLE IMAP4rev2\r\n", "k "), "* ENABLED IMAP4rev2\r\n");
@@ -256,13 +255,14 @@ test_qresync(void **state)
 {
 	(void)state;
 	client_login(&c, &h);
-	client_talk(&c, "a APPEND INBOX {4+}\r\nA:\r\n {4+}\r\nB:\r\n {4+}\r\nC:\r\n\r\n",
-	    "a ");
+	client_talk(
+	    &c, "a APPEND INBOX {4+}\r\nA:\r\n {4+}\r\nB:\r\n {4+}\r\nC:\r\n\r\n", "a ");
 	client_talk(&c, "b ENABLE QRESYNC\r\n", "b ");
 	const char *got = client_talk(&c, "c SELECT INBOX\r\n", "c ");
 	unsigned validity = 0;
 	unsigned long long modseq = 0;
-	assert_int_equal(sscanf(strstr(got, "[UIDVALIDITY"), "[UIDVALIDITY %u", &validity), 1);
+	assert_int_equal(
+	    sscanf(strstr(got, "[UIDVALIDITY"), "[UIDVALIDITY %u", &validity), 1);
 	assert_int_equal(
 	    sscanf(strstr(got, "[HIGHESTMODSEQ"), "[HIGHESTMODSEQ %llu", &modseq), 1);
 	HAS(client_talk(&c, "d STORE 2 +FLAGS.SILENT (\\Deleted)\r\n", "d "), "MODSEQ (");
@@ -301,19 +301,22 @@ test_names(void **state)
 	HAS(client_talk(&c, "g DELETE INBOX\r\n", "g "), "g NO");
 	HAS(client_talk(&c, "h RENAME a&-b other\r\n", "h "), "h OK");
 	HAS(client_talk(&c, "i SUBSCRIBE other\r\n", "i "), "i OK");
-	HAS(client_talk(&c, "j LSUB \"\" *\r\n", "j "), "* LSUB (\\HasNoChildren) \"/\" other");
-	HAS(client_talk(&c, "k LIST (SUBSCRIBED) \"\" * RETURN (STATUS (MESSAGES))\r\n",
-		"k "),
+	HAS(client_talk(&c, "j LSUB \"\" *\r\n", "j "),
+	    "* LSUB (\\HasNoChildren) \"/\" other");
+	HAS(client_talk(
+		&c, "k LIST (SUBSCRIBED) \"\" * RETURN (STATUS (MESSAGES))\r\n", "k "),
 	    "* STATUS other (MESSAGES 0)");
 	HAS(client_talk(&c, "l UNSUBSCRIBE other\r\n", "l "), "l OK");
-	HAS(client_talk(&c, "m LIST \"\" \"\"\r\n", "m "), "* LIST (\\Noselect) \"/\" \"\"");
+	HAS(client_talk(&c, "m LIST \"\" \"\"\r\n", "m "),
+	    "* LIST (\\Noselect) \"/\" \"\"");
 	HAS(client_talk(&c, "n CREATE Later (USE (\\Flagged))\r\n", "n "), "n OK");
 	HAS(client_talk(&c, "o LIST (SPECIAL-USE) \"\" *\r\n", "o "),
 	    "* LIST (\\HasNoChildren \\Flagged) \"/\" Later");
 	HAS(client_talk(&c, "p CREATE Never (USE (\\Frob))\r\n", "p "), "p NO [USEATTR]");
-	HAS(client_talk(&c, "q NAMESPACE\r\n", "q "), "* NAMESPACE ((\"\" \"/\")) NIL NIL");
-	HAS(client_talk(&c, "r STATUS other (MESSAGES UIDNEXT UNSEEN SIZE MAILBOXID)\r\n",
-		"r "),
+	HAS(client_talk(&c, "q NAMESPACE\r\n", "q "),
+	    "* NAMESPACE ((\"\" \"/\")) NIL NIL");
+	HAS(client_talk(
+		&c, "r STATUS other (MESSAGES UIDNEXT UNSEEN SIZE MAILBOXID)\r\n", "r "),
 	    "* STATUS other (MESSAGES 0 UIDNEXT 1 UNSEEN 0 SIZE 0 MAILBOXID (F");
 	HAS(client_talk(&c, "s ENABLE UTF8=ACCEPT\r\n", "s "), "* ENABLED UTF8=ACCEPT");
 	HAS(client_talk(&c, "t LIST \"\" \"Entw\xc3\xbcr%\"\r\n", "t "),
@@ -363,8 +366,9 @@ test_compress(void **state)
 static void
 test_cut_input(void **state)
 {
-	static const char text[] = "a SELECT {5+}\r\nINBOX\r\nb APPEND INBOX {6+}\r\nA: b\r\n"
-				   "\r\nc FETCH 1 (UID)\r\nd LOGOUT\r\n";
+	static const char text[] =
+	    "a SELECT {5+}\r\nINBOX\r\nb APPEND INBOX {6+}\r\nA: b\r\n"
+	    "\r\nc FETCH 1 (UID)\r\nd LOGOUT\r\n";
 
 	(void)state;
 	client_login(&c, &h);
@@ -394,7 +398,8 @@ test_client_vanishes(void **state)
 	    "a APPEND INBOX {4000+}\r\nA:\r\n",
 	    "a CREATE x\r\nb CREATE y\r\n",
 	    "a IDLE\r\n",
-	    "a SELECT INBOX\r\nb FETCH 1:* (FLAGS BODY.PEEK[])\r\nc STORE 1 FLAGS (a)\r\n",
+	    "a SELECT INBOX\r\nb FETCH 1:* (FLAGS BODY.PEEK[])\r\nc STORE 1 FLAGS "
+	    "(a)\r\n",
 	};
 	for (size_t i = 0; i < sizeof(last) / sizeof(last[0]); i++) {
 		client_login(&c, &h);
