@@ -33,7 +33,7 @@ cmd_capa(struct pop3_session *s, const struct pop3_line *line)
 	bool secure = conn_is_secure(s->conn);
 	pop3_resp_ok(s, "capabilities follow");
 	conn_write(s->conn, SLICE("TOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\n"
-	                          "PIPELINING\r\n"));
+	                          "PIPELINING\r\nUTF8 USER\r\nLANG\r\n"));
 	capa_expire(s);
 	if (s->has_tls_settings && !secure)
 		conn_write(s->conn, SLICE("STLS\r\n"));
@@ -56,6 +56,39 @@ cmd_noop(struct pop3_session *s, const struct pop3_line *line)
 	pop3_resp_ok(s, "nothing done");
 }
 
+/* RFC 6856 section 2: messages are stored and sent as they came, so the mode changes
+ * nothing here.  Without it, too, headers in UTF-8 go out as they are: refusing them
+ * would hide mail that every client shows in some way. */
+static void
+cmd_utf8(struct pop3_session *s, const struct pop3_line *line)
+{
+	(void)line;
+	pop3_resp_ok(s, "UTF-8 it is");
+}
+
+/* RFC 6856 section 3.2: our texts are English; RFC 4647's basic matching of the range. */
+static void
+cmd_lang(struct pop3_session *s, const struct pop3_line *line)
+{
+	static const struct slice ours[] = {SLICE("en"), SLICE("i-default")};
+	if (line->argument_count == 0) {
+		pop3_resp_ok(s, "languages follow");
+		conn_write(s->conn,
+		    SLICE("en English\r\ni-default Default language\r\n.\r\n"));
+		return;
+	}
+	struct slice range = line->arguments[0];
+	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++) {
+		if (slice_equal(range, SLICE("*")) ||
+		    slice_equal_nocase(range, ours[i])) {
+			pop3_resp_ok_format(
+			    s, "%.*s language selected", SLICE_ARG(ours[i]));
+			return;
+		}
+	}
+	pop3_resp_err(s, NULL, "this language is not spoken here; LANG lists what is");
+}
+
 #define BOTH (POP3_CMD_AUTHORIZATION | POP3_CMD_TRANSACTION)
 
 /* clang-format off */
@@ -63,6 +96,7 @@ static const struct pop3_command commands[] = {
 	{SLICE("AUTH"), POP3_CMD_AUTHORIZATION, 0, 2, pop3_cmd_auth, "AUTH mechanism [response]", "RFC 5034 section 4"},
 	{SLICE("CAPA"), BOTH,                   0, 0, cmd_capa,      "CAPA",           "RFC 2449 section 5"},
 	{SLICE("DELE"), POP3_CMD_TRANSACTION,   1, 1, pop3_cmd_dele, "DELE message",   "RFC 1939 section 5"},
+	{SLICE("LANG"), BOTH,                   0, 1, cmd_lang,      "LANG [language]", "RFC 6856 section 3.2"},
 	{SLICE("LIST"), POP3_CMD_TRANSACTION,   0, 1, pop3_cmd_list, "LIST [message]", "RFC 1939 section 5"},
 	{SLICE("NOOP"), POP3_CMD_TRANSACTION,   0, 0, cmd_noop,      "NOOP",           "RFC 1939 section 5"},
 	{SLICE("PASS"), POP3_CMD_AUTHORIZATION, 1, 9, pop3_cmd_pass, "PASS password",  "RFC 1939 section 7"},
@@ -74,6 +108,7 @@ static const struct pop3_command commands[] = {
 	                                        0, 0, pop3_cmd_stls, "STLS",           "RFC 2595 section 4"},
 	{SLICE("TOP"),  POP3_CMD_TRANSACTION,   2, 2, pop3_cmd_top,  "TOP message lines", "RFC 1939 section 7"},
 	{SLICE("UIDL"), POP3_CMD_TRANSACTION,   0, 1, pop3_cmd_uidl, "UIDL [message]", "RFC 1939 section 7"},
+	{SLICE("UTF8"), BOTH,                   0, 0, cmd_utf8,      "UTF8",           "RFC 6856 section 2.1"},
 	{SLICE("USER"), POP3_CMD_AUTHORIZATION, 1, 1, pop3_cmd_user, "USER name",      "RFC 1939 section 7"},
 };
 /* clang-format on */
