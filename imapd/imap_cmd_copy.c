@@ -84,13 +84,13 @@ copy_failed(struct imap_session *s, struct imap_command *cmd, enum status status
 
 /* RFC 7162 section 3.2.10: the tagged OK tells what has become of the modseq. */
 static enum cmd_result
-finish_modseq(struct imap_session *s, struct imap_command *cmd, uint64_t modseq,
-    const char *text)
+finish_modseq(
+    struct imap_session *s, struct imap_command *cmd, uint64_t modseq, const char *text)
 {
 	if (!(s->enabled & IMAP_ENABLED_QRESYNC) || modseq == 0)
 		return imap_cmd_finish(s, cmd, IMAP_OK, NULL, text);
-	struct slice code = arena_format(
-	    s->arena, "HIGHESTMODSEQ %llu", (unsigned long long)modseq);
+	struct slice code =
+	    arena_format(s->arena, "HIGHESTMODSEQ %llu", (unsigned long long)modseq);
 	return imap_cmd_finish_code(s, cmd, IMAP_OK, code, text);
 }
 
@@ -104,7 +104,8 @@ copy_done(struct imap_session *s, struct imap_command *cmd)
 	struct slice code = copyuid_code(s, op);
 	if (!op->move) {
 		if (!code.ptr)
-			return imap_cmd_finish(s, cmd, IMAP_OK, NULL, "no messages found");
+			return imap_cmd_finish(
+			    s, cmd, IMAP_OK, NULL, "no messages found");
 		return imap_cmd_finish_code(s, cmd, IMAP_OK, code, "copy completed");
 	}
 	/* RFC 6851 section 4.3: COPYUID in an untagged OK, before the EXPUNGEs. */
@@ -114,7 +115,8 @@ copy_done(struct imap_session *s, struct imap_command *cmd)
 		buf_append(out, code);
 		buf_append(out, SLICE("] moved\r\n"));
 	}
-	return finish_modseq(s, cmd, op->out_count ? op->out_modseq : 0, "move completed");
+	return finish_modseq(
+	    s, cmd, op->out_count ? op->out_modseq : 0, "move completed");
 }
 
 static enum cmd_result

@@ -28,8 +28,8 @@ struct fetch_run {
 	struct imap_fetch_writer writer;
 	bool writer_ready;
 	struct imap_walk walk;
-	uint32_t expected; /* messages of the view in the ranges */
-	uint32_t gone;     /* of these, without a body any more */
+	uint32_t expected;  /* messages of the view in the ranges */
+	uint32_t gone;      /* of these, without a body any more */
 	enum status failed; /* the first message that could not be read */
 	/* \Seen */
 	uint32_t *unseen;
@@ -213,10 +213,10 @@ sets_seen(const struct imap_fetch_args *args)
 
 /* ---- the beginning ---- */
 
-/* Messages first to last of those in the ranges, counted from 1 (RFC 9394 section 3.3). */
+/* Messages first to last of those in the ranges, from 1 (RFC 9394 section 3.3). */
 static void
-ranges_cut(struct imap_uid_ranges *ranges, const struct mailbox_view *view, uint64_t first,
-    uint64_t last)
+ranges_cut(struct imap_uid_ranges *ranges, const struct mailbox_view *view,
+    uint64_t first, uint64_t last)
 {
 	size_t kept = 0;
 	uint64_t at = 0; /* messages before this range */
@@ -255,10 +255,10 @@ apply_partial(const struct imap_fetch_args *args, const struct mailbox_view *vie
 	ranges_cut(ranges, view, first, last);
 }
 
-/* The set as sent, "*" as the highest UID there can be: what is gone is not in the view. */
+/* The set as sent, "*" as the highest UID of all: what is gone is not in the view. */
 static bool
-vanished_wanted(struct imap_session *s, const struct imap_seqset *set,
-    struct imap_uid_ranges *out)
+vanished_wanted(
+    struct imap_session *s, const struct imap_seqset *set, struct imap_uid_ranges *out)
 {
 	const struct uid_range *from = set->saved ? s->saved.ranges : set->ranges;
 	size_t count = set->saved ? s->saved.count : set->count;
@@ -268,7 +268,8 @@ vanished_wanted(struct imap_session *s, const struct imap_seqset *set,
 	if (!out->ranges)
 		return false;
 	for (size_t i = 0; i < count; i++) {
-		uint32_t a = from[i].first == IMAP_SEQSET_STAR ? UINT32_MAX : from[i].first;
+		uint32_t a =
+		    from[i].first == IMAP_SEQSET_STAR ? UINT32_MAX : from[i].first;
 		uint32_t b = from[i].last == IMAP_SEQSET_STAR ? UINT32_MAX : from[i].last;
 		out->ranges[out->count++] =
 		    a < b ? (struct uid_range){a, b} : (struct uid_range){b, a};
@@ -280,7 +281,10 @@ vanished_wanted(struct imap_session *s, const struct imap_seqset *set,
 static void
 vanished_add(struct buf *line, uint32_t first, uint32_t last)
 {
-	const struct imap_uid_ranges one = {&(struct uid_range){first, last}, 1};
+	const struct imap_uid_ranges one = {
+	    &(struct uid_range){first, last},
+             1
+        };
 	if (line->len)
 		buf_append_byte(line, ',');
 	imap_seqset_write_ranges(line, &one);
@@ -289,8 +293,8 @@ vanished_add(struct buf *line, uint32_t first, uint32_t last)
 /* Everything up to uidnext that is not in the view has gone at some time: for when the
  * change log does not reach back far enough (RFC 7162 section 3.2.6). */
 static void
-vanished_holes(struct imap_session *s, const struct imap_uid_ranges *wanted,
-    struct buf *line)
+vanished_holes(
+    struct imap_session *s, const struct imap_uid_ranges *wanted, struct buf *line)
 {
 	uint32_t uidnext = mailbox_view_uidnext(s->view);
 	for (size_t i = 0; i < wanted->count; i++) {
@@ -376,8 +380,8 @@ imap_run_fetch(struct imap_session *s, struct imap_command *cmd)
 	s->cmd_data = run;
 	s->cleanup = fetch_cleanup;
 	if (sets_seen(args) && !s->read_only) {
-		run->unseen = ARENA_ARRAY(
-		    s->arena, uint32_t, run->expected ? run->expected : 1);
+		run->unseen =
+		    ARENA_ARRAY(s->arena, uint32_t, run->expected ? run->expected : 1);
 		if (!run->unseen)
 			return imap_cmd_fail(s, cmd, STATUS_LIMIT);
 		imap_walk_init(&run->walk, &run->ranges);

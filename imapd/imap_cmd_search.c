@@ -1,6 +1,6 @@
 /*
- * SEARCH and UID SEARCH, and the answers that SORT shares: "* SEARCH ...", or ESEARCH when
- * RETURN was given or IMAP4rev2 is on (RFC 9051 section 7.3.4).  An empty result is
+ * SEARCH and UID SEARCH, and the answers that SORT shares: "* SEARCH ...", or ESEARCH
+ * when RETURN was given or IMAP4rev2 is on (RFC 9051 section 7.3.4).  An empty result is
  * answered too.
  */
 #include "imapd/imap_cmd_search.h"
@@ -25,7 +25,7 @@ esearch_number(struct buf *out, const char *name, uint64_t value)
 	buf_append_u64(out, value);
 }
 
-/* The slice of the result that PARTIAL asks for, counted from 1 (RFC 9394 section 3.1). */
+/* The part of the result that PARTIAL asks for (RFC 9394 section 3.1). */
 static void
 partial_slice(const struct imap_search_args *args, size_t count, size_t *out_first,
     size_t *out_count)
@@ -88,7 +88,7 @@ imap_write_esearch(struct imap_session *s, const struct imap_command *cmd,
 		high = numbers[i] > high ? numbers[i] : high;
 	}
 	esearch_head(s, cmd);
-	/* RFC 5267 section 3: in a sorted result MIN and MAX are the first and the last. */
+	/* In a sorted result they are the first and the last (RFC 5267 section 3). */
 	if (cmd->u.search->sort_count && count) {
 		low = numbers[0];
 		high = numbers[count - 1];
@@ -151,8 +151,7 @@ imap_search_save(struct imap_session *s, const struct imap_search_run *run)
 		uids = few;
 		count = n;
 	}
-	struct imap_uid_ranges ranges =
-	    imap_uid_ranges_from_array(uids, count, s->arena);
+	struct imap_uid_ranges ranges = imap_uid_ranges_from_array(uids, count, s->arena);
 	if (!ranges.ranges) {
 		imap_saved_set(s, NULL);
 		return STATUS_LIMIT;

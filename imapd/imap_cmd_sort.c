@@ -103,9 +103,9 @@ order_compare(const void *a, const void *b, void *arg)
 
 	for (size_t k = 0; k < keys; k++) {
 		const struct imap_sort_key *key = &state->args->sort[k];
-		int c = is_text(key->by) ? slice_compare(x[k].text, y[k].text)
-			: x[k].number < y[k].number ? -1
-						    : x[k].number > y[k].number;
+		int c = is_text(key->by)            ? slice_compare(x[k].text, y[k].text)
+		        : x[k].number < y[k].number ? -1
+		                                    : x[k].number > y[k].number;
 		if (c)
 			return key->reverse ? -c : c;
 	}

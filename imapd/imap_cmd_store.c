@@ -82,8 +82,8 @@ write_modseq(struct imap_session *s, uint32_t msn, const struct flags_result *re
 }
 
 static void
-write_results(struct imap_session *s, const struct imap_command *cmd,
-    const struct flags_op *op)
+write_results(
+    struct imap_session *s, const struct imap_command *cmd, const struct flags_op *op)
 {
 	bool silent = cmd->u.store->silent;
 	bool with_uid = cmd->uid || (s->enabled & IMAP_ENABLED_QRESYNC);
@@ -108,8 +108,8 @@ write_results(struct imap_session *s, const struct imap_command *cmd,
 
 /* "MODIFIED 7,9", in what the command counts in. */
 static struct slice
-modified_code(struct imap_session *s, const struct imap_command *cmd,
-    const struct flags_op *op)
+modified_code(
+    struct imap_session *s, const struct imap_command *cmd, const struct flags_op *op)
 {
 	AUTO_BUF struct buf code;
 	size_t count = 0;
@@ -167,17 +167,17 @@ imap_run_store(struct imap_session *s, struct imap_command *cmd)
 	*run = (struct store_run){
 	    .op =
 		{
-		    .account = s->account,
-		    .mailbox = s->mailbox,
-		    .ranges = ranges.ranges,
-		    .range_count = ranges.count,
-		    .mode = args->mode,
-		    .flags = args->flags.bits,
-		    .keywords = args->flags.keywords,
-		    .keyword_count = args->flags.keyword_count,
-		    .has_unchangedsince = args->has_unchangedsince,
-		    .unchangedsince = args->unchangedsince,
-		},
+		     .account = s->account,
+		     .mailbox = s->mailbox,
+		     .ranges = ranges.ranges,
+		     .range_count = ranges.count,
+		     .mode = args->mode,
+		     .flags = args->flags.bits,
+		     .keywords = args->flags.keywords,
+		     .keyword_count = args->flags.keyword_count,
+		     .has_unchangedsince = args->has_unchangedsince,
+		     .unchangedsince = args->unchangedsince,
+		     },
 	    .expected = expected,
 	};
 	s->cmd_data = run;

@@ -13,7 +13,10 @@ struct item_name {
 	uint32_t items;
 };
 
-#define NAME(text) {"" text "", sizeof(text) - 1}
+#define NAME(text)                                                                       \
+	{                                                                                \
+		"" text "", sizeof(text) - 1                                             \
+	}
 
 /* clang-format off */
 static const struct item_name item_names[] = {
@@ -40,8 +43,8 @@ static const struct item_name macro_names[] = {
 /* clang-format on */
 
 static bool
-name_try(struct imap_lex *lex, const struct item_name *names, size_t count,
-    uint32_t *items)
+name_try(
+    struct imap_lex *lex, const struct item_name *names, size_t count, uint32_t *items)
 {
 	for (size_t i = 0; i < count; i++) {
 		if (imap_lex_try_word(lex, names[i].name)) {
@@ -196,36 +199,41 @@ body_label(struct imap_lex *lex, struct slice name, struct imap_fetch_body *body
 	return true;
 }
 
+struct body_name {
+	struct slice name, label;
+	enum imap_fetch_body_kind kind;
+	bool peek, partial;
+};
+
+/* clang-format off */
+static const struct body_name body_names[] = {
+	{NAME("BODY"),        NAME("BODY"),        IMAP_FETCH_SECTION, false, true},
+	{NAME("BODY.PEEK"),   NAME("BODY"),        IMAP_FETCH_SECTION, true,  true},
+	{NAME("BINARY"),      NAME("BINARY"),      IMAP_FETCH_BINARY,  false, true},
+	{NAME("BINARY.PEEK"), NAME("BINARY"),      IMAP_FETCH_BINARY,  true,  true},
+	{NAME("BINARY.SIZE"), NAME("BINARY.SIZE"), IMAP_FETCH_BINARY_SIZE, true, false},
+};
+/* clang-format on */
+
 /* Items with a section.  *out_found is false when the next word is none of them. */
 static bool
 body_try(struct imap_lex *lex, struct imap_fetch_body *body, bool *out_found)
 {
-	static const struct {
-		struct slice name, label;
-		enum imap_fetch_body_kind kind;
-		bool peek, partial;
-	} table[] = {
-	    {NAME("BODY"),        NAME("BODY"),        IMAP_FETCH_SECTION,     false, true },
-	    {NAME("BODY.PEEK"),   NAME("BODY"),        IMAP_FETCH_SECTION,     true,  true },
-	    {NAME("BINARY"),      NAME("BINARY"),      IMAP_FETCH_BINARY,      false, true },
-	    {NAME("BINARY.PEEK"), NAME("BINARY"),      IMAP_FETCH_BINARY,      true,  true },
-	    {NAME("BINARY.SIZE"), NAME("BINARY.SIZE"), IMAP_FETCH_BINARY_SIZE, true,  false},
-	};
 	*out_found = false;
-	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+	for (size_t i = 0; i < sizeof(body_names) / sizeof(body_names[0]); i++) {
 		size_t start = lex->pos;
-		if (!imap_lex_try_word(lex, table[i].name))
+		if (!imap_lex_try_word(lex, body_names[i].name))
 			continue;
 		if (imap_lex_peek(lex) != '[' && i == 0) {
 			lex->pos = start; /* BODY by itself is the structure */
 			return true;
 		}
 		*out_found = true;
-		body->kind = table[i].kind;
-		body->peek = table[i].peek;
+		body->kind = body_names[i].kind;
+		body->peek = body_names[i].peek;
 		return section_lex(lex, body) &&
-		       (!table[i].partial || partial_lex(lex, body)) &&
-		       body_label(lex, table[i].label, body);
+		       (!body_names[i].partial || partial_lex(lex, body)) &&
+		       body_label(lex, body_names[i].label, body);
 	}
 	return imap_lex_ok(lex);
 }

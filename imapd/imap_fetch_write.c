@@ -126,8 +126,8 @@ item_date(struct buf *out, char *separator, struct slice name, struct date date)
 
 /* Items of the record that are asked for more seldom. */
 static void
-write_rest(struct buf *out, char *separator, const struct message_record *record,
-    uint32_t items)
+write_rest(
+    struct buf *out, char *separator, const struct message_record *record, uint32_t items)
 {
 	if (items & IMAP_FETCH_INTERNALDATE)
 		item_date(out, separator, SLICE("INTERNALDATE"),
@@ -177,9 +177,9 @@ enum piece_kind { PIECE_NIL, PIECE_NUMBER, PIECE_MAP, PIECE_FILE, PIECE_BYTES };
 /* What one body item is answered with. */
 struct piece {
 	enum piece_kind kind;
-	uint64_t offset; /* in the message (MAP, FILE) or in w->bytes (BYTES) */
-	uint64_t len;    /* or the number */
-	bool binary;     /* literal8 */
+	uint64_t offset;           /* in the message (MAP, FILE) or in w->bytes (BYTES) */
+	uint64_t len;              /* or the number */
+	bool binary;               /* literal8 */
 	struct body_handle handle; /* FILE: its own */
 };
 
@@ -227,9 +227,8 @@ static enum status
 plan_binary(struct imap_fetch_writer *w, const struct imap_fetch_body *body,
     const struct plan *plan, const struct imap_section_range *range, struct piece *piece)
 {
-	struct slice raw =
-	    slice_sub(body_handle_bytes(&plan->body), (size_t)range->offset,
-		(size_t)range->len);
+	struct slice raw = slice_sub(
+	    body_handle_bytes(&plan->body), (size_t)range->offset, (size_t)range->len);
 
 	if (range->encoding > 2) {
 		w->unknown_cte = true;
@@ -270,8 +269,8 @@ plan_section(struct imap_fetch_writer *w, const struct message_record *record,
 	switch (imap_section_find(index, plan->body.size, body, &range)) {
 	case IMAP_SECTION_NIL:
 		*piece = (struct piece){.kind = body->kind == IMAP_FETCH_BINARY_SIZE
-						    ? PIECE_NUMBER
-						    : PIECE_NIL};
+		                                    ? PIECE_NUMBER
+		                                    : PIECE_NIL};
 		return STATUS_OK;
 	case IMAP_SECTION_DAMAGED:
 		return STATUS_CORRUPT;
@@ -300,8 +299,8 @@ plan_section(struct imap_fetch_writer *w, const struct message_record *record,
 	}
 	if (piece->len <= IMAP_FETCH_INLINE_MAX)
 		return STATUS_OK;
-	enum status status = message_body_open(
-	    imap_reader(w->s), w->s->account, record, &piece->handle);
+	enum status status =
+	    message_body_open(imap_reader(w->s), w->s->account, record, &piece->handle);
 	if (status == STATUS_OK)
 		piece->kind = PIECE_FILE;
 	return status;
@@ -380,7 +379,8 @@ imap_fetch_writer_init(struct imap_fetch_writer *w, struct imap_session *s,
 	    .needs_body = args->body_count > 0,
 	};
 	for (size_t i = 0; i < args->body_count; i++)
-		if (args->bodies[i].number_count || args->bodies[i].text != IMAP_SECTION_ALL)
+		if (args->bodies[i].number_count ||
+		    args->bodies[i].text != IMAP_SECTION_ALL)
 			w->needs_index = true;
 	buf_init(&w->flags.text, IMAP_FETCH_FLAGS_TEXT_MAX);
 	buf_init(&w->bytes, IMAP_FETCH_DECODE_MAX);
@@ -421,8 +421,8 @@ imap_fetch_write(struct imap_fetch_writer *w, const struct message_record *recor
 		if (w->needs_index)
 			status = index_load(w, record, &index);
 		if (status == STATUS_OK && w->needs_body)
-			status = plan_make(
-			    w, record, w->needs_index ? &index : NULL, &plan);
+			status =
+			    plan_make(w, record, w->needs_index ? &index : NULL, &plan);
 		if (status != STATUS_OK) {
 			plan_close(&plan);
 			return status;

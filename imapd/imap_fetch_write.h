@@ -14,7 +14,7 @@ enum {
 	                                      the file range is sent */
 	IMAP_FETCH_DECODE_MAX = 48 * 1024 * 1024, /* bytes that BINARY decodes at once */
 	IMAP_FETCH_FLAGS_TEXT_MAX =               /* bytes of "FLAGS (…)" */
-	    MAILBOX_KEYWORDS_MAX * (MAILBOX_KEYWORD_LEN_MAX + 1) + 80,
+	MAILBOX_KEYWORDS_MAX * (MAILBOX_KEYWORD_LEN_MAX + 1) + 80,
 };
 
 /* The text "(\Seen foo)" of the last flags written, for messages that have the same. */
@@ -35,19 +35,16 @@ struct imap_fetch_writer {
 	struct arena *scratch; /* reset for each message */
 	struct buf bytes;      /* header subsets and decoded parts of one message */
 	bool needs_index, needs_body;
-	bool unknown_cte; /* sticky: BINARY met an encoding that we cannot decode */
+	bool unknown_cte;    /* sticky: BINARY met an encoding that we cannot decode */
 	uint64_t turn_bytes; /* given to the connection in this turn */
 };
 
-void
-imap_fetch_writer_init(struct imap_fetch_writer *w, struct imap_session *s,
+void imap_fetch_writer_init(struct imap_fetch_writer *w, struct imap_session *s,
     const struct imap_fetch_args *args);
-void
-imap_fetch_writer_fini(struct imap_fetch_writer *w);
+void imap_fetch_writer_fini(struct imap_fetch_writer *w);
 /* One untagged FETCH.  `items` are the record items, which may be more than the args'.
  * On any status but OK nothing was written for this message. */
-enum status
-imap_fetch_write(struct imap_fetch_writer *w, const struct message_record *record,
-    uint32_t msn, uint32_t items) MUST_USE;
+enum status imap_fetch_write(struct imap_fetch_writer *w,
+    const struct message_record *record, uint32_t msn, uint32_t items) MUST_USE;
 
 #endif

@@ -9,7 +9,7 @@
 #include "store/message.h"
 #include "text/date.h"
 
-enum { /* character classes */
+enum {                      /* character classes */
 	C_ATOM = 1 << 0,    /* ATOM-CHAR */
 	C_ASTRING = 1 << 1, /* ASTRING-CHAR: atom and "]" */
 	C_LIST = 1 << 2,    /* list-char: astring and wildcards */
@@ -17,8 +17,8 @@ enum { /* character classes */
 	C_WORD = 1 << 4,    /* letters, digits, - . = */
 };
 
-/* Class bits by byte; RFC 9051 section 9: atom-specials are "(", ")", "{", space, controls,
- * "%", "*", DQUOTE, "\" and "]".  Bytes over 127 are in no class. */
+/* Class bits by byte.  Atom-specials are "(", ")", "{", space, controls, "%", "*", the
+ * double quote, "\" and "]" (RFC 9051 section 9).  Bytes over 127 are in no class. */
 #define P_ (C_ATOM | C_ASTRING | C_LIST | C_TAG)
 #define W_ (P_ | C_WORD)
 /* clang-format off */
@@ -32,14 +32,16 @@ static const uint8_t classes[256] = {
 	['%'] = C_LIST, ['*'] = C_LIST,
 	['0'] = W_, ['1'] = W_, ['2'] = W_, ['3'] = W_, ['4'] = W_,
 	['5'] = W_, ['6'] = W_, ['7'] = W_, ['8'] = W_, ['9'] = W_,
-	['A'] = W_, ['B'] = W_, ['C'] = W_, ['D'] = W_, ['E'] = W_, ['F'] = W_, ['G'] = W_,
-	['H'] = W_, ['I'] = W_, ['J'] = W_, ['K'] = W_, ['L'] = W_, ['M'] = W_, ['N'] = W_,
-	['O'] = W_, ['P'] = W_, ['Q'] = W_, ['R'] = W_, ['S'] = W_, ['T'] = W_, ['U'] = W_,
-	['V'] = W_, ['W'] = W_, ['X'] = W_, ['Y'] = W_, ['Z'] = W_,
-	['a'] = W_, ['b'] = W_, ['c'] = W_, ['d'] = W_, ['e'] = W_, ['f'] = W_, ['g'] = W_,
-	['h'] = W_, ['i'] = W_, ['j'] = W_, ['k'] = W_, ['l'] = W_, ['m'] = W_, ['n'] = W_,
-	['o'] = W_, ['p'] = W_, ['q'] = W_, ['r'] = W_, ['s'] = W_, ['t'] = W_, ['u'] = W_,
-	['v'] = W_, ['w'] = W_, ['x'] = W_, ['y'] = W_, ['z'] = W_,
+	['A'] = W_, ['B'] = W_, ['C'] = W_, ['D'] = W_, ['E'] = W_, ['F'] = W_,
+	['G'] = W_, ['H'] = W_, ['I'] = W_, ['J'] = W_, ['K'] = W_, ['L'] = W_,
+	['M'] = W_, ['N'] = W_, ['O'] = W_, ['P'] = W_, ['Q'] = W_, ['R'] = W_,
+	['S'] = W_, ['T'] = W_, ['U'] = W_, ['V'] = W_, ['W'] = W_, ['X'] = W_,
+	['Y'] = W_, ['Z'] = W_,
+	['a'] = W_, ['b'] = W_, ['c'] = W_, ['d'] = W_, ['e'] = W_, ['f'] = W_,
+	['g'] = W_, ['h'] = W_, ['i'] = W_, ['j'] = W_, ['k'] = W_, ['l'] = W_,
+	['m'] = W_, ['n'] = W_, ['o'] = W_, ['p'] = W_, ['q'] = W_, ['r'] = W_,
+	['s'] = W_, ['t'] = W_, ['u'] = W_, ['v'] = W_, ['w'] = W_, ['x'] = W_,
+	['y'] = W_, ['z'] = W_,
 };
 /* clang-format on */
 
@@ -150,8 +152,8 @@ imap_lex_space(struct imap_lex *lex)
 {
 	if (imap_lex_try_char(lex, ' '))
 		return true;
-	return imap_lex_bad(lex, imap_lex_peek(lex) < 0 ? "missing argument"
-							: "expected a space");
+	return imap_lex_bad(
+	    lex, imap_lex_peek(lex) < 0 ? "missing argument" : "expected a space");
 }
 
 bool
@@ -184,7 +186,8 @@ run_take(struct imap_lex *lex, uint8_t class, const char *text, struct slice *ou
 {
 	struct slice run = run_peek(lex, class);
 	if (run.len == 0)
-		return imap_lex_bad(lex, imap_lex_peek(lex) < 0 ? "missing argument" : text);
+		return imap_lex_bad(
+		    lex, imap_lex_peek(lex) < 0 ? "missing argument" : text);
 	lex->pos += run.len;
 	*out = run;
 	return true;
@@ -270,7 +273,7 @@ quoted_take(struct imap_lex *lex, struct slice *out)
 	return true;
 }
 
-/* "{5}\r\nhello", "{5+}…", "~{5}…": the framer has seen to it that the bytes are there, but
+/* "{5}\r\nhello", "{5+}", "~{5}": the framer has seen to it that the bytes are there, but
  * a parser believes nothing. */
 static bool
 literal_take(struct imap_lex *lex, struct slice *out)
@@ -308,8 +311,8 @@ bool
 imap_lex_string(struct imap_lex *lex, struct slice *out)
 {
 	if (!is_string_start(lex))
-		return imap_lex_bad(lex, imap_lex_peek(lex) < 0 ? "missing argument"
-								: "expected a string");
+		return imap_lex_bad(lex,
+		    imap_lex_peek(lex) < 0 ? "missing argument" : "expected a string");
 	return imap_lex_peek(lex) == '"' ? quoted_take(lex, out) : literal_take(lex, out);
 }
 
@@ -350,8 +353,8 @@ number_take(struct imap_lex *lex, uint64_t min, uint64_t max, uint64_t *out)
 		n++;
 	uint64_t value;
 	if (n == 0)
-		return imap_lex_bad(lex, imap_lex_peek(lex) < 0 ? "missing argument"
-								: "expected a number");
+		return imap_lex_bad(lex,
+		    imap_lex_peek(lex) < 0 ? "missing argument" : "expected a number");
 	if (!slice_to_u64(slice_sub(rest, 0, n), max, &value))
 		return imap_lex_bad(lex, "number is too large");
 	if (value < min)

@@ -238,7 +238,7 @@ leaf_into(struct imap_search_eval *eval, const struct index_part *part,
 			return;
 		bytes = buf_slice(&eval->raw);
 	}
-	/* ASCII is the same in all charsets of mail but the ISO-2022 family, which escapes. */
+	/* ASCII is the same in all charsets of mail but ISO-2022, which escapes. */
 	if (!ascii_only(bytes) || (bytes.len && memchr(bytes.ptr, 0x1b, bytes.len))) {
 		buf_reset(&eval->utf8);
 		(void)charset_to_utf8(charset, bytes, &eval->utf8);
@@ -274,8 +274,8 @@ body_text_make(struct imap_search_eval *eval)
 		}
 		if (part.kind == MIME_LEAF)
 			leaf_into(eval, &part, header,
-			    slice_sub(bytes, (size_t)part.body_offset,
-				(size_t)part.body_len),
+			    slice_sub(
+				bytes, (size_t)part.body_offset, (size_t)part.body_len),
 			    &eval->body_text);
 	}
 	(void)buf_fine(eval, &eval->body_text);
@@ -419,8 +419,7 @@ node_matches(struct imap_search_eval *eval, const struct imap_search_node *node)
 	case IMAP_SEARCH_ON:
 	case IMAP_SEARCH_SINCE:
 		return day_matches(node->key,
-		    date_day((struct date){
-			r->internaldate_s, r->internaldate_zone_min}),
+		    date_day((struct date){r->internaldate_s, r->internaldate_zone_min}),
 		    node->day);
 	case IMAP_SEARCH_SAVED_BEFORE:
 	case IMAP_SEARCH_SAVED_ON:

@@ -15,7 +15,8 @@
 #include "text/message_index.h"
 
 enum {
-	IMAP_SEARCH_MESSAGE_MAX = 64 * 1024 * 1024, /* bytes of one message's decoded text */
+	IMAP_SEARCH_MESSAGE_MAX =
+	    64 * 1024 * 1024, /* bytes of one message's decoded text */
 	IMAP_SEARCH_SCRATCH_MAX = 32 * 1024 * 1024, /* bytes: records, header values */
 };
 
@@ -39,30 +40,24 @@ struct imap_search_eval {
 	struct buf raw, utf8;   /* steps between */
 };
 
-void
-imap_search_eval_init(struct imap_search_eval *eval, struct store_reader *reader,
+void imap_search_eval_init(struct imap_search_eval *eval, struct store_reader *reader,
     struct account_id account, struct imap_session *session, int64_t now_s);
-void
-imap_search_eval_fini(struct imap_search_eval *eval);
+void imap_search_eval_fini(struct imap_search_eval *eval);
 
 /* Resolves the tree's sets against the view, once a command; LIMIT on the arena's. */
-enum status
-imap_search_resolve(struct imap_search_node *root, const struct mailbox_view *view,
-    const struct imap_uid_ranges *saved, struct arena *arena) MUST_USE;
+enum status imap_search_resolve(struct imap_search_node *root,
+    const struct mailbox_view *view, const struct imap_uid_ranges *saved,
+    struct arena *arena) MUST_USE;
 /* Looks its keywords up, once a turn. */
-void
-imap_search_keywords(
+void imap_search_keywords(
     struct imap_search_node *root, const struct slice *names, size_t name_count);
 /* The message's number is not needed: sets are UIDs by now.  After it the index record
  * (imap_search_index) may be asked for until imap_search_done. */
-bool
-imap_search_match(struct imap_search_eval *eval, const struct imap_search_node *root,
+bool imap_search_match(struct imap_search_eval *eval, const struct imap_search_node *root,
     const struct message_record *record);
 /* The index record of the message under test, or null (eval->status says why). */
-const struct message_index *
-imap_search_index(struct imap_search_eval *eval);
+const struct message_index *imap_search_index(struct imap_search_eval *eval);
 /* Lets go of the message. */
-void
-imap_search_done(struct imap_search_eval *eval);
+void imap_search_done(struct imap_search_eval *eval);
 
 #endif

@@ -16,8 +16,7 @@ struct search_lex {
 	size_t keys;
 };
 
-static struct imap_search_node *
-key_lex(struct search_lex *sl, unsigned depth);
+static struct imap_search_node *key_lex(struct search_lex *sl, unsigned depth);
 
 static struct imap_search_node *
 node_new(struct search_lex *sl, enum imap_search_key key, enum imap_search_cost cost)
@@ -38,7 +37,7 @@ node_new(struct search_lex *sl, enum imap_search_key key, enum imap_search_cost 
 	return node;
 }
 
-/* Puts a child behind those that cost no more; the parent costs as much as its dearest. */
+/* Puts a child behind those that cost no more; a parent costs what its dearest does. */
 static void
 child_add(struct imap_search_node *parent, struct imap_search_node *child)
 {
@@ -121,19 +120,28 @@ struct key_row {
 	struct slice field;
 };
 
-#define NAME(text) {"" text "", sizeof(text) - 1}
-#define RECORD     IMAP_SEARCH_COST_RECORD
-#define INDEX      IMAP_SEARCH_COST_INDEX
-#define HEADER     IMAP_SEARCH_COST_HEADER
-#define BODY       IMAP_SEARCH_COST_BODY
+#define NAME(text)                                                                       \
+	{                                                                                \
+		"" text "", sizeof(text) - 1                                             \
+	}
+#define RECORD IMAP_SEARCH_COST_RECORD
+#define INDEX  IMAP_SEARCH_COST_INDEX
+#define HEADER IMAP_SEARCH_COST_HEADER
+#define BODY   IMAP_SEARCH_COST_BODY
 #define FLAG(text, bit)                                                                  \
 	{NAME(text), IMAP_SEARCH_FLAGS, RECORD, ARG_NONE, bit, bit, false, {0}},         \
 	{                                                                                \
-		NAME("UN" text), IMAP_SEARCH_FLAGS, RECORD, ARG_NONE, bit, 0, false, {0} \
+		NAME("UN" text), IMAP_SEARCH_FLAGS, RECORD, ARG_NONE, bit, 0, false,     \
+		{                                                                        \
+			0                                                                \
+		}                                                                        \
 	}
 #define PLAIN(text, key, argument)                                                       \
 	{                                                                                \
-		NAME(text), key, RECORD, argument, 0, 0, false, {0}                      \
+		NAME(text), key, RECORD, argument, 0, 0, false,                          \
+		{                                                                        \
+			0                                                                \
+		}                                                                        \
 	}
 #define FIELD(text, field)                                                               \
 	{                                                                                \
@@ -183,8 +191,8 @@ static const struct key_row key_rows[] = {
 /* clang-format on */
 
 static bool
-argument_lex(struct search_lex *sl, const struct key_row *row,
-    struct imap_search_node *node)
+argument_lex(
+    struct search_lex *sl, const struct key_row *row, struct imap_search_node *node)
 {
 	struct imap_lex *lex = sl->lex;
 	uint32_t seconds;
@@ -229,16 +237,17 @@ row_lex(struct search_lex *sl, const struct key_row *row)
 		return NULL;
 	if (!row->negate)
 		return node;
-	struct imap_search_node *not = node_new(sl, IMAP_SEARCH_NOT, RECORD);
-	if (not )
-		child_add(not, node);
-	return not ;
+	struct imap_search_node *negation = node_new(sl, IMAP_SEARCH_NOT, RECORD);
+	if (negation)
+		child_add(negation, node);
+	return negation;
 }
 
 /* ---- keys that hold keys ---- */
 
 static struct imap_search_node *
-holder_lex(struct search_lex *sl, enum imap_search_key key, unsigned count, unsigned depth)
+holder_lex(
+    struct search_lex *sl, enum imap_search_key key, unsigned count, unsigned depth)
 {
 	struct imap_search_node *node = node_new(sl, key, RECORD);
 	for (unsigned i = 0; node && i < count; i++) {
@@ -360,9 +369,8 @@ return_option_lex(struct imap_lex *lex, struct imap_search_args *args)
 	if (!imap_lex_try_word(lex, SLICE("PARTIAL")))
 		return imap_lex_bad(lex, "no such RETURN option");
 	args->returns |= IMAP_RETURN_PARTIAL;
-	return imap_lex_space(lex) &&
-	       imap_partial_range_lex(lex, &args->partial_from_end,
-		   &args->partial_first, &args->partial_last);
+	return imap_lex_space(lex) && imap_partial_range_lex(lex, &args->partial_from_end,
+					  &args->partial_first, &args->partial_last);
 }
 
 /* "RETURN (...) " when it is there. */

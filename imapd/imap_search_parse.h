@@ -5,9 +5,9 @@
  * ordered by what it costs to look at them, so that evaluation from left to right reads a
  * body only when flags, dates and headers have not decided.
  *
- * RFC 9051 section 6.4.4, RFC 4731 (RETURN), RFC 5182 (SAVE, "$"), RFC 5032 (OLDER, YOUNGER),
- * RFC 7162 (MODSEQ), RFC 8474 (EMAILID, THREADID), RFC 8514 (SAVED*), RFC 9394 (PARTIAL),
- * RFC 5256 and 5957 (SORT, THREAD), RFC 5267 section 3 (SORT RETURN).
+ * RFC 9051 section 6.4.4, RFC 4731 (RETURN), RFC 5182 (SAVE, "$"), RFC 5032 (OLDER,
+ * YOUNGER), RFC 7162 (MODSEQ), RFC 8474 (EMAILID, THREADID), RFC 8514 (SAVED*), RFC 9394
+ * (PARTIAL), RFC 5256 and 5957 (SORT, THREAD), RFC 5267 section 3 (SORT RETURN).
  */
 #ifndef IMAPD_IMAP_SEARCH_PARSE_H
 #define IMAPD_IMAP_SEARCH_PARSE_H
@@ -15,17 +15,17 @@
 #include "imapd/imap_seqset.h"
 
 enum {
-	IMAP_SEARCH_DEPTH_MAX = 50,   /* levels of NOT, OR and parentheses */
-	IMAP_SEARCH_KEYS_MAX = 1000,  /* keys in one command */
-	IMAP_SEARCH_TEXT_MAX = 4096,  /* bytes of one search string, as sent */
+	IMAP_SEARCH_DEPTH_MAX = 50,  /* levels of NOT, OR and parentheses */
+	IMAP_SEARCH_KEYS_MAX = 1000, /* keys in one command */
+	IMAP_SEARCH_TEXT_MAX = 4096, /* bytes of one search string, as sent */
 	IMAP_SORT_KEYS_MAX = 16,
 };
 
 enum imap_search_key {
 	IMAP_SEARCH_AND, /* children; none: all messages */
 	IMAP_SEARCH_OR,
-	IMAP_SEARCH_NOT,  /* one child */
-	IMAP_SEARCH_NONE, /* no message */
+	IMAP_SEARCH_NOT,   /* one child */
+	IMAP_SEARCH_NONE,  /* no message */
 	IMAP_SEARCH_FLAGS, /* (flags & flag_mask) == flag_want */
 	IMAP_SEARCH_KEYWORD,
 	IMAP_SEARCH_RECENT,
@@ -65,11 +65,11 @@ struct imap_search_node {
 	struct imap_search_node *child; /* first */
 	struct imap_search_node *next;  /* sibling */
 	uint8_t flag_mask, flag_want;
-	int8_t keyword_bit;   /* evaluation's: -1 when the mailbox has no such keyword */
-	uint64_t number;      /* LARGER, SMALLER, MODSEQ, OLDER, YOUNGER (seconds) */
-	int64_t day;          /* dates, days since 1970 */
-	struct slice name;    /* header field, keyword, EMAILID's value */
-	struct slice text;    /* UTF-8, case-folded */
+	int8_t keyword_bit; /* evaluation's: -1 when the mailbox has no such keyword */
+	uint64_t number;    /* LARGER, SMALLER, MODSEQ, OLDER, YOUNGER (seconds) */
+	int64_t day;        /* dates, days since 1970 */
+	struct slice name;  /* header field, keyword, EMAILID's value */
+	struct slice text;  /* UTF-8, case-folded */
 	struct imap_seqset set;
 	struct imap_uid_ranges ranges; /* evaluation's: the set, resolved */
 };
@@ -103,8 +103,8 @@ struct imap_sort_key {
 enum imap_thread_by { IMAP_THREAD_ORDEREDSUBJECT, IMAP_THREAD_REFERENCES };
 
 struct imap_search_args {
-	bool has_return;      /* RETURN was given: answer with ESEARCH */
-	uint32_t returns;     /* enum imap_search_return bits */
+	bool has_return;  /* RETURN was given: answer with ESEARCH */
+	uint32_t returns; /* enum imap_search_return bits */
 	bool partial_from_end;
 	uint32_t partial_first, partial_last;
 	bool bad_charset; /* reply NO [BADCHARSET]; the tree is not to be used */

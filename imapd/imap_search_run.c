@@ -1,5 +1,10 @@
 /*
- * Searching in slices.
+ * Searching in slices: a turn ends after IMAP_TURN_RECORDS records or
+ * IMAP_SEARCH_TURN_WORK bytes of text.
+ *
+ * A message that is damaged is left out of the result; one whose text is over the limit
+ * fails the command, because there is no exact answer then.  A search that fails empties
+ * "$" when it was to be saved (RFC 5182 section 2.1).
  */
 #include "imapd/imap_search_run.h"
 
@@ -59,13 +64,11 @@ search_slice(struct imap_session *s, struct imap_command *cmd)
 	bool ended = imap_walk_run(s, &run->walk, look_at, &status);
 	if (run->failed == STATUS_OK)
 		run->failed = status;
-	/* A message over the text limit has no exact answer; one that is damaged is only
-	 * left out, so that a mailbox with one bad message can still be searched. */
 	if (run->failed == STATUS_OK && run->eval.status == STATUS_LIMIT)
 		run->failed = STATUS_LIMIT;
 	if (run->failed != STATUS_OK) {
 		if (run->args->returns & IMAP_RETURN_SAVE)
-			imap_saved_set(s, NULL); /* RFC 5182 section 2.1 */
+			imap_saved_set(s, NULL);
 		return imap_cmd_fail(s, cmd, run->failed);
 	}
 	if (!ended)
@@ -92,8 +95,8 @@ ranges_from_keys(struct imap_search_run *run, const struct mailbox_view *view)
 
 enum cmd_result
 imap_search_begin(struct imap_session *s, struct imap_command *cmd, imap_run_fn done,
-    bool (*match)(struct imap_session *s, uint32_t at, const struct message_record *record,
-	const struct message_index *index),
+    bool (*match)(struct imap_session *s, uint32_t at,
+	const struct message_record *record, const struct message_index *index),
     void (*user_free)(void *user), void *user)
 {
 	struct imap_search_args *args = cmd->u.search;
@@ -125,8 +128,7 @@ imap_search_begin(struct imap_session *s, struct imap_command *cmd, imap_run_fn 
 	run->uids = ARENA_ARRAY(s->arena, uint32_t, run->max ? run->max : 1);
 	if (status != STATUS_OK || !run->uids)
 		return imap_cmd_fail(s, cmd, STATUS_LIMIT);
-	imap_search_eval_init(
-	    &run->eval, imap_reader(s), s->account, s, clock_wall_s());
+	imap_search_eval_init(&run->eval, imap_reader(s), s->account, s, clock_wall_s());
 	run->eval_ready = true;
 	imap_walk_init(&run->walk, &run->ranges);
 	s->resume = search_slice;

@@ -22,7 +22,7 @@ struct imap_search_run {
 	uint64_t modseq_first, modseq_last, modseq_highest; /* of the messages found */
 	enum status failed;
 	imap_run_fn done;
-	/* For SORT and THREAD: the message that matched, its place in uids, its index record. */
+	/* For SORT and THREAD: a message that matched and its place in uids. */
 	bool (*match)(struct imap_session *s, uint32_t at,
 	    const struct message_record *record, const struct message_index *index);
 	void *user;
@@ -32,14 +32,13 @@ struct imap_search_run {
 /* Starts; calls done(s, cmd) when all messages have been looked at, with
  * s->cmd_data the run.  `match` may be null; when it returns false the command fails with
  * LIMIT. */
-enum cmd_result
-imap_search_begin(struct imap_session *s, struct imap_command *cmd, imap_run_fn done,
-    bool (*match)(struct imap_session *s, uint32_t at, const struct message_record *record,
-	const struct message_index *index),
+enum cmd_result imap_search_begin(struct imap_session *s, struct imap_command *cmd,
+    imap_run_fn done,
+    bool (*match)(struct imap_session *s, uint32_t at,
+	const struct message_record *record, const struct message_index *index),
     void (*user_free)(void *user), void *user);
 /* Replaces the found UIDs by message numbers, but for a UID command. */
-void
-imap_search_to_numbers(struct imap_session *s, const struct imap_command *cmd,
+void imap_search_to_numbers(struct imap_session *s, const struct imap_command *cmd,
     uint32_t *uids, uint32_t count);
 
 #endif

@@ -7,7 +7,7 @@
 static bool
 message_child(const struct message_index *index, uint32_t number, struct index_part *out)
 {
-	/* Document order: a child stands behind its parent, the first one right behind. */
+	/* Document order: the first child stands right behind its parent. */
 	if (number + 1 >= index->part_count)
 		return false;
 	message_index_part(index, number + 1, out);
@@ -22,7 +22,8 @@ range_fits(const struct imap_section_range *range, uint64_t size)
 
 /* BODY[HEADER] and so on, of the message itself. */
 static struct imap_section_range
-message_range(const struct message_index *index, uint64_t size, enum imap_section_text text)
+message_range(
+    const struct message_index *index, uint64_t size, enum imap_section_text text)
 {
 	struct imap_section_range range = {0, size, 0};
 	if (text == IMAP_SECTION_TEXT) {
@@ -35,8 +36,8 @@ message_range(const struct message_index *index, uint64_t size, enum imap_sectio
 }
 
 static bool
-part_range(const struct message_index *index, uint32_t number, enum imap_section_text text,
-    struct imap_section_range *out)
+part_range(const struct message_index *index, uint32_t number,
+    enum imap_section_text text, struct imap_section_range *out)
 {
 	struct index_part part, child;
 
@@ -47,8 +48,8 @@ part_range(const struct message_index *index, uint32_t number, enum imap_section
 		    part.body_offset, part.body_len, part.encoding};
 		return true;
 	case IMAP_SECTION_MIME:
-		*out = (struct imap_section_range){
-		    part.header_offset, part.header_len, 0};
+		*out =
+		    (struct imap_section_range){part.header_offset, part.header_len, 0};
 		return true;
 	case IMAP_SECTION_HEADER:
 	case IMAP_SECTION_HEADER_FIELDS:
@@ -81,7 +82,8 @@ imap_section_find(const struct message_index *index, uint64_t message_size,
 	if (body->number_count == 0) {
 		range = message_range(index, message_size, body->text);
 	} else {
-		if (!message_index_find(index, body->numbers, body->number_count, &number))
+		if (!message_index_find(
+			index, body->numbers, body->number_count, &number))
 			return IMAP_SECTION_NIL;
 		if (number >= index->part_count)
 			return IMAP_SECTION_DAMAGED;

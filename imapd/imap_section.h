@@ -22,15 +22,14 @@ enum imap_section_result {
 
 /* The section's bytes before any partial, decoding or choice of header fields: for
  * HEADER.FIELDS the whole header block.  `index` may be null for BODY[]. */
-enum imap_section_result
-imap_section_find(const struct message_index *index, uint64_t message_size,
-    const struct imap_fetch_body *body, struct imap_section_range *out);
+enum imap_section_result imap_section_find(const struct message_index *index,
+    uint64_t message_size, const struct imap_fetch_body *body,
+    struct imap_section_range *out);
 /* Cuts [*offset, *offset + *len) to the partial; behind the end nothing is left. */
-void
-imap_section_partial(const struct imap_fetch_body *body, uint64_t *offset, uint64_t *len);
-/* The header lines that HEADER.FIELDS or .NOT picks, in their order, and the empty line. */
-void
-imap_section_header_fields(
+void imap_section_partial(
+    const struct imap_fetch_body *body, uint64_t *offset, uint64_t *len);
+/* The header lines that HEADER.FIELDS or .NOT picks, and the empty line. */
+void imap_section_header_fields(
     const struct imap_fetch_body *body, struct slice block, struct buf *out);
 
 #endif

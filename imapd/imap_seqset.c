@@ -19,8 +19,8 @@ static bool
 ranges_lex(struct imap_lex *lex, bool star, struct imap_seqset *out)
 {
 	struct imap_seqset set = {0};
-	/* Counted first, so that the array fits exactly; a set ends at the first byte that
-	 * cannot be in one. */
+	/* Counted first, so that the array fits exactly; a set ends at the first byte
+	 * that cannot be in one. */
 	struct slice rest = imap_lex_rest(lex);
 	size_t max = 1;
 	for (size_t i = 0; i < rest.len && rest.ptr[i] != ' ' && rest.ptr[i] != ')'; i++)
@@ -125,8 +125,8 @@ imap_seqset_resolve(const struct imap_seqset *set, const struct mailbox_view *vi
 	uint32_t exists = mailbox_view_count(view);
 	uint32_t uid_last = exists ? mailbox_view_uid(view, exists) : 0;
 	size_t count = set->saved ? saved ? saved->count : 0 : set->count;
-	const struct uid_range *from = set->saved ? (saved ? saved->ranges : NULL)
-						  : set->ranges;
+	const struct uid_range *from =
+	    set->saved ? (saved ? saved->ranges : NULL) : set->ranges;
 	struct imap_uid_ranges result = {
 	    ARENA_ARRAY(arena, struct uid_range, count ? count : 1), 0};
 
@@ -136,7 +136,7 @@ imap_seqset_resolve(const struct imap_seqset *set, const struct mailbox_view *vi
 		struct uid_range range = from[i];
 		if (!set->saved) {
 			bool star = range.first == IMAP_SEQSET_STAR ||
-				    range.last == IMAP_SEQSET_STAR;
+			            range.last == IMAP_SEQSET_STAR;
 			if (!uid && ((star && exists == 0) || range.first > exists ||
 					range.last > exists)) {
 				if (!lenient)
@@ -197,8 +197,8 @@ imap_uid_ranges_next(const struct imap_uid_ranges *ranges,
 			++*hint;
 			continue;
 		}
-		uint32_t uid = mailbox_view_next(
-		    view, range->first > from ? range->first : from);
+		uint32_t uid =
+		    mailbox_view_next(view, range->first > from ? range->first : from);
 		if (uid == 0)
 			return 0;
 		if (uid <= range->last)
@@ -217,7 +217,7 @@ imap_uid_ranges_count(
 	for (size_t i = 0; i < ranges->count; i++) {
 		const struct uid_range *range = &ranges->ranges[i];
 		count += mailbox_view_rank(view, range->last) -
-			 mailbox_view_rank(view, range->first - 1);
+		         mailbox_view_rank(view, range->first - 1);
 	}
 	return count;
 }

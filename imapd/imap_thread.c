@@ -156,7 +156,8 @@ imap_threads_add(struct imap_threads *threads, uint32_t number, int64_t date_s,
 	node->number = number;
 	node->date_s = date_s;
 	node->is_reply = is_reply;
-	node->subject = arena_copy(threads->arena, subject_key.ptr ? subject_key : SLICE(""));
+	node->subject =
+	    arena_copy(threads->arena, subject_key.ptr ? subject_key : SLICE(""));
 	if (!node->subject.ptr)
 		return false;
 	return !by_references || references_link(threads, node, references);
@@ -258,15 +259,14 @@ subject_enter(struct hashmap *subjects, struct node *node)
 		(void)hashmap_put(subjects, subject, node);
 }
 
-/* Step 5 C for one root: it stays (is added to `moved`, the roots to be) or goes below the
- * one in the subject table. */
+/* Step 5 C for one root: it stays (is added to `moved`, the roots to be) or goes below
+ * the one in the subject table. */
 static bool
 subject_merge(struct imap_threads *threads, struct hashmap *subjects, struct node *node,
     struct node **moved, size_t *moved_count)
 {
 	struct slice subject = sort_node(node)->subject;
-	struct node *there =
-	    subject.len ? hashmap_get(subjects, subject) : NULL;
+	struct node *there = subject.len ? hashmap_get(subjects, subject) : NULL;
 
 	if (!there || there == node) {
 		moved[(*moved_count)++] = node;
@@ -280,11 +280,12 @@ subject_merge(struct imap_threads *threads, struct hashmap *subjects, struct nod
 		node->dropped = true;
 		return true;
 	}
-	if (!there->number || (sort_node(node)->is_reply && !sort_node(there)->is_reply)) {
+	if (!there->number ||
+	    (sort_node(node)->is_reply && !sort_node(there)->is_reply)) {
 		child_append(there, node);
 		return true;
 	}
-	/* Two of equal rank: a new dummy above both, in the place of the one in the table. */
+	/* Two of equal rank: a new dummy above both takes the place in the table. */
 	struct node *dummy = node_new(threads);
 	if (!dummy)
 		return false;

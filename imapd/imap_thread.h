@@ -15,17 +15,14 @@ enum {
 struct imap_threads;
 
 /* Messages and texts are copied into the arena. */
-struct imap_threads *
-imap_threads_new(enum imap_thread_by by, struct arena *arena);
-void
-imap_threads_free(struct imap_threads **threads);
-/* Adds a message; `number` is what is written.  Ascending order.  False: the arena is used up. */
-bool
-imap_threads_add(struct imap_threads *threads, uint32_t number, int64_t date_s,
+struct imap_threads *imap_threads_new(enum imap_thread_by by, struct arena *arena);
+void imap_threads_free(struct imap_threads **threads);
+/* Adds a message; `number` is what is written.  Ascending order.  False: the arena is
+ * used up. */
+bool imap_threads_add(struct imap_threads *threads, uint32_t number, int64_t date_s,
     struct slice subject_key, bool is_reply, struct slice message_id,
     struct slice references);
 /* "(1)(2 3 (4)(5))"; nothing when there are no messages.  Once. */
-bool
-imap_threads_write(struct imap_threads *threads, struct buf *out);
+bool imap_threads_write(struct imap_threads *threads, struct buf *out);
 
 #endif

@@ -71,7 +71,8 @@ imap_walk_run(struct imap_session *s, struct imap_walk *walk, imap_walk_fn fn,
 		    walk->next > range->first ? (uint32_t)walk->next : range->first;
 		struct message_cursor *cursor = message_cursor_open(
 		    imap_reader(s), s->account, s->mailbox, first, range->last);
-		while ((*out_status = message_cursor_next(cursor, &record)) == STATUS_OK) {
+		while (
+		    (*out_status = message_cursor_next(cursor, &record)) == STATUS_OK) {
 			uint32_t msn = imap_msn_walk_to(&msns, record.uid);
 			bool go_on = true;
 			walk->next = (uint64_t)record.uid + 1;

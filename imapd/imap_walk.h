@@ -17,11 +17,9 @@ struct imap_msn_walk {
 	uint32_t msn_first;
 	uint32_t reach; /* how far to look next time */
 };
-void
-imap_msn_walk_init(struct imap_msn_walk *walk, const struct mailbox_view *view);
+void imap_msn_walk_init(struct imap_msn_walk *walk, const struct mailbox_view *view);
 /* 0 when the view does not have it. */
-uint32_t
-imap_msn_walk_to(struct imap_msn_walk *walk, uint32_t uid);
+uint32_t imap_msn_walk_to(struct imap_msn_walk *walk, uint32_t uid);
 
 struct imap_walk {
 	struct imap_uid_ranges ranges; /* borrowed */
@@ -34,12 +32,10 @@ struct imap_walk {
 typedef bool (*imap_walk_fn)(
     struct imap_session *s, const struct message_record *record, uint32_t msn);
 
-void
-imap_walk_init(struct imap_walk *walk, const struct imap_uid_ranges *ranges);
-/* True when all is done or *out_status is not OK; false when the turn is spent (fn said so, or IMAP_TURN_RECORDS were looked
- * at): call it again in a later turn. */
-bool
-imap_walk_run(struct imap_session *s, struct imap_walk *walk, imap_walk_fn fn,
+void imap_walk_init(struct imap_walk *walk, const struct imap_uid_ranges *ranges);
+/* True when all is done or *out_status is not OK; false when the turn is spent (fn said
+ * so, or IMAP_TURN_RECORDS were looked at): call it again in a later turn. */
+bool imap_walk_run(struct imap_session *s, struct imap_walk *walk, imap_walk_fn fn,
     enum status *out_status);
 
 #endif

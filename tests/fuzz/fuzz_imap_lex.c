@@ -64,8 +64,7 @@ run(uint8_t which, struct imap_lex *lex)
 	return ok;
 }
 
-int
-LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

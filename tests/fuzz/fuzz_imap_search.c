@@ -23,8 +23,7 @@ check(const struct imap_search_node *node, unsigned depth)
 	return keys;
 }
 
-int
-LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

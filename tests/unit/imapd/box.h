@@ -57,8 +57,8 @@ box_done(struct store_op *op)
 
 /* Appends a message to INBOX and returns its uid. */
 static inline uint32_t
-box_append(struct box *box, struct slice text, uint8_t flags, const struct slice *keywords,
-    size_t keyword_count, int64_t internaldate_s)
+box_append(struct box *box, struct slice text, uint8_t flags,
+    const struct slice *keywords, size_t keyword_count, int64_t internaldate_s)
 {
 	struct body_draft *draft = body_draft_new(box->store, 16 * 1024 * 1024);
 	assert_int_equal(body_draft_append(draft, text), STATUS_OK);
@@ -119,7 +119,8 @@ edge_copy(struct slice text)
 	struct edge e;
 	size_t body = (text.len + page) / page * page;
 	e.size = body + page;
-	e.map = mmap(NULL, e.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	e.map = mmap(
+	    NULL, e.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	assert_true(e.map != MAP_FAILED);
 	assert_int_equal(mprotect(e.map + body, page, PROT_NONE), 0);
 	e.text = slice_make(e.map + body - text.len, text.len);

@@ -2,7 +2,7 @@
  * Work that does not fit in one turn: FETCH and SEARCH over thousands of messages, bodies
  * that go out as file ranges, and changes of another session while a command runs.
  */
-#include "imap_harness.h"
+#include "unit/imapd/imap_harness.h"
 
 enum { MANY = 1 << 13, BIG = 300 * 1000 };
 
@@ -86,8 +86,8 @@ many_flags(void **state)
 	struct slice got = slice_from(buf_slice(&c.got), c.mark);
 	char want[128];
 	for (uint32_t n = 1; n <= MANY; n++) {
-		int len = snprintf(want, sizeof(want),
-		    "* %u FETCH (UID %u FLAGS (\\Recent))\r\n", n, n);
+		int len = snprintf(
+		    want, sizeof(want), "* %u FETCH (UID %u FLAGS (\\Recent))\r\n", n, n);
 		assert_true(slice_has_prefix(got, slice_make(want, (size_t)len)));
 		got = slice_from(got, (size_t)len);
 	}
@@ -117,8 +117,8 @@ expect_literal(const char *label, struct slice body)
 {
 	char head[128];
 	struct slice got = slice_from(buf_slice(&c.got), c.mark);
-	int len = snprintf(
-	    head, sizeof(head), "* 1 FETCH (%s {%zu}\r\n", label, body.len);
+	int len =
+	    snprintf(head, sizeof(head), "* 1 FETCH (%s {%zu}\r\n", label, body.len);
 	if (!slice_has_prefix(got, slice_make(head, (size_t)len)))
 		fail_msg("%.*s", (int)(got.len > 200 ? 200 : got.len), got.ptr);
 	got = slice_from(got, (size_t)len);
@@ -195,10 +195,10 @@ static void
 client_gone(void **state)
 {
 	(void)state;
-	static const char *const commands[] = {
-	    "f FETCH 1:* BODY[]\r\n", "f FETCH 1:* (FLAGS ENVELOPE)\r\n",
-	    "f SEARCH BODY nothing\r\n", "f SORT (SUBJECT) UTF-8 ALL\r\n",
-	    "f THREAD REFERENCES UTF-8 ALL\r\n", "f STORE 1:* +FLAGS (\\Seen)\r\n"};
+	static const char *const commands[] = {"f FETCH 1:* BODY[]\r\n",
+	    "f FETCH 1:* (FLAGS ENVELOPE)\r\n", "f SEARCH BODY nothing\r\n",
+	    "f SORT (SUBJECT) UTF-8 ALL\r\n", "f THREAD REFERENCES UTF-8 ALL\r\n",
+	    "f STORE 1:* +FLAGS (\\Seen)\r\n"};
 	append(SLICE("Subject: a\r\n\r\nneedle\r\n"));
 	multiply(MANY);
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {

@@ -9,10 +9,14 @@
 
 static struct arena *arena;
 
-#define S(text) {"" text "", sizeof(text) - 1}
+#define S(text)                                                                          \
+	{                                                                                \
+		"" text "", sizeof(text) - 1                                             \
+	}
 
 static enum parse_result
-parse(struct slice text, bool uid, struct imap_fetch_args **out, struct parse_fault *fault)
+parse(
+    struct slice text, bool uid, struct imap_fetch_args **out, struct parse_fault *fault)
 {
 	struct imap_lex lex;
 	struct imap_command cmd = {.uid = uid};
@@ -33,46 +37,50 @@ struct item_case {
 
 #define FAST (IMAP_FETCH_FLAGS | IMAP_FETCH_INTERNALDATE | IMAP_FETCH_SIZE)
 
+/* clang-format off */
 static const struct item_case good[] = {
-    {S(" 1 FLAGS"),               false, IMAP_FETCH_FLAGS,                     NULL      },
-    {S(" 1 flags"),               true,  IMAP_FETCH_FLAGS | IMAP_FETCH_UID,    NULL      },
-    {S(" 1:* (UID FLAGS)"),       false, IMAP_FETCH_FLAGS | IMAP_FETCH_UID,    NULL      },
-    {S(" $ FAST"),                false, FAST,                                 NULL      },
-    {S(" 1 ALL"),                 false, FAST | IMAP_FETCH_ENVELOPE,           NULL      },
-    {S(" 1 FULL"), false, FAST | IMAP_FETCH_ENVELOPE | IMAP_FETCH_BODY, NULL},
-    {S(" 1 BODY"),                false, IMAP_FETCH_BODY,                      NULL      },
-    {S(" 1 (BODY BODY[])"),       false, IMAP_FETCH_BODY,                      "BODY[]"  },
-    {S(" 1 BODYSTRUCTURE"),       false, IMAP_FETCH_BODYSTRUCTURE,             NULL      },
-    {S(" 1 body[]"),              false, 0,                                    "BODY[]"  },
-    {S(" 1 BODY.PEEK[]<5.10>"),   false, 0,                                    "BODY[]<5>"},
-    {S(" 1 BODY[1.2.mime]"),      false, 0,                             "BODY[1.2.MIME]" },
-    {S(" 1 BODY[text]<0.1>"),     false, 0,                                "BODY[TEXT]<0>"},
-    {S(" 1 BODY[1.HEADER]"),      false, 0,                             "BODY[1.HEADER]" },
-    {S(" 1 BODY[HEADER.FIELDS (From \"To\")]"), false, 0,
-     "BODY[HEADER.FIELDS (From To)]"},
-    {S(" 1 BODY[HEADER.FIELDS ({4}\r\nFrom)]"), false, 0,
-     "BODY[HEADER.FIELDS (From)]"},
-    {S(" 1 BODY.PEEK[1.header.fields.not (\"a b\")]<2.3>"), false, 0,
-     "BODY[1.HEADER.FIELDS.NOT (\"a b\")]<2>"},
-    {S(" 1 BINARY[1]"),           false, 0,                                 "BINARY[1]"  },
-    {S(" 1 BINARY.PEEK[1.2]<0.9>"), false, 0,                            "BINARY[1.2]<0>"},
-    {S(" 1 BINARY.SIZE[3]"),      false, 0,                              "BINARY.SIZE[3]"},
-    {S(" 1 RFC822"),              false, 0,                                 "RFC822"     },
-    {S(" 1 (RFC822.TEXT)"),       false, 0,                                 "RFC822.TEXT"},
-    {S(" 1 RFC822.HEADER"),       false, 0,                               "RFC822.HEADER"},
-    {S(" 1 RFC822.SIZE"),         false, IMAP_FETCH_SIZE,                      NULL      },
-    {S(" 1 (PREVIEW)"),           false, IMAP_FETCH_PREVIEW,                   NULL      },
-    {S(" 1 (PREVIEW (LAZY) UID)"), false, IMAP_FETCH_PREVIEW | IMAP_FETCH_UID, NULL      },
-    {S(" 1 (EMAILID THREADID SAVEDATE MODSEQ)"), false,
-     IMAP_FETCH_EMAILID | IMAP_FETCH_THREADID | IMAP_FETCH_SAVEDATE | IMAP_FETCH_MODSEQ,
-     NULL},
-    {S(" 1 FLAGS (CHANGEDSINCE 5)"), false, IMAP_FETCH_FLAGS | IMAP_FETCH_MODSEQ, NULL   },
-    {S(" 1:* FLAGS (CHANGEDSINCE 5 VANISHED)"), true,
-     IMAP_FETCH_FLAGS | IMAP_FETCH_MODSEQ | IMAP_FETCH_UID, NULL},
-    {S(" 1:* FLAGS (PARTIAL -1:-30 CHANGEDSINCE 5)"), true,
-     IMAP_FETCH_FLAGS | IMAP_FETCH_MODSEQ | IMAP_FETCH_UID, NULL},
-    {S(" 1 FLAGS "),              false, IMAP_FETCH_FLAGS,                     NULL      },
+	{S(" 1 FLAGS"), false, IMAP_FETCH_FLAGS, NULL},
+	{S(" 1 flags"), true, IMAP_FETCH_FLAGS | IMAP_FETCH_UID, NULL},
+	{S(" 1:* (UID FLAGS)"), false, IMAP_FETCH_FLAGS | IMAP_FETCH_UID, NULL},
+	{S(" $ FAST"), false, FAST, NULL},
+	{S(" 1 ALL"), false, FAST | IMAP_FETCH_ENVELOPE, NULL},
+	{S(" 1 FULL"), false, FAST | IMAP_FETCH_ENVELOPE | IMAP_FETCH_BODY, NULL},
+	{S(" 1 BODY"), false, IMAP_FETCH_BODY, NULL},
+	{S(" 1 (BODY BODY[])"), false, IMAP_FETCH_BODY, "BODY[]"},
+	{S(" 1 BODYSTRUCTURE"), false, IMAP_FETCH_BODYSTRUCTURE, NULL},
+	{S(" 1 body[]"), false, 0, "BODY[]"},
+	{S(" 1 BODY.PEEK[]<5.10>"), false, 0, "BODY[]<5>"},
+	{S(" 1 BODY[1.2.mime]"), false, 0, "BODY[1.2.MIME]"},
+	{S(" 1 BODY[text]<0.1>"), false, 0, "BODY[TEXT]<0>"},
+	{S(" 1 BODY[1.HEADER]"), false, 0, "BODY[1.HEADER]"},
+	{S(" 1 BODY[HEADER.FIELDS (From \"To\")]"), false,
+	    0, "BODY[HEADER.FIELDS (From To)]"},
+	{S(" 1 BODY[HEADER.FIELDS ({4}\r\nFrom)]"), false,
+	    0, "BODY[HEADER.FIELDS (From)]"},
+	{S(" 1 BODY.PEEK[1.header.fields.not (\"a b\")]<2.3>"), false,
+	    0, "BODY[1.HEADER.FIELDS.NOT (\"a b\")]<2>"},
+	{S(" 1 BINARY[1]"), false, 0, "BINARY[1]"},
+	{S(" 1 BINARY.PEEK[1.2]<0.9>"), false, 0, "BINARY[1.2]<0>"},
+	{S(" 1 BINARY.SIZE[3]"), false, 0, "BINARY.SIZE[3]"},
+	{S(" 1 RFC822"), false, 0, "RFC822"},
+	{S(" 1 (RFC822.TEXT)"), false, 0, "RFC822.TEXT"},
+	{S(" 1 RFC822.HEADER"), false, 0, "RFC822.HEADER"},
+	{S(" 1 RFC822.SIZE"), false, IMAP_FETCH_SIZE, NULL},
+	{S(" 1 (PREVIEW)"), false, IMAP_FETCH_PREVIEW, NULL},
+	{S(" 1 (PREVIEW (LAZY) UID)"), false,
+	    IMAP_FETCH_PREVIEW | IMAP_FETCH_UID, NULL},
+	{S(" 1 (EMAILID THREADID SAVEDATE MODSEQ)"), false,
+	    IMAP_FETCH_EMAILID | IMAP_FETCH_THREADID | IMAP_FETCH_SAVEDATE |
+	    IMAP_FETCH_MODSEQ, NULL},
+	{S(" 1 FLAGS (CHANGEDSINCE 5)"), false,
+	    IMAP_FETCH_FLAGS | IMAP_FETCH_MODSEQ, NULL},
+	{S(" 1:* FLAGS (CHANGEDSINCE 5 VANISHED)"), true,
+	    IMAP_FETCH_FLAGS | IMAP_FETCH_MODSEQ | IMAP_FETCH_UID, NULL},
+	{S(" 1:* FLAGS (PARTIAL -1:-30 CHANGEDSINCE 5)"), true,
+	    IMAP_FETCH_FLAGS | IMAP_FETCH_MODSEQ | IMAP_FETCH_UID, NULL},
+	{S(" 1 FLAGS "), false, IMAP_FETCH_FLAGS, NULL},
 };
+/* clang-format on */
 
 static void
 taken(void **state)
@@ -124,8 +132,8 @@ details(void **state)
 	assert_false(args->bodies[2].peek);
 	assert_true(args->bodies[3].peek);
 
-	assert_int_equal(parse(SLICE(" 1:* FLAGS (PARTIAL -30:-1)"), true, &args, &fault),
-	    PARSE_DONE);
+	assert_int_equal(
+	    parse(SLICE(" 1:* FLAGS (PARTIAL -30:-1)"), true, &args, &fault), PARSE_DONE);
 	assert_true(args->partial_from_end);
 	assert_int_equal(args->partial_first, 1);
 	assert_int_equal(args->partial_last, 30);
@@ -135,42 +143,42 @@ static const struct {
 	struct slice in;
 	bool uid;
 } bad[] = {
-    {S(""),                                   false},
-    {S(" "),                                  false},
-    {S(" 1"),                                 false},
-    {S(" 1 "),                                false},
-    {S(" 1 ()"),                              false},
-    {S(" 1 FOO"),                             false},
-    {S(" 1 (FLAGS"),                          false},
-    {S(" 1 (FLAGS  UID)"),                    false},
-    {S(" 1 (ALL)"),                           false},
-    {S(" 1 (FLAGS ALL)"),                     false},
-    {S(" 1 FLAGS UID"),                       false},
-    {S(" 1 BODY["),                           false},
-    {S(" 1 BODY[MIME]"),                      false},
-    {S(" 1 BODY[0]"),                         false},
-    {S(" 1 BODY[1.]"),                        false},
-    {S(" 1 BODY[1.FOO]"),                     false},
-    {S(" 1 BODY[HEADER.FIELDS]"),             false},
-    {S(" 1 BODY[HEADER.FIELDS ()]"),          false},
-    {S(" 1 BODY[]<0.0>"),                     false},
-    {S(" 1 BODY[]<0>"),                       false},
-    {S(" 1 BODY[]<-1.5>"),                    false},
-    {S(" 1 BODY.PEEK"),                       false},
-    {S(" 1 BINARY[HEADER]"),                  false},
-    {S(" 1 BINARY[1.MIME]"),                  false},
-    {S(" 1 BINARY.SIZE[1]<0.5>"),             false},
-    {S(" 1 RFC822.PEEK"),                     false},
-    {S(" 1 (PREVIEW (FUZZY))"),               false},
-    {S(" 1 FLAGS (CHANGEDSINCE)"),            false},
+    {S(""),					 false},
+    {S(" "),					false},
+    {S(" 1"),				       false},
+    {S(" 1 "),				      false},
+    {S(" 1 ()"),				    false},
+    {S(" 1 FOO"),				   false},
+    {S(" 1 (FLAGS"),				false},
+    {S(" 1 (FLAGS  UID)"),                          false},
+    {S(" 1 (ALL)"),				 false},
+    {S(" 1 (FLAGS ALL)"),			   false},
+    {S(" 1 FLAGS UID"),			     false},
+    {S(" 1 BODY["),				 false},
+    {S(" 1 BODY[MIME]"),			    false},
+    {S(" 1 BODY[0]"),			       false},
+    {S(" 1 BODY[1.]"),			      false},
+    {S(" 1 BODY[1.FOO]"),			   false},
+    {S(" 1 BODY[HEADER.FIELDS]"),                   false},
+    {S(" 1 BODY[HEADER.FIELDS ()]"),                false},
+    {S(" 1 BODY[]<0.0>"),			   false},
+    {S(" 1 BODY[]<0>"),			     false},
+    {S(" 1 BODY[]<-1.5>"),                          false},
+    {S(" 1 BODY.PEEK"),			     false},
+    {S(" 1 BINARY[HEADER]"),                        false},
+    {S(" 1 BINARY[1.MIME]"),                        false},
+    {S(" 1 BINARY.SIZE[1]<0.5>"),                   false},
+    {S(" 1 RFC822.PEEK"),			   false},
+    {S(" 1 (PREVIEW (FUZZY))"),                     false},
+    {S(" 1 FLAGS (CHANGEDSINCE)"),                  false},
     {S(" 1 FLAGS (CHANGEDSINCE 1 CHANGEDSINCE 2)"), false},
-    {S(" 1 FLAGS (VANISHED)"),                true },
-    {S(" 1 FLAGS (CHANGEDSINCE 1 VANISHED)"), false},
-    {S(" 1 FLAGS (PARTIAL 1:5)"),             false},
-    {S(" 1 FLAGS (PARTIAL 1:-5)"),            true },
-    {S(" 1 FLAGS (PARTIAL 0:5)"),             true },
-    {S(" 1 FLAGS (FOO)"),                     true },
-    {S(" 1 FLAGS ()"),                        true },
+    {S(" 1 FLAGS (VANISHED)"),                      true },
+    {S(" 1 FLAGS (CHANGEDSINCE 1 VANISHED)"),       false},
+    {S(" 1 FLAGS (PARTIAL 1:5)"),                   false},
+    {S(" 1 FLAGS (PARTIAL 1:-5)"),                  true },
+    {S(" 1 FLAGS (PARTIAL 0:5)"),                   true },
+    {S(" 1 FLAGS (FOO)"),			   true },
+    {S(" 1 FLAGS ()"),			      true },
 };
 
 static void

@@ -64,93 +64,96 @@ static const char *const messages[] = {
     /* 4: nearly nothing */
     "\r\nbare body\r\n",
 };
-static const struct slice keyword[] = {{"$Work", 5}};
+static const struct slice keyword[] = {
+    {"$Work", 5}
+};
 
 static const struct {
 	const char *program;
 	const char *want; /* message numbers */
 } cases[] = {
-    {"ALL",                                      "1 2 3 4"},
-    {"SEEN",                                     "1 3"    },
-    {"UNSEEN",                                   "2 4"    },
-    {"SEEN FLAGGED",                             "3"      },
-    {"OR SEEN FLAGGED",                          "1 3"    },
-    {"NOT SEEN",                                 "2 4"    },
+    {"ALL",				      "1 2 3 4"},
+    {"SEEN",				     "1 3"    },
+    {"UNSEEN",				   "2 4"    },
+    {"SEEN FLAGGED",			     "3"      },
+    {"OR SEEN FLAGGED",			  "1 3"    },
+    {"NOT SEEN",				 "2 4"    },
     {"NOT (SEEN UNFLAGGED)",                     "2 3 4"  },
-    {"DELETED",                                  ""       },
-    {"UNDELETED",                                "1 2 3 4"},
-    {"KEYWORD $work",                            "2"      },
-    {"UNKEYWORD $work",                          "1 3 4"  },
-    {"KEYWORD other",                            ""       },
-    {"RECENT",                                   ""       },
-    {"OLD",                                      "1 2 3 4"},
-    {"NEW",                                      ""       },
-    {"2:3",                                      "2 3"    },
-    {"*",                                        "4"      },
-    {"9",                                        ""       },
-    {"UID 1,4:*",                                "1 4"    },
-    {"NOT 2:3",                                  "1 4"    },
-    {"$",                                        "2 3"    },
-    {"UID $ NOT $",                              ""       },
-    {"LARGER 15",                                "1 2 3"  },
-    {"SMALLER 15",                               "4"      },
-    {"LARGER 13",                                "1 2 3"  },
-    {"SMALLER 13",                               ""       },
+    {"DELETED",				  ""       },
+    {"UNDELETED",				"1 2 3 4"},
+    {"KEYWORD $work",			    "2"      },
+    {"UNKEYWORD $work",			  "1 3 4"  },
+    {"KEYWORD other",			    ""       },
+    {"RECENT",				   ""       },
+    {"OLD",				      "1 2 3 4"},
+    {"NEW",				      ""       },
+    {"2:3",				      "2 3"    },
+    {"*",					"4"      },
+    {"9",					""       },
+    {"UID 1,4:*",				"1 4"    },
+    {"NOT 2:3",				  "1 4"    },
+    {"$",					"2 3"    },
+    {"UID $ NOT $",			      ""       },
+    {"LARGER 15",				"1 2 3"  },
+    {"SMALLER 15",			       "4"      },
+    {"LARGER 13",				"1 2 3"  },
+    {"SMALLER 13",			       ""       },
     {"BEFORE 2-Oct-2024",                        "1"      },
-    {"ON 2-Oct-2024",                            "2"      },
-    {"SINCE 2-Oct-2024",                         "2 3 4"  },
+    {"ON 2-Oct-2024",			    "2"      },
+    {"SINCE 2-Oct-2024",			 "2 3 4"  },
     {"SENTON 1-Oct-2024",                        "1"      },
     {"SENTSINCE 1-Oct-2024",                     "1 2"    },
     {"SENTBEFORE 2-Oct-2024",                    "1"      },
     {"NOT SENTBEFORE 2-Oct-2024",                "2 3 4"  },
-    {"OLDER 86400",                              "1 2 3"  },
-    {"YOUNGER 86400",                            "3 4"    },
-    {"YOUNGER 10",                               "4"      },
+    {"OLDER 86400",			      "1 2 3"  },
+    {"YOUNGER 86400",			    "3 4"    },
+    {"YOUNGER 10",			       "4"      },
     {"SAVEDSINCE 1-Jan-2020",                    "1 2 3 4"},
     {"SAVEDBEFORE 1-Jan-2020",                   ""       },
     {"SAVEDATESUPPORTED",                        "1 2 3 4"},
-    {"THREADID T1",                              ""       },
-    {"FROM ann",                                 "1"      },
+    {"THREADID T1",			      ""       },
+    {"FROM ann",				 "1"      },
     {"FROM \"ANN LEE <ann\"",                    "1"      },
     {"FROM \"J\xc3\x9cRGEN\"",                   "2"      },
-    {"TO EXAMPLE",                               "1 2"    },
-    {"CC dora",                                  "3"      },
-    {"BCC eve",                                  "3"      },
-    {"SUBJECT hello",                            "1"      },
-    {"SUBJECT \"o w\"",                          "1"      },
+    {"TO EXAMPLE",			       "1 2"    },
+    {"CC dora",				  "3"      },
+    {"BCC eve",				  "3"      },
+    {"SUBJECT hello",			    "1"      },
+    {"SUBJECT \"o w\"",			  "1"      },
     {"SUBJECT \"gr\xc3\xbc\xc3\x9f\"",           "2"      },
     {"SUBJECT \"GR\xc3\x9cSSE AUS M\xc3\x9cN\"", "2"      },
-    {"SUBJECT \"\"",                             "1 2 3"  },
+    {"SUBJECT \"\"",			     "1 2 3"  },
     {"CHARSET ISO-8859-1 SUBJECT {1}\r\n\xfc",   "2"      },
     {"HEADER Message-ID <one@",                  "1"      },
     {"HEADER X-Empty \"\"",                      "3"      },
-    {"HEADER X-Empty x",                         ""       },
+    {"HEADER X-Empty x",			 ""       },
     {"HEADER X-None \"\"",                       ""       },
     {"BODY \"QUICK brown\"",                     "1"      },
-    {"BODY \"stra\xc3\x9f" "e\"",                "2"      },
+    {"BODY \"stra\xc3\x9f"
+     "e\"",				 "2"      },
     {"BODY \"k\xc3\xb6ln\"",                     "2"      },
-    {"BODY strasse",                             "2"      },
+    {"BODY strasse",			     "2"      },
     {"BODY \"CAF\xc3\x89 longline\"",            "3"      },
-    {"BODY hidden",                              ""       },
-    {"BODY aGlkZ",                               ""       },
-    {"BODY deep",                                "3"      },
+    {"BODY hidden",			      ""       },
+    {"BODY aGlkZ",			       ""       },
+    {"BODY deep",				"3"      },
     {"BODY \"inn\xc3\xa9r\"",                    "3"      },
-    {"BODY hello",                               ""       },
-    {"BODY secretname",                          ""       },
+    {"BODY hello",			       ""       },
+    {"BODY secretname",			  ""       },
     {"BODY \"linedeep\"",                        ""       },
-    {"BODY bare",                                "4"      },
-    {"TEXT hello",                               "1"      },
-    {"TEXT secretname",                          "3"      },
-    {"TEXT fox",                                 "1"      },
+    {"BODY bare",				"4"      },
+    {"TEXT hello",			       "1"      },
+    {"TEXT secretname",			  "3"      },
+    {"TEXT fox",				 "1"      },
     {"TEXT ann@example.org",                     "1 2"    },
     {"TEXT \"Subject: hello\"",                  "1"      },
-    {"TEXT bare",                                "4"      },
-    {"NOT TEXT example",                         "4"      },
-    {"BODY \"\"",                                "1 2 3 4"},
+    {"TEXT bare",				"4"      },
+    {"NOT TEXT example",			 "4"      },
+    {"BODY \"\"",				"1 2 3 4"},
     {"OR BODY fox BODY deep",                    "1 3"    },
-    {"MODSEQ 1",                                 "1 2 3 4"},
-    {"MODSEQ 9999",                              ""       },
-    {"EMAILID Fnone",                            ""       },
+    {"MODSEQ 1",				 "1 2 3 4"},
+    {"MODSEQ 9999",			      ""       },
+    {"EMAILID Fnone",			    ""       },
 };
 
 static void
@@ -170,13 +173,12 @@ search(const char *program, struct buf *out)
 	if (imap_parse_search(&lex, box.arena, &cmd, &fault) != PARSE_DONE)
 		fail_msg("%s: %s", program, fault.text);
 	struct imap_search_node *root = cmd.u.search->root;
-	assert_int_equal(
-	    imap_search_resolve(root, view, &saved, box.arena), STATUS_OK);
+	assert_int_equal(imap_search_resolve(root, view, &saved, box.arena), STATUS_OK);
 	imap_search_keywords(
 	    root, names, mailbox_keywords(box.reader, box.account, box.mailbox, names));
 	imap_search_eval_init(&eval, box.reader, box.account, NULL, NOW);
-	struct message_cursor *cursor = message_cursor_open(
-	    box.reader, box.account, box.mailbox, 1, UINT32_MAX);
+	struct message_cursor *cursor =
+	    message_cursor_open(box.reader, box.account, box.mailbox, 1, UINT32_MAX);
 	while (message_cursor_next(cursor, &record) == STATUS_OK) {
 		if (imap_search_match(&eval, root, &record)) {
 			if (out->len)
@@ -233,8 +235,7 @@ setup(void **state)
 	box_open(&box);
 	static const uint8_t flags[] = {
 	    MESSAGE_SEEN, 0, MESSAGE_SEEN | MESSAGE_FLAGGED, 0};
-	const int64_t dates[] = {
-	    NOW - 3 * DAY, NOW - 2 * DAY + 100, NOW - DAY, NOW - 5};
+	const int64_t dates[] = {NOW - 3 * DAY, NOW - 2 * DAY + 100, NOW - DAY, NOW - 5};
 	for (size_t i = 0; i < 4; i++)
 		assert_int_equal(box_append(&box, slice_from_cstr(messages[i]), flags[i],
 				     keyword, i == 1, dates[i]),

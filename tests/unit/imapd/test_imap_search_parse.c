@@ -1,5 +1,6 @@
 /*
- * Search programs: what is taken, refused, limited; order of keys by cost; charsets; cuts.
+ * Search programs: what is taken, refused, limited; order of keys by cost; charsets;
+ * cuts.
  */
 #include "imapd/imap_search_parse.h"
 
@@ -8,7 +9,10 @@
 
 static struct arena *arena;
 
-#define S(text) {"" text "", sizeof(text) - 1}
+#define S(text)                                                                          \
+	{                                                                                \
+		"" text "", sizeof(text) - 1                                             \
+	}
 
 typedef enum parse_result (*parse_fn)(struct imap_lex *lex, struct arena *arena,
     struct imap_command *cmd, struct parse_fault *fault);
@@ -31,26 +35,28 @@ static const struct {
 	parse_fn fn;
 	struct slice in;
 } good[] = {
-    {imap_parse_search, S(" ALL")                                                       },
-    {imap_parse_search, S(" 1:5,7 *")                                                   },
-    {imap_parse_search, S(" $")                                                         },
-    {imap_parse_search, S(" UID 1:*")                                                   },
-    {imap_parse_search, S(" UID $")                                                     },
+    {imap_parse_search, S(" ALL")						       },
+    {imap_parse_search, S(" 1:5,7 *")						   },
+    {imap_parse_search, S(" $")							 },
+    {imap_parse_search, S(" UID 1:*")						   },
+    {imap_parse_search, S(" UID $")						     },
     {imap_parse_search, S(" ANSWERED DELETED DRAFT FLAGGED SEEN RECENT NEW OLD")        },
     {imap_parse_search, S(" unanswered UNDELETED UNDRAFT UNFLAGGED UNSEEN")             },
     {imap_parse_search, S(" KEYWORD $Junk UNKEYWORD x")                                 },
     {imap_parse_search, S(" FROM \"a\" TO b CC {1}\r\nc BCC d SUBJECT \"\"")            },
     {imap_parse_search, S(" BODY x TEXT y HEADER X-A \"\" HEADER Message-ID <a@b>")     },
     {imap_parse_search, S(" BEFORE 1-Feb-1994 ON \"1-Feb-1994\" SINCE 01-Feb-1994")     },
-    {imap_parse_search, S(" SENTBEFORE 1-Feb-1994 SENTON 1-Feb-1994 SENTSINCE 1-Feb-1994")},
-    {imap_parse_search, S(" SAVEDBEFORE 1-Feb-1994 SAVEDON 1-Feb-1994 SAVEDATESUPPORTED")},
+    {imap_parse_search,
+     S(" SENTBEFORE 1-Feb-1994 SENTON 1-Feb-1994 SENTSINCE 1-Feb-1994")                 },
+    {imap_parse_search,
+     S(" SAVEDBEFORE 1-Feb-1994 SAVEDON 1-Feb-1994 SAVEDATESUPPORTED")                  },
     {imap_parse_search, S(" OLDER 60 YOUNGER 1 LARGER 0 SMALLER 9999999999")            },
     {imap_parse_search, S(" MODSEQ 5 MODSEQ \"/flags/\\\\draft\" all 7")                },
     {imap_parse_search, S(" EMAILID M1-2 THREADID T5")                                  },
     {imap_parse_search, S(" NOT SEEN OR FROM a (TO b NOT (CC c))")                      },
     {imap_parse_search, S(" CHARSET UTF-8 SUBJECT {2}\r\n\xc3\xa4")                     },
     {imap_parse_search, S(" CHARSET ISO-8859-1 SUBJECT {1}\r\n\xe4")                    },
-    {imap_parse_search, S(" RETURN () ALL")                                             },
+    {imap_parse_search, S(" RETURN () ALL")					     },
     {imap_parse_search, S(" RETURN (MIN MAX COUNT ALL SAVE) CHARSET \"utf-8\" ALL")     },
     {imap_parse_search, S(" RETURN (PARTIAL 1:500) ALL")                                },
     {imap_parse_search, S(" RETURN (PARTIAL -1:-100 COUNT) ALL ")                       },
@@ -85,35 +91,35 @@ static const struct {
 	parse_fn fn;
 	struct slice in;
 } bad[] = {
-    {imap_parse_search, S("")                                           },
-    {imap_parse_search, S(" ")                                          },
-    {imap_parse_search, S(" FOO")                                       },
-    {imap_parse_search, S(" ()")                                        },
-    {imap_parse_search, S(" (ALL")                                      },
-    {imap_parse_search, S(" ALL)")                                      },
-    {imap_parse_search, S(" NOT")                                       },
-    {imap_parse_search, S(" OR SEEN")                                   },
-    {imap_parse_search, S(" FROM")                                      },
-    {imap_parse_search, S(" HEADER a")                                  },
-    {imap_parse_search, S(" BEFORE 31-Feb-1994")                        },
-    {imap_parse_search, S(" BEFORE x")                                  },
-    {imap_parse_search, S(" OLDER 0")                                   },
-    {imap_parse_search, S(" LARGER -1")                                 },
-    {imap_parse_search, S(" UID x")                                     },
-    {imap_parse_search, S(" 0")                                         },
-    {imap_parse_search, S(" KEYWORD \\Seen")                            },
-    {imap_parse_search, S(" MODSEQ \"/flags/x\" 5")                     },
-    {imap_parse_search, S(" RETURN ALL")                                },
-    {imap_parse_search, S(" RETURN (FOO) ALL")                          },
-    {imap_parse_search, S(" RETURN (ALL PARTIAL 1:2) ALL")              },
-    {imap_parse_search, S(" RETURN (MIN)")                              },
-    {imap_parse_search, S(" CHARSET UTF-8")                             },
-    {imap_parse_sort,   S(" () UTF-8 ALL")                              },
-    {imap_parse_sort,   S(" (FOO) UTF-8 ALL")                           },
-    {imap_parse_sort,   S(" (REVERSE) UTF-8 ALL")                       },
-    {imap_parse_sort,   S(" (DATE) UTF-8")                              },
-    {imap_parse_thread, S(" FOO UTF-8 ALL")                             },
-    {imap_parse_thread, S(" REFERENCES UTF-8")                          },
+    {imap_parse_search, S("")			     },
+    {imap_parse_search, S(" ")                            },
+    {imap_parse_search, S(" FOO")                         },
+    {imap_parse_search, S(" ()")                          },
+    {imap_parse_search, S(" (ALL")                        },
+    {imap_parse_search, S(" ALL)")                        },
+    {imap_parse_search, S(" NOT")                         },
+    {imap_parse_search, S(" OR SEEN")                     },
+    {imap_parse_search, S(" FROM")                        },
+    {imap_parse_search, S(" HEADER a")                    },
+    {imap_parse_search, S(" BEFORE 31-Feb-1994")          },
+    {imap_parse_search, S(" BEFORE x")                    },
+    {imap_parse_search, S(" OLDER 0")                     },
+    {imap_parse_search, S(" LARGER -1")                   },
+    {imap_parse_search, S(" UID x")                       },
+    {imap_parse_search, S(" 0")                           },
+    {imap_parse_search, S(" KEYWORD \\Seen")              },
+    {imap_parse_search, S(" MODSEQ \"/flags/x\" 5")       },
+    {imap_parse_search, S(" RETURN ALL")                  },
+    {imap_parse_search, S(" RETURN (FOO) ALL")            },
+    {imap_parse_search, S(" RETURN (ALL PARTIAL 1:2) ALL")},
+    {imap_parse_search, S(" RETURN (MIN)")                },
+    {imap_parse_search, S(" CHARSET UTF-8")               },
+    {imap_parse_sort,   S(" () UTF-8 ALL")                },
+    {imap_parse_sort,   S(" (FOO) UTF-8 ALL")             },
+    {imap_parse_sort,   S(" (REVERSE) UTF-8 ALL")         },
+    {imap_parse_sort,   S(" (DATE) UTF-8")                },
+    {imap_parse_thread, S(" FOO UTF-8 ALL")               },
+    {imap_parse_thread, S(" REFERENCES UTF-8")            },
 };
 
 static void
@@ -163,9 +169,9 @@ text_is_folded(void **state)
 	struct imap_search_args *args;
 	struct parse_fault fault;
 	arena_reset(arena);
-	assert_int_equal(parse(imap_parse_search,
-			     SLICE(" CHARSET ISO-8859-1 SUBJECT {2}\r\nA\xc4"), &args,
-			     &fault),
+	assert_int_equal(
+	    parse(imap_parse_search, SLICE(" CHARSET ISO-8859-1 SUBJECT {2}\r\nA\xc4"),
+		&args, &fault),
 	    PARSE_DONE);
 	assert_false(args->bad_charset);
 	assert_true(slice_equal(args->root->child->text, SLICE("a\xc3\xa4")));

@@ -6,29 +6,28 @@
 #include "imapd/imap_cmd.h"
 #include "unit/imapd/box.h"
 
-static const char nested[] =
-    "From: a@example.org\r\n"
-    "Subject: =?utf-8?q?caf=C3=A9?=\r\n"
-    " folded\r\n"
-    "Content-Type: multipart/mixed; boundary=b\r\n"
-    "\r\n"
-    "preamble\r\n"
-    "--b\r\n"
-    "Content-Type: text/plain\r\n"
-    "\r\n"
-    "one\r\n"
-    "--b\r\n"
-    "Content-Type: message/rfc822\r\n"
-    "\r\n"
-    "Subject: inner\r\n"
-    "\r\n"
-    "inner text\r\n"
-    "--b\r\n"
-    "Content-Type: text/html\r\n"
-    "Content-Transfer-Encoding: base64\r\n"
-    "\r\n"
-    "aGFsbG8=\r\n"
-    "--b--\r\n";
+static const char nested[] = "From: a@example.org\r\n"
+			     "Subject: =?utf-8?q?caf=C3=A9?=\r\n"
+			     " folded\r\n"
+			     "Content-Type: multipart/mixed; boundary=b\r\n"
+			     "\r\n"
+			     "preamble\r\n"
+			     "--b\r\n"
+			     "Content-Type: text/plain\r\n"
+			     "\r\n"
+			     "one\r\n"
+			     "--b\r\n"
+			     "Content-Type: message/rfc822\r\n"
+			     "\r\n"
+			     "Subject: inner\r\n"
+			     "\r\n"
+			     "inner text\r\n"
+			     "--b\r\n"
+			     "Content-Type: text/html\r\n"
+			     "Content-Transfer-Encoding: base64\r\n"
+			     "\r\n"
+			     "aGFsbG8=\r\n"
+			     "--b--\r\n";
 
 static const char simple[] = "Subject: x\r\n\r\nplain\r\n";
 
@@ -46,45 +45,47 @@ body_of(const char *item)
 	return cmd.u.fetch->bodies[0];
 }
 
+/* clang-format off */
 static const struct {
 	const char *message;
 	const char *item;
 	const char *want; /* null: NIL */
 } cases[] = {
-    {nested, "BODY[]",          nested                                                  },
-    {nested, "BODY[1]",         "one"                                                   },
-    {nested, "BODY[1.MIME]",    "Content-Type: text/plain\r\n\r\n"                      },
-    {nested, "BODY[1.TEXT]",    NULL                                                    },
-    {nested, "BODY[1.HEADER]",  NULL                                                    },
-    {nested, "BODY[1.1]",       NULL                                                    },
-    {nested, "BODY[2]",         "Subject: inner\r\n\r\ninner text"                      },
-    {nested, "BODY[2.HEADER]",  "Subject: inner\r\n\r\n"                                },
-    {nested, "BODY[2.TEXT]",    "inner text"                                            },
-    {nested, "BODY[2.1]",       "inner text"                                            },
-    {nested, "BODY[2.MIME]",    "Content-Type: message/rfc822\r\n\r\n"                  },
-    {nested, "BODY[2.HEADER.FIELDS (subject)]", "Subject: inner\r\n\r\n"                },
-    {nested, "BODY[3]",         "aGFsbG8="                                              },
-    {nested, "BODY[4]",         NULL                                                    },
-    {nested, "BODY[HEADER.FIELDS (Subject X-None)]",
-     "Subject: =?utf-8?q?caf=C3=A9?=\r\n folded\r\n\r\n"},
-    {nested, "BODY[HEADER.FIELDS.NOT (SUBJECT content-type)]",
-     "From: a@example.org\r\n\r\n"},
-    {nested, "BODY[HEADER.FIELDS (none)]", "\r\n"                                       },
-    {nested, "BODY[1]<1.1>",    "n"                                                     },
-    {nested, "BODY[1]<1.100>",  "ne"                                                    },
-    {nested, "BODY[1]<3.1>",    ""                                                      },
-    {nested, "BODY[1]<999.1>",  ""                                                      },
-    {nested, "BODY[1]<2.9223372036854775807>", "e"                                      },
-    {simple, "BODY[1]",         "plain\r\n"                                             },
-    {simple, "BODY[TEXT]",      "plain\r\n"                                             },
-    {simple, "BODY[HEADER]",    "Subject: x\r\n\r\n"                                    },
-    {simple, "BODY[1.MIME]",    "Subject: x\r\n\r\n"                                    },
-    {simple, "BODY[2]",         NULL                                                    },
-    {simple, "BODY[1.1]",       NULL                                                    },
-    {"",     "BODY[TEXT]",      ""                                                      },
-    {"",     "BODY[HEADER.FIELDS (a)]", "\r\n"                                          },
-    {"x",    "BODY[]",          "x"                                                     },
+	{nested, "BODY[]", nested},
+	{nested, "BODY[1]", "one"},
+	{nested, "BODY[1.MIME]", "Content-Type: text/plain\r\n\r\n"},
+	{nested, "BODY[1.TEXT]", NULL},
+	{nested, "BODY[1.HEADER]", NULL},
+	{nested, "BODY[1.1]", NULL},
+	{nested, "BODY[2]", "Subject: inner\r\n\r\ninner text"},
+	{nested, "BODY[2.HEADER]", "Subject: inner\r\n\r\n"},
+	{nested, "BODY[2.TEXT]", "inner text"},
+	{nested, "BODY[2.1]", "inner text"},
+	{nested, "BODY[2.MIME]", "Content-Type: message/rfc822\r\n\r\n"},
+	{nested, "BODY[2.HEADER.FIELDS (subject)]", "Subject: inner\r\n\r\n"},
+	{nested, "BODY[3]", "aGFsbG8="},
+	{nested, "BODY[4]", NULL},
+	{nested, "BODY[HEADER.FIELDS (Subject X-None)]",
+	    "Subject: =?utf-8?q?caf=C3=A9?=\r\n folded\r\n\r\n"},
+	{nested, "BODY[HEADER.FIELDS.NOT (SUBJECT content-type)]",
+	    "From: a@example.org\r\n\r\n"},
+	{nested, "BODY[HEADER.FIELDS (none)]", "\r\n"},
+	{nested, "BODY[1]<1.1>", "n"},
+	{nested, "BODY[1]<1.100>", "ne"},
+	{nested, "BODY[1]<3.1>", ""},
+	{nested, "BODY[1]<999.1>", ""},
+	{nested, "BODY[1]<2.9223372036854775807>", "e"},
+	{simple, "BODY[1]", "plain\r\n"},
+	{simple, "BODY[TEXT]", "plain\r\n"},
+	{simple, "BODY[HEADER]", "Subject: x\r\n\r\n"},
+	{simple, "BODY[1.MIME]", "Subject: x\r\n\r\n"},
+	{simple, "BODY[2]", NULL},
+	{simple, "BODY[1.1]", NULL},
+	{"", "BODY[TEXT]", ""},
+	{"", "BODY[HEADER.FIELDS (a)]", "\r\n"},
+	{"x", "BODY[]", "x"},
 };
+/* clang-format on */
 
 static void
 found(void **state)

@@ -52,29 +52,29 @@ static const struct {
 	bool lenient;
 	const char *want; /* null: BEYOND */
 } resolve_cases[] = {
-    {"1:*",           true,  false, "1:20"   },
-    {"*",             true,  false, "20"     },
-    {"*:1",           true,  false, "1:20"   },
-    {"500:*",         true,  false, "20"     },
-    {"*:500",         true,  false, "20"     },
-    {"500:600",       true,  false, ""       },
-    {"7,1:2,3",       true,  false, "1:3,7"  },
-    {"1:4294967295",  true,  false, "1:20"   },
-    {"4:5",           true,  false, "4:5"    },
-    {"10:5,1",        true,  false, "1,5:10" },
-    {"1:*",           false, false, "1:20"   },
-    {"*",             false, false, "20"     },
-    {"4",             false, false, "6"      },
-    {"3:4",           false, false, "3:6"    },
-    {"6,5,2",         false, false, "2,7,20" },
-    {"5:*",           false, false, "7:20"   },
-    {"7",             false, false, NULL     },
-    {"1:7",           false, false, NULL     },
-    {"7",             false, true,  ""       },
-    {"5:9",           false, true,  "7:20"   },
-    {"9:*",           false, true,  "20"     },
-    {"$",             true,  false, "2:6"    },
-    {"$",             false, false, "2:6"    },
+    {"1:*",          true,  false, "1:20"  },
+    {"*",	    true,  false, "20"    },
+    {"*:1",          true,  false, "1:20"  },
+    {"500:*",        true,  false, "20"    },
+    {"*:500",        true,  false, "20"    },
+    {"500:600",      true,  false, ""      },
+    {"7,1:2,3",      true,  false, "1:3,7" },
+    {"1:4294967295", true,  false, "1:20"  },
+    {"4:5",          true,  false, "4:5"   },
+    {"10:5,1",       true,  false, "1,5:10"},
+    {"1:*",          false, false, "1:20"  },
+    {"*",	    false, false, "20"    },
+    {"4",	    false, false, "6"     },
+    {"3:4",          false, false, "3:6"   },
+    {"6,5,2",        false, false, "2,7,20"},
+    {"5:*",          false, false, "7:20"  },
+    {"7",	    false, false, NULL    },
+    {"1:7",          false, false, NULL    },
+    {"7",	    false, true,  ""      },
+    {"5:9",          false, true,  "7:20"  },
+    {"9:*",          false, true,  "20"    },
+    {"$",	    true,  false, "2:6"   },
+    {"$",	    false, false, "2:6"   },
 };
 
 static void
@@ -99,7 +99,8 @@ resolved(void **state)
 		assert_int_equal(result, IMAP_SEQSET_OK);
 		buf_reset(&text);
 		imap_seqset_write_ranges(&text, &ranges);
-		if (!slice_equal(buf_slice(&text), slice_from_cstr(resolve_cases[i].want)))
+		if (!slice_equal(
+			buf_slice(&text), slice_from_cstr(resolve_cases[i].want)))
 			fail_msg("%s: %.*s", resolve_cases[i].set,
 			    SLICE_ARG(buf_slice(&text)));
 	}
@@ -115,8 +116,8 @@ empty_mailbox(void **state)
 	struct imap_seqset set;
 	struct imap_uid_ranges ranges;
 	box_open(&other);
-	assert_int_equal(mailbox_view_open(other.reader, other.account, other.mailbox,
-			     &none),
+	assert_int_equal(
+	    mailbox_view_open(other.reader, other.account, other.mailbox, &none),
 	    STATUS_OK);
 	assert_true(parse("1:*", &set));
 	assert_int_equal(
@@ -152,8 +153,8 @@ walking(void **state)
 	    IMAP_SEQSET_OK);
 	static const uint32_t want[] = {2, 3, 7, 20};
 	size_t hint = 0, n = 0;
-	for (uint32_t uid = 0; (uid = imap_uid_ranges_next(&ranges, view, uid + 1, &hint));
-	     n++)
+	for (uint32_t uid = 0;
+	     (uid = imap_uid_ranges_next(&ranges, view, uid + 1, &hint)); n++)
 		assert_int_equal(uid, want[n]);
 	assert_int_equal(n, 4);
 	assert_int_equal(imap_uid_ranges_count(&ranges, view), 4);
@@ -176,8 +177,8 @@ walking_long(void **state)
 	struct box other;
 	struct mailbox_view *long_view;
 	box_open(&other);
-	assert_int_equal(mailbox_view_open(other.reader, other.account, other.mailbox,
-			     &long_view),
+	assert_int_equal(
+	    mailbox_view_open(other.reader, other.account, other.mailbox, &long_view),
 	    STATUS_OK);
 	srand(1);
 	for (uint32_t uid = 1; uid < 40000; uid++)
@@ -201,11 +202,11 @@ written(void **state)
 		size_t count;
 		const char *want;
 	} cases[] = {
-	    {{1, 2, 3, 5, 7, 8},            6, "1:3,5,7:8"          },
-	    {{5},                           1, "5"                  },
-	    {{0},                           0, ""                   },
-	    {{9, 8, 7},                     3, "9,8,7"              },
-	    {{4294967294, 4294967295, 1},   3, "4294967294:4294967295,1"},
+	    {{1, 2, 3, 5, 7, 8},          6, "1:3,5,7:8"              },
+	    {{5},			 1, "5"                      },
+	    {{0},			 0, ""		       },
+	    {{9, 8, 7},                   3, "9,8,7"                  },
+	    {{4294967294, 4294967295, 1}, 3, "4294967294:4294967295,1"},
 	};
 	struct buf text;
 	buf_init(&text, 4096);
@@ -240,8 +241,8 @@ model(void **state)
 		struct imap_uid_ranges ranges;
 		bool uid = rand() % 2;
 		assert_true(parse(text, &set));
-		assert_int_equal(imap_seqset_resolve(&set, view, uid, true, NULL,
-				     box.arena, &ranges),
+		assert_int_equal(
+		    imap_seqset_resolve(&set, view, uid, true, NULL, box.arena, &ranges),
 		    IMAP_SEQSET_OK);
 		for (size_t i = 1; i < ranges.count; i++)
 			assert_true(

@@ -14,52 +14,55 @@ struct mail {
 	const char *references;
 };
 
+/* clang-format off */
 static const struct {
 	enum imap_thread_by by;
 	struct mail mails[8]; /* numbered from 1, dates ascending */
 	const char *want;
 } cases[] = {
-    {IMAP_THREAD_REFERENCES, {{0}}, ""},
-    {IMAP_THREAD_REFERENCES, {{"a", 0, "<1>", ""}}, "(1)"},
-    {IMAP_THREAD_REFERENCES,
-     {{"a", 0, "<1>", ""}, {"a", 1, "<2>", "<1>"}, {"b", 0, "<3>", ""}},
-     "(1 2)(3)"},
-    {IMAP_THREAD_REFERENCES,
-     {{"a", 0, "<1>", ""}, {"a", 1, "<2>", "<1>"}, {"a", 1, "<3>", "<1>"},
-      {"a", 1, "<4>", "<1> <2>"}},
-     "(1 (2 4)(3))"},
-    /* The parent of two was not found: a dummy at the top. */
-    {IMAP_THREAD_REFERENCES,
-     {{"a", 1, "<2>", "<x>"}, {"a", 1, "<3>", "<x>"}, {"b", 0, "<4>", ""}},
-     "((1)(2))(3)"},
-    /* With one child it is not shown. */
-    {IMAP_THREAD_REFERENCES, {{"a", 1, "<2>", "<x> <y>"}}, "(1)"},
-    /* A dummy inside is skipped. */
-    {IMAP_THREAD_REFERENCES,
-     {{"a", 0, "<1>", ""}, {"a", 1, "<3>", "<1> <gone>"}, {"a", 1, "<4>", "<1> <gone>"}},
-     "(1 (2)(3))"},
-    /* Same subject, no references: the reply goes below, equals under a dummy. */
-    {IMAP_THREAD_REFERENCES, {{"a", 0, "<1>", ""}, {"a", 1, "<2>", ""}}, "(1 2)"},
-    {IMAP_THREAD_REFERENCES, {{"a", 1, "<1>", ""}, {"a", 0, "<2>", ""}}, "(2 1)"},
-    {IMAP_THREAD_REFERENCES, {{"a", 0, "<1>", ""}, {"a", 0, "<2>", ""}}, "((1)(2))"},
-    {IMAP_THREAD_REFERENCES,
-     {{"a", 0, "<1>", ""}, {"a", 0, "<2>", ""}, {"a", 0, "<3>", ""}},
-     "((1)(2)(3))"},
-    {IMAP_THREAD_REFERENCES, {{"", 0, "<1>", ""}, {"", 0, "<2>", ""}}, "(1)(2)"},
-    /* A loop, a message that refers to itself, one id twice. */
-    {IMAP_THREAD_REFERENCES, {{"a", 0, "<1>", "<2>"}, {"b", 0, "<2>", "<1>"}}, "(2 1)"},
-    {IMAP_THREAD_REFERENCES, {{"a", 0, "<1>", "<1>"}}, "(1)"},
-    {IMAP_THREAD_REFERENCES,
-     {{"a", 0, "<1>", ""}, {"b", 0, "<1>", ""}, {"c", 0, NULL, "<1>"}},
-     "(1 3)(2)"},
-    {IMAP_THREAD_ORDEREDSUBJECT,
-     {{"b", 0, "<1>", ""}, {"a", 0, "<2>", ""}, {"b", 1, "<3>", ""}},
-     "(1 3)(2)"},
-    {IMAP_THREAD_ORDEREDSUBJECT,
-     {{"a", 0, "<1>", ""}, {"a", 1, "<2>", ""}, {"a", 1, "<3>", ""}},
-     "(1 (2)(3))"},
-    {IMAP_THREAD_ORDEREDSUBJECT, {{0}}, ""},
+	{IMAP_THREAD_REFERENCES, {{0}}, ""},
+	{IMAP_THREAD_REFERENCES, {{"a", 0, "<1>", ""}}, "(1)"},
+	{IMAP_THREAD_REFERENCES,
+	    {{"a", 0, "<1>", ""}, {"a", 1, "<2>", "<1>"},
+	     {"b", 0, "<3>", ""}}, "(1 2)(3)"},
+	{IMAP_THREAD_REFERENCES,
+	    {{"a", 0, "<1>", ""}, {"a", 1, "<2>", "<1>"}, {"a", 1, "<3>", "<1>"},
+	     {"a", 1, "<4>", "<1> <2>"}}, "(1 (2 4)(3))"},
+	/* The parent of two was not found: a dummy at the top. */
+	{IMAP_THREAD_REFERENCES,
+	    {{"a", 1, "<2>", "<x>"}, {"a", 1, "<3>", "<x>"},
+	     {"b", 0, "<4>", ""}}, "((1)(2))(3)"},
+	/* With one child it is not shown. */
+	{IMAP_THREAD_REFERENCES, {{"a", 1, "<2>", "<x> <y>"}}, "(1)"},
+	/* A dummy inside is skipped. */
+	{IMAP_THREAD_REFERENCES,
+	    {{"a", 0, "<1>", ""}, {"a", 1, "<3>", "<1> <gone>"},
+	     {"a", 1, "<4>", "<1> <gone>"}}, "(1 (2)(3))"},
+	/* Same subject, no references: the reply goes below, equals under a dummy. */
+	{IMAP_THREAD_REFERENCES, {{"a", 0, "<1>", ""}, {"a", 1, "<2>", ""}}, "(1 2)"},
+	{IMAP_THREAD_REFERENCES, {{"a", 1, "<1>", ""}, {"a", 0, "<2>", ""}}, "(2 1)"},
+	{IMAP_THREAD_REFERENCES,
+	    {{"a", 0, "<1>", ""}, {"a", 0, "<2>", ""}}, "((1)(2))"},
+	{IMAP_THREAD_REFERENCES,
+	    {{"a", 0, "<1>", ""}, {"a", 0, "<2>", ""},
+	     {"a", 0, "<3>", ""}}, "((1)(2)(3))"},
+	{IMAP_THREAD_REFERENCES, {{"", 0, "<1>", ""}, {"", 0, "<2>", ""}}, "(1)(2)"},
+	/* A loop, a message that refers to itself, one id twice. */
+	{IMAP_THREAD_REFERENCES,
+	    {{"a", 0, "<1>", "<2>"}, {"b", 0, "<2>", "<1>"}}, "(2 1)"},
+	{IMAP_THREAD_REFERENCES, {{"a", 0, "<1>", "<1>"}}, "(1)"},
+	{IMAP_THREAD_REFERENCES,
+	    {{"a", 0, "<1>", ""}, {"b", 0, "<1>", ""},
+	     {"c", 0, NULL, "<1>"}}, "(1 3)(2)"},
+	{IMAP_THREAD_ORDEREDSUBJECT,
+	    {{"b", 0, "<1>", ""}, {"a", 0, "<2>", ""},
+	     {"b", 1, "<3>", ""}}, "(1 3)(2)"},
+	{IMAP_THREAD_ORDEREDSUBJECT,
+	    {{"a", 0, "<1>", ""}, {"a", 1, "<2>", ""},
+	     {"a", 1, "<3>", ""}}, "(1 (2)(3))"},
+	{IMAP_THREAD_ORDEREDSUBJECT, {{0}}, ""},
 };
+/* clang-format on */
 
 static void
 shapes(void **state)
@@ -158,8 +161,8 @@ deep(void **state)
 		for (uint32_t n = 1; n <= COUNT; n++) {
 			char id[16], reference[16];
 			snprintf(id, sizeof(id), "<%u>", n);
-			snprintf(reference, sizeof(reference), "<%u>",
-			    up ? n - 1 : n + 1);
+			snprintf(
+			    reference, sizeof(reference), "<%u>", up ? n - 1 : n + 1);
 			assert_true(imap_threads_add(threads, n, n, SLICE("s"), true,
 			    slice_from_cstr(id), slice_from_cstr(reference)));
 		}

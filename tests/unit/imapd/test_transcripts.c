@@ -11,7 +11,7 @@
  * transcript has a store of its own.  Arguments name transcripts to run instead of all;
  * "-r" before them writes down what comes up to each S~ line, for making new ones.
  */
-#include "imap_harness.h"
+#include "unit/imapd/imap_harness.h"
 
 #include <glob.h>
 #include <regex.h>
@@ -95,7 +95,8 @@ step(const char *path, int number, char *line)
 	if (record)
 		printf("S: %.*s\n", SLICE_ARG(got));
 	else if (regex ? !matches(got, at) : !slice_equal(got, slice_from_cstr(at)))
-		fail_msg("%s:%d:\n want %s\n  got %.*s", path, number, at, SLICE_ARG(got));
+		fail_msg(
+		    "%s:%d:\n want %s\n  got %.*s", path, number, at, SLICE_ARG(got));
 }
 
 static void
