@@ -7,7 +7,7 @@
  * arena, no frame and no output: all of it is dropped when a command ends and no input
  * is left.
  *
- * How a command runs (imap_session.c drives it):
+ * How a command runs (imap_input.c and imap_run.c drive it):
  *  1. The frame is parsed into s->cmd (in s->arena, the command arena).
  *  2. row->run(s, cmd) is called.  It writes to imap_out(s) and says what comes next
  *     (enum cmd_result).  Before CMD_WAIT, CMD_AGAIN or CMD_LINE it sets s->resume, which
@@ -211,7 +211,7 @@ imap_auth(const struct imap_session *s)
 	                          : s->worker->test_auth;
 }
 
-/* ---- life (imap_session.c) ---- */
+/* ---- life (imap_session.c, imap_run.c) ---- */
 /* The only place where s->state changes; the diagram is in imap_session.c. */
 void imap_state_set(struct imap_session *s, enum imap_state state);
 /* "* BYE [code] text", and the session ends when the stack is unwound. */
@@ -231,7 +231,19 @@ void imap_leave(struct imap_session *s);
 /* The idle time-out from now on, or before login the pre-login one. */
 void imap_deadline(struct imap_session *s);
 
-/* ---- output (imap_session.c) ---- */
+/* ---- between the driver's files ---- */
+/* Takes what has arrived and runs what is complete (imap_input.c). */
+void imap_run(struct imap_session *s);
+/* The same in a later turn, even when no event comes (imap_run.c). */
+void imap_run_again(struct imap_session *s);
+/* Calls a run function or continuation. */
+enum cmd_result imap_call(struct imap_session *s, imap_run_fn fn);
+/* The command is answered: forgets it and reads on, or ends the session. */
+void imap_command_over(struct imap_session *s);
+/* Forgets the command and everything that was kept for it. */
+void imap_command_drop(struct imap_session *s);
+
+/* ---- output (imap_out.c) ---- */
 /* Where commands write.  Taken to the connection whenever the session returns to its
  * driver, in one write.  Never keep the pointer's contents across a return. */
 static inline struct buf *

@@ -2,7 +2,7 @@
  * Whole sessions over a socket pair and a memory store: states, order of pipelined
  * commands, literals, APPEND, SELECT, IDLE, limits.
  */
-#include "imap_harness.h"
+#include "unit/imapd/imap_harness.h"
 
 static void
 has(const char *got, const char *text, int line)
