@@ -159,6 +159,26 @@ big_bodies(void **state)
 	client_close(&c);
 }
 
+/* Decoded bytes with NUL are a literal8 (RFC 3516 section 4.2), others are not. */
+static void
+literal8(void **state)
+{
+	static const char want[] = "* 1 FETCH (BINARY[1] ~{4}\r\n\0ab\0)\r\n";
+	static const char text[] = "* 1 FETCH (BINARY[1]<1> {2}\r\nab)\r\n";
+	(void)state;
+	append(SLICE("Content-Type: application/octet-stream\r\n"
+		     "Content-Transfer-Encoding: base64\r\n\r\nAGFiAA==\r\n"));
+	client_login(&c, &h);
+	(void)client_talk(&c, "s SELECT INBOX\r\n", "s OK");
+	(void)client_talk(&c, "f FETCH 1 BINARY.PEEK[1]\r\n", "f OK");
+	assert_true(slice_has_prefix(
+	    slice_from(buf_slice(&c.got), c.mark), slice_make(want, sizeof(want) - 1)));
+	(void)client_talk(&c, "g FETCH 1 BINARY.PEEK[1]<1.2>\r\n", "g OK");
+	assert_true(slice_has_prefix(
+	    slice_from(buf_slice(&c.got), c.mark), slice_make(text, sizeof(text) - 1)));
+	client_close(&c);
+}
+
 /* Another session expunges while the answer runs: numbers stand still until the end. */
 static void
 expunged_meanwhile(void **state)
@@ -232,6 +252,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(many_flags, setup, teardown),
 	    cmocka_unit_test_setup_teardown(big_bodies, setup, teardown),
+	    cmocka_unit_test_setup_teardown(literal8, setup, teardown),
 	    cmocka_unit_test_setup_teardown(expunged_meanwhile, setup, teardown),
 	    cmocka_unit_test_setup_teardown(client_gone, setup, teardown),
 	};
