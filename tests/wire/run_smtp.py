@@ -77,7 +77,7 @@ class Instance:
     def __init__(self, binaries):
         self.binaries = binaries
         self.root = tempfile.mkdtemp(prefix="postroom-wire-smtp-")
-        self.base = 20000 + os.getpid() % 20000
+        self.base = 10000 + os.getpid() % 20000
         self.daemon = None
 
     def postroom(self, *words, stdin=None):
