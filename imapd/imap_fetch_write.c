@@ -406,39 +406,57 @@ index_load(struct imap_fetch_writer *w, const struct message_record *record,
 	return message_index_decode(bytes, out) ? STATUS_OK : STATUS_CORRUPT;
 }
 
+static void
+write_record(struct imap_fetch_writer *w, char *separator,
+    const struct message_record *record, uint32_t msn, uint32_t items)
+{
+	*separator = write_head(w, record, msn, items);
+	if (items & (IMAP_FETCH_INTERNALDATE | IMAP_FETCH_EMAILID | IMAP_FETCH_THREADID |
+			IMAP_FETCH_SAVEDATE))
+		write_rest(imap_out(w->s), separator, record, items);
+}
+
+/* A response that needs more than the record. */
+static enum status
+write_planned(struct imap_fetch_writer *w, const struct message_record *record,
+    uint32_t msn, uint32_t items)
+{
+	struct message_index index = {0};
+	struct plan plan = {0};
+	enum status status = STATUS_OK;
+	char separator;
+
+	arena_reset(w->scratch);
+	buf_reset(&w->bytes);
+	if (w->needs_index)
+		status = index_load(w, record, &index);
+	if (status == STATUS_OK && w->needs_body)
+		status = plan_make(w, record, w->needs_index ? &index : NULL, &plan);
+	if (status != STATUS_OK) {
+		plan_close(&plan);
+		return status;
+	}
+	write_record(w, &separator, record, msn, items);
+	if (items & ITEMS_OF_INDEX)
+		write_index(w, &separator, &index, items);
+	for (size_t i = 0; i < plan.count; i++) {
+		item_begin(imap_out(w->s), &separator, w->args->bodies[i].label);
+		write_piece(w, &plan, &plan.pieces[i]);
+	}
+	buf_append(imap_out(w->s), SLICE(")\r\n"));
+	plan_close(&plan);
+	return STATUS_OK;
+}
+
 enum status
 imap_fetch_write(struct imap_fetch_writer *w, const struct message_record *record,
     uint32_t msn, uint32_t items)
 {
-	struct message_index index;
-	struct plan plan = {0};
-	struct buf *out = imap_out(w->s);
-	enum status status = STATUS_OK;
+	char separator;
 
-	if (w->needs_index || w->needs_body) {
-		arena_reset(w->scratch);
-		buf_reset(&w->bytes);
-		if (w->needs_index)
-			status = index_load(w, record, &index);
-		if (status == STATUS_OK && w->needs_body)
-			status =
-			    plan_make(w, record, w->needs_index ? &index : NULL, &plan);
-		if (status != STATUS_OK) {
-			plan_close(&plan);
-			return status;
-		}
-	}
-	char separator = write_head(w, record, msn, items);
-	if (items & (IMAP_FETCH_INTERNALDATE | IMAP_FETCH_EMAILID | IMAP_FETCH_THREADID |
-			IMAP_FETCH_SAVEDATE))
-		write_rest(out, &separator, record, items);
-	if (items & ITEMS_OF_INDEX)
-		write_index(w, &separator, &index, items);
-	for (size_t i = 0; i < plan.count; i++) {
-		item_begin(out, &separator, w->args->bodies[i].label);
-		write_piece(w, &plan, &plan.pieces[i]);
-	}
-	buf_append(out, SLICE(")\r\n"));
-	plan_close(&plan);
+	if (w->needs_index || w->needs_body)
+		return write_planned(w, record, msn, items);
+	write_record(w, &separator, record, msn, items);
+	buf_append(imap_out(w->s), SLICE(")\r\n"));
 	return STATUS_OK;
 }

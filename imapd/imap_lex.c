@@ -19,29 +19,29 @@ enum {                      /* character classes */
 
 /* Class bits by byte.  Atom-specials are "(", ")", "{", space, controls, "%", "*", the
  * double quote, "\" and "]" (RFC 9051 section 9).  Bytes over 127 are in no class. */
-#define P_ (C_ATOM | C_ASTRING | C_LIST | C_TAG)
-#define W_ (P_ | C_WORD)
+#define PC (C_ATOM | C_ASTRING | C_LIST | C_TAG)
+#define WC (PC | C_WORD)
 /* clang-format off */
 static const uint8_t classes[256] = {
-	['!'] = P_, ['#'] = P_, ['$'] = P_, ['&'] = P_, ['\''] = P_, [','] = P_,
-	['-'] = W_, ['.'] = W_, ['/'] = P_, [':'] = P_, [';'] = P_, ['<'] = P_,
-	['='] = W_, ['>'] = P_, ['?'] = P_, ['@'] = P_, ['['] = P_, ['^'] = P_,
-	['_'] = P_, ['`'] = P_, ['|'] = P_, ['}'] = P_, ['~'] = P_,
+	['!'] = PC, ['#'] = PC, ['$'] = PC, ['&'] = PC, ['\''] = PC, [','] = PC,
+	['-'] = WC, ['.'] = WC, ['/'] = PC, [':'] = PC, [';'] = PC, ['<'] = PC,
+	['='] = WC, ['>'] = PC, ['?'] = PC, ['@'] = PC, ['['] = PC, ['^'] = PC,
+	['_'] = PC, ['`'] = PC, ['|'] = PC, ['}'] = PC, ['~'] = PC,
 	['+'] = C_ATOM | C_ASTRING | C_LIST,
 	[']'] = C_ASTRING | C_LIST | C_TAG,
 	['%'] = C_LIST, ['*'] = C_LIST,
-	['0'] = W_, ['1'] = W_, ['2'] = W_, ['3'] = W_, ['4'] = W_,
-	['5'] = W_, ['6'] = W_, ['7'] = W_, ['8'] = W_, ['9'] = W_,
-	['A'] = W_, ['B'] = W_, ['C'] = W_, ['D'] = W_, ['E'] = W_, ['F'] = W_,
-	['G'] = W_, ['H'] = W_, ['I'] = W_, ['J'] = W_, ['K'] = W_, ['L'] = W_,
-	['M'] = W_, ['N'] = W_, ['O'] = W_, ['P'] = W_, ['Q'] = W_, ['R'] = W_,
-	['S'] = W_, ['T'] = W_, ['U'] = W_, ['V'] = W_, ['W'] = W_, ['X'] = W_,
-	['Y'] = W_, ['Z'] = W_,
-	['a'] = W_, ['b'] = W_, ['c'] = W_, ['d'] = W_, ['e'] = W_, ['f'] = W_,
-	['g'] = W_, ['h'] = W_, ['i'] = W_, ['j'] = W_, ['k'] = W_, ['l'] = W_,
-	['m'] = W_, ['n'] = W_, ['o'] = W_, ['p'] = W_, ['q'] = W_, ['r'] = W_,
-	['s'] = W_, ['t'] = W_, ['u'] = W_, ['v'] = W_, ['w'] = W_, ['x'] = W_,
-	['y'] = W_, ['z'] = W_,
+	['0'] = WC, ['1'] = WC, ['2'] = WC, ['3'] = WC, ['4'] = WC,
+	['5'] = WC, ['6'] = WC, ['7'] = WC, ['8'] = WC, ['9'] = WC,
+	['A'] = WC, ['B'] = WC, ['C'] = WC, ['D'] = WC, ['E'] = WC, ['F'] = WC,
+	['G'] = WC, ['H'] = WC, ['I'] = WC, ['J'] = WC, ['K'] = WC, ['L'] = WC,
+	['M'] = WC, ['N'] = WC, ['O'] = WC, ['P'] = WC, ['Q'] = WC, ['R'] = WC,
+	['S'] = WC, ['T'] = WC, ['U'] = WC, ['V'] = WC, ['W'] = WC, ['X'] = WC,
+	['Y'] = WC, ['Z'] = WC,
+	['a'] = WC, ['b'] = WC, ['c'] = WC, ['d'] = WC, ['e'] = WC, ['f'] = WC,
+	['g'] = WC, ['h'] = WC, ['i'] = WC, ['j'] = WC, ['k'] = WC, ['l'] = WC,
+	['m'] = WC, ['n'] = WC, ['o'] = WC, ['p'] = WC, ['q'] = WC, ['r'] = WC,
+	['s'] = WC, ['t'] = WC, ['u'] = WC, ['v'] = WC, ['w'] = WC, ['x'] = WC,
+	['y'] = WC, ['z'] = WC,
 };
 /* clang-format on */
 

@@ -8,7 +8,10 @@
 #include "text/date.h"
 #include "text/encoding.h"
 
-enum { INDEX_SIZE_MAX = 64 }; /* bytes of an object id's text */
+enum {
+	ID_TEXT_MAX = 64,       /* bytes of an object id's text */
+	KEEP_MAX = 1024 * 1024, /* bytes of a buffer that is kept for the next message */
+};
 
 void
 imap_search_eval_init(struct imap_search_eval *eval, struct store_reader *reader,
@@ -134,7 +137,7 @@ imap_search_done(struct imap_search_eval *eval)
 	struct buf *bufs[] = {&eval->header_text, &eval->mime_text, &eval->body_text,
 	    &eval->raw, &eval->utf8};
 	for (size_t i = 0; i < sizeof(bufs) / sizeof(bufs[0]); i++) {
-		bool big = bufs[i]->cap > 1024 * 1024;
+		bool big = bufs[i]->cap > KEEP_MAX;
 		buf_reset(bufs[i]);
 		if (big)
 			buf_release_if_empty(bufs[i]);
@@ -363,7 +366,7 @@ static bool
 emailid_matches(const struct message_record *record, struct slice wanted)
 {
 	AUTO_BUF struct buf id;
-	buf_init(&id, INDEX_SIZE_MAX);
+	buf_init(&id, ID_TEXT_MAX);
 	imap_resp_emailid(&id, record->email_id);
 	return slice_equal(buf_slice(&id), wanted);
 }

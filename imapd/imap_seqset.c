@@ -117,6 +117,59 @@ range_plain(struct uid_range range, uint32_t star)
 	return a <= b ? (struct uid_range){a, b} : (struct uid_range){b, a};
 }
 
+/* Message numbers to UIDs, in place.  What lies beyond EXISTS is cut off; false when
+ * nothing is left. */
+static bool
+range_to_uids(struct uid_range *range, const struct mailbox_view *view, uint32_t exists)
+{
+	if (range->first == 0 || range->first > exists)
+		return false;
+	if (range->last > exists)
+		range->last = exists;
+	range->first = mailbox_view_uid(view, range->first);
+	range->last = mailbox_view_uid(view, range->last);
+	return true;
+}
+
+/* A message number that there is not, or "*" in an empty mailbox. */
+static bool
+is_beyond(struct uid_range range, uint32_t exists)
+{
+	return exists == 0 || range.first > exists || range.last > exists;
+}
+
+static enum imap_seqset_result
+ranges_resolve(const struct imap_seqset *set, const struct mailbox_view *view, bool uid,
+    bool lenient, uint32_t uid_last, struct imap_uid_ranges *out)
+{
+	uint32_t exists = mailbox_view_count(view);
+	for (size_t i = 0; i < set->count; i++) {
+		struct uid_range range = set->ranges[i];
+		if (!uid && !lenient && is_beyond(range, exists))
+			return IMAP_SEQSET_BEYOND;
+		range = range_plain(range, uid ? uid_last : exists);
+		if (uid || range_to_uids(&range, view, exists))
+			out->ranges[out->count++] = range;
+	}
+	return IMAP_SEQSET_OK;
+}
+
+/* Cuts the ranges to 1 to uid_last. */
+static void
+ranges_cut(struct imap_uid_ranges *ranges, uint32_t uid_last)
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < ranges->count; i++) {
+		struct uid_range range = ranges->ranges[i];
+		if (range.first == 0 || range.first > uid_last)
+			continue;
+		if (range.last > uid_last)
+			range.last = uid_last;
+		ranges->ranges[kept++] = range;
+	}
+	ranges->count = kept;
+}
+
 enum imap_seqset_result
 imap_seqset_resolve(const struct imap_seqset *set, const struct mailbox_view *view,
     bool uid, bool lenient, const struct imap_uid_ranges *saved, struct arena *arena,
@@ -124,45 +177,24 @@ imap_seqset_resolve(const struct imap_seqset *set, const struct mailbox_view *vi
 {
 	uint32_t exists = mailbox_view_count(view);
 	uint32_t uid_last = exists ? mailbox_view_uid(view, exists) : 0;
-	size_t count = set->saved ? saved ? saved->count : 0 : set->count;
-	const struct uid_range *from =
-	    set->saved ? (saved ? saved->ranges : NULL) : set->ranges;
-	struct imap_uid_ranges result = {
+	size_t saved_count = saved ? saved->count : 0;
+	size_t count = set->saved ? saved_count : set->count;
+	struct imap_uid_ranges ranges = {
 	    ARENA_ARRAY(arena, struct uid_range, count ? count : 1), 0};
+	enum imap_seqset_result result = IMAP_SEQSET_OK;
 
-	if (!result.ranges)
+	if (!ranges.ranges)
 		return IMAP_SEQSET_LIMIT;
-	for (size_t i = 0; i < count; i++) {
-		struct uid_range range = from[i];
-		if (!set->saved) {
-			bool star = range.first == IMAP_SEQSET_STAR ||
-			            range.last == IMAP_SEQSET_STAR;
-			if (!uid && ((star && exists == 0) || range.first > exists ||
-					range.last > exists)) {
-				if (!lenient)
-					return IMAP_SEQSET_BEYOND;
-				if (exists == 0)
-					continue;
-			}
-			range = range_plain(range, uid ? uid_last : exists);
-			if (!uid) {
-				if (range.first > exists)
-					continue;
-				if (range.last > exists)
-					range.last = exists;
-				range.first = mailbox_view_uid(view, range.first);
-				range.last = mailbox_view_uid(view, range.last);
-			}
-		}
-		if (range.first == 0 || range.first > uid_last)
-			continue;
-		if (range.last > uid_last)
-			range.last = uid_last;
-		result.ranges[result.count++] = range;
+	if (!set->saved) {
+		result = ranges_resolve(set, view, uid, lenient, uid_last, &ranges);
+	} else if (saved && count) {
+		memcpy(ranges.ranges, saved->ranges, count * sizeof(ranges.ranges[0]));
+		ranges.count = count;
 	}
-	imap_uid_ranges_normalize(&result);
-	*out = result;
-	return IMAP_SEQSET_OK;
+	ranges_cut(&ranges, uid_last);
+	imap_uid_ranges_normalize(&ranges);
+	*out = ranges;
+	return result;
 }
 
 /* The index of the first range that ends at or behind `uid`, or count. */
