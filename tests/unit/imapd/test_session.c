@@ -414,6 +414,48 @@ test_client_vanishes(void **state)
 	client_close(&c);
 }
 
+/* A session that waits for a command hears why it ends; one inside a command is answered
+ * first. */
+static void
+test_stop(void **state)
+{
+	struct imap_client other;
+
+	(void)state;
+	client_login(&c, &h);
+	client_login(&other, &h);
+	client_talk(&other, "a IDLE\r\n", "+ ");
+	imap_worker_stop(&h.worker);
+	c.mark = c.got.len;
+	other.mark = other.got.len;
+	client_wait(&c, "* BYE [UNAVAILABLE]");
+	client_wait(&other, "* BYE [UNAVAILABLE]");
+	client_wait(&other, NULL);
+	assert_true(other.closed);
+	client_close(&other);
+	client_close(&c);
+}
+
+/* The command's memory goes back when it is over: an idle session has none. */
+static void
+test_idle_holds_nothing(void **state)
+{
+	(void)state;
+	client_login(&c, &h);
+	client_talk(&c, "a SELECT INBOX\r\n", "a ");
+	client_talk(&c, "b IDLE\r\n", "+ ");
+	struct imap_session *s =
+	    LIST_ENTRY(h.worker.sessions.next, struct imap_session, node);
+	assert_null(s->arena);
+	assert_null(s->cmd);
+	assert_null(s->framer.frame.ptr);
+	assert_int_equal(h.worker.out.len, 0);
+	client_talk(&c, "DONE\r\n", "b ");
+	assert_null(s->arena);
+	assert_null(s->idle_tag);
+	client_close(&c);
+}
+
 int
 main(void)
 {
@@ -432,6 +474,8 @@ main(void)
 	    cmocka_unit_test_setup_teardown(test_compress, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_cut_input, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_client_vanishes, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_stop, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_idle_holds_nothing, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
