@@ -25,7 +25,7 @@ struct list_run {
 	const struct imap_list_args *args;
 	struct imap_pattern *patterns;
 	size_t pattern_count;
-	struct list_entry *entries;
+	struct list_entry **entries;
 	size_t count, room;
 	bool full; /* the arena's limit */
 };
@@ -56,73 +56,75 @@ is_selected(const struct list_run *run, const struct mailbox_info *info)
 	return !info->exists_not || info->has_children;
 }
 
-static bool
-collect(const struct mailbox_info *info, void *arg)
+static struct list_entry *
+entry_add(struct list_run *run, const struct mailbox_info *info)
 {
-	struct list_run *run = arg;
 	struct arena *arena = imap_arena(run->s);
+	struct list_entry *e = arena_alloc(arena, sizeof(*e));
 
 	if (run->count == run->room) {
 		size_t room = run->room ? run->room * 2 : 64;
-		struct list_entry *grown = ARENA_ARRAY(arena, struct list_entry, room);
-		if (!grown) {
-			run->full = true;
-			return false;
-		}
-		if (run->count > 0)
+		struct list_entry **grown = ARENA_ARRAY(arena, struct list_entry *, room);
+		if (grown && run->count > 0)
 			memcpy(grown, run->entries, run->count * sizeof(*grown));
 		run->entries = grown;
-		run->room = room;
+		run->room = grown ? room : 0;
 	}
-	struct list_entry *e = &run->entries[run->count++];
-	*e = (struct list_entry){.info = *info};
+	if (!e || !run->entries) {
+		run->full = true;
+		return NULL;
+	}
+	e->info = *info;
 	e->matched = matches(run, info->name);
 	e->selected = is_selected(run, info);
-	return true;
+	run->entries[run->count++] = e;
+	return e;
+}
+
+static bool
+collect(const struct mailbox_info *info, void *arg)
+{
+	return entry_add(arg, info) != NULL;
 }
 
 /* A parent that is nowhere itself: only names below it are subscribed. */
-static bool
-parent_add(struct list_run *run, struct hashmap *by_name, struct slice name)
+static struct list_entry *
+parent_add(struct list_run *run, struct slice name)
 {
 	struct mailbox_info info = {
 	    .name = name, .exists_not = true, .has_children = true};
-	size_t before = run->count;
+	struct list_entry *e = entry_add(run, &info);
 
-	collect(&info, run);
-	if (run->count == before)
-		return false;
-	run->entries[before].selected = false;
-	run->entries[before].below = true;
-	hashmap_put(by_name, name, (void *)(uintptr_t)run->count);
-	return true;
+	if (e)
+		e->selected = false;
+	return e;
 }
 
-/* Marks the parents of what is selected but not in the answer (RECURSIVEMATCH, LSUB).
- * The map's values are places in entries, from 1 on. */
-static void
+/* Marks the parents of what is selected but not in the answer (RECURSIVEMATCH, LSUB). */
+static bool
 mark_parents(struct list_run *run)
 {
 	struct hashmap *by_name = hashmap_new();
 	size_t count = run->count;
 
 	for (size_t i = 0; i < count; i++)
-		hashmap_put(
-		    by_name, run->entries[i].info.name, (void *)(uintptr_t)(i + 1));
-	for (size_t i = 0; i < count; i++) {
-		if (!run->entries[i].selected || run->entries[i].matched)
+		hashmap_put(by_name, run->entries[i]->info.name, run->entries[i]);
+	for (size_t i = 0; i < count && !run->full; i++) {
+		if (!run->entries[i]->selected || run->entries[i]->matched)
 			continue;
-		struct slice name = run->entries[i].info.name;
+		struct slice name = run->entries[i]->info.name;
 		for (size_t cut; (cut = slice_rindex(name, '/')) != SIZE_MAX;) {
 			name = slice_sub(name, 0, cut);
-			uintptr_t place = (uintptr_t)hashmap_get(by_name, name);
-			if (place > 0)
-				run->entries[place - 1].below = true;
-			else if (!parent_add(run, by_name, name))
+			struct list_entry *parent = hashmap_get(by_name, name);
+			if (!parent && (parent = parent_add(run, name)))
+				hashmap_put(by_name, name, parent);
+			if (!parent)
 				break;
+			parent->below = true;
 		}
 	}
 	hashmap_free(&by_name, NULL);
+	return !run->full;
 }
 
 /* Reference and pattern are put together and decoded: the wildcards are ASCII and stay.
@@ -287,12 +289,12 @@ imap_run_list(struct imap_session *s, struct imap_command *cmd)
 	if (status != STATUS_OK)
 		return imap_cmd_fail(s, cmd, status);
 	bool recursive = run.args->select & IMAP_LIST_RECURSIVEMATCH;
-	if (recursive)
-		mark_parents(&run);
+	if (recursive && !mark_parents(&run))
+		return imap_cmd_fail(s, cmd, STATUS_LIMIT);
 	if (run.args->status_items & IMAP_STATUS_HIGHESTMODSEQ)
 		imap_condstore_on(s);
 	for (size_t i = 0; i < run.count; i++) {
-		const struct list_entry *e = &run.entries[i];
+		const struct list_entry *e = run.entries[i];
 		if (e->matched && (e->selected || (recursive && e->below)))
 			write_entry(&run, e);
 	}
@@ -321,10 +323,11 @@ imap_run_lsub(struct imap_session *s, struct imap_command *cmd)
 	enum status status = scan(&run);
 	if (status != STATUS_OK)
 		return imap_cmd_fail(s, cmd, status);
-	mark_parents(&run);
+	if (!mark_parents(&run))
+		return imap_cmd_fail(s, cmd, STATUS_LIMIT);
 	bool percent = any_ends_in_percent(&run);
 	for (size_t i = 0; i < run.count; i++) {
-		const struct list_entry *e = &run.entries[i];
+		const struct list_entry *e = run.entries[i];
 		if (!e->matched || (!e->selected && !(percent && e->below)))
 			continue;
 		buf_append(out, SLICE("* LSUB "));

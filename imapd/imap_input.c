@@ -8,6 +8,7 @@
  */
 #include "imapd/imap_int.h"
 
+#include "base/ensure.h"
 #include "imapd/imap_lex.h"
 
 /* ---- frames ---- */
@@ -42,6 +43,7 @@ command_check_and_run(struct imap_session *s, enum parse_result parsed, const ch
 		return imap_cmd_finish(s, cmd, IMAP_NO, "LIMIT", why);
 	if (parsed == PARSE_BAD)
 		return imap_cmd_finish(s, cmd, IMAP_BAD, NULL, why);
+	ENSURE(row); /* or the parse would have failed */
 	if ((row->bits & IMAP_ROW_WRITES) && s->read_only)
 		return imap_cmd_finish(
 		    s, cmd, IMAP_NO, NULL, "the mailbox was opened read-only");
