@@ -134,6 +134,29 @@ relay_job_open(struct relay *relay, struct relay_job *job)
 	return false;
 }
 
+size_t
+relay_body_head(struct slice body)
+{
+	size_t at = 0;
+	for (;;) {
+		struct slice rest = slice_from(body, at);
+		if (!slice_has_prefix_nocase(rest, SLICE("Return-Path:")) &&
+		    !slice_has_prefix_nocase(rest, SLICE("Delivered-To:")))
+			return at;
+		size_t lf = slice_index(rest, '\n');
+		if (lf == SIZE_MAX)
+			return at;
+		at += lf + 1;
+		/* Its continuation lines. */
+		while (at < body.len && (body.ptr[at] == ' ' || body.ptr[at] == '\t')) {
+			lf = slice_index(slice_from(body, at), '\n');
+			if (lf == SIZE_MAX)
+				return body.len;
+			at += lf + 1;
+		}
+	}
+}
+
 /* ---- sites ---- */
 
 static unsigned

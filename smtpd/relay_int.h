@@ -153,6 +153,12 @@ relay_site_fail(
 void
 relay_session_ended(struct relay_site *site);
 
+/* Octets of the Return-Path and Delivered-To fields at a queued body's front: it has them
+ * when a delivery that failed in part put it there. They belong to a mailbox, not on the
+ * way (RFC 5321 section 4.4). */
+size_t
+relay_body_head(struct slice body);
+
 /* ---- relay_target.c ---- */
 /* Finds the site's addresses; then relay_site_run or relay_site_fail. */
 void

@@ -79,6 +79,7 @@ static enum status
 draft_make(struct local_delivery *d)
 {
 	struct slice bytes = body_handle_bytes(&d->job->body);
+	bytes = slice_from(bytes, relay_body_head(bytes));
 	struct buf head AUTO_BUF;
 	buf_init(&head, RETURN_PATH_MAX);
 	buf_append_format(&head, "Return-Path: <%s>\r\n", d->job->sender);

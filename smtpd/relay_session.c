@@ -440,7 +440,7 @@ data_reply(struct relay_session *s)
 		return;
 	}
 	s->state = STATE_BODY;
-	s->body_offset = 0;
+	s->body_offset = relay_body_head(body_handle_bytes(&s->job->body));
 	framer_stuff_init(&s->stuff);
 	body_continue(s);
 }
