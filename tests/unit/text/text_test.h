@@ -25,7 +25,8 @@ check_slice(struct slice got, struct slice want, const char *what, int line)
 	if (slice_equal(got, want))
 		return;
 	print_error("line %d, %s:\n  got  %zu \"%.*s\"\n  want %zu \"%.*s\"\n", line,
-	    what, got.len, SLICE_ARG(got), want.len, SLICE_ARG(want));
+	    what, got.len, (int)got.len, got.ptr ? got.ptr : "", want.len, (int)want.len,
+	    want.ptr ? want.ptr : "");
 	fail();
 }
 #define CHECK_SLICE(got, want) check_slice((got), (want), #got, __LINE__)
