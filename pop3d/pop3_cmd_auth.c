@@ -96,9 +96,10 @@ pop3_cmd_auth(struct pop3_session *s, const struct pop3_line *line)
 		/* Without an argument old clients want the list (RFC 1734's habit). */
 		struct slice rest = auth_mechanisms(auth, secure);
 		pop3_resp_ok(s, "mechanisms follow");
-		while (!slice_is_empty(rest))
-			conn_write_format(
-			    s->conn, "%.*s\r\n", SLICE_ARG(slice_split(&rest, ' ')));
+		while (!slice_is_empty(rest)) {
+			struct slice name = slice_split(&rest, ' ');
+			conn_write_format(s->conn, "%.*s\r\n", SLICE_ARG(name));
+		}
 		conn_write(s->conn, SLICE(".\r\n"));
 		return;
 	}
