@@ -107,6 +107,7 @@ int cmd_restart(struct cli *cli);
 int cmd_reload(struct cli *cli);
 int cmd_status(struct cli *cli);
 int cmd_check(struct cli *cli);
+int cmd_compact(struct cli *cli);
 int cmd_domain_add(struct cli *cli);
 int cmd_domain_list(struct cli *cli);
 int cmd_domain_remove(struct cli *cli);

@@ -16,6 +16,7 @@ static const struct cli_verb verbs[] = {
 	{"status", NULL, 0, 0, "", cmd_status, "status [--json]", "daemons, listeners, queue"},
 	{"check", NULL, 0, 0, "--bodies --config-only", cmd_check, "check [--config-only] [--bodies] [--json]",
 	 "verify the configuration and every invariant of the store"},
+	{"compact", NULL, 0, 0, "", cmd_compact, "compact [--json]", "give the space of deleted mail back to the disk"},
 	{"domain", "add", 1, 1, "", cmd_domain_add, "domain add DOMAIN", "serve mail of a domain; prints its DNS lines"},
 	{"domain", "list", 0, 0, "", cmd_domain_list, "domain list [--json]", "the domains"},
 	{"domain", "dns", 1, 1, "", cmd_domain_dns, "domain dns DOMAIN", "the DNS lines of a domain again"},

@@ -25,8 +25,9 @@ body_segment_header_put(char out[BODY_SEGMENT_HEADER_SIZE])
 bool
 body_segment_header_ok(const char *header)
 {
-	return memcmp(header, SEGMENT_MAGIC, sizeof SEGMENT_MAGIC) == 0 &&
-	       be32_get(header + 8) == BODY_SEGMENT_VERSION;
+	char expected[BODY_SEGMENT_HEADER_SIZE];
+	body_segment_header_put(expected);
+	return memcmp(header, expected, sizeof expected) == 0;
 }
 
 void

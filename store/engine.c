@@ -489,6 +489,23 @@ engine_maintain(struct engine *engine)
 }
 
 enum status
+engine_compact(struct engine *engine, uint64_t budget, uint32_t dead_percent,
+    struct engine_reclaim *out)
+{
+	out->more = false;
+	if (!engine->ops->compact)
+		return STATUS_OK;
+	return engine->ops->compact(engine, budget, dead_percent, out);
+}
+
+enum status
+engine_space(struct engine *engine, struct engine_space *out)
+{
+	*out = (struct engine_space){0};
+	return engine->ops->space ? engine->ops->space(engine, out) : STATUS_OK;
+}
+
+enum status
 engine_check(
     struct engine *engine, void (*report)(const char *problem, void *arg), void *arg)
 {
@@ -502,5 +519,9 @@ engine_stats(const struct engine *engine, struct engine_stats *out)
 	out->batches = atomic_load_explicit(&engine->batches, memory_order_relaxed);
 	out->syncs = atomic_load_explicit(&engine->syncs, memory_order_relaxed);
 	out->body_bytes = atomic_load_explicit(&engine->body_bytes, memory_order_relaxed);
+	out->moved_bytes =
+	    atomic_load_explicit(&engine->moved_bytes, memory_order_relaxed);
+	out->readers_cleared =
+	    atomic_load_explicit(&engine->readers_cleared, memory_order_relaxed);
 	out->oldest_reader_age_ms = engine->ops->oldest_reader_age_ms(engine);
 }

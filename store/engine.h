@@ -207,17 +207,46 @@ engine_watch_slot(struct partition_id part);
 enum status
 engine_partition_each(struct engine_reader *reader, enum partition_area area,
     bool (*fn)(struct partition_id part, void *arg), void *arg) MUST_USE;
-/* Deletes files of segments without live bytes that no process appends to, clears stale
- * readers.  Bounded work; call now and then.  Returns segments deleted. */
+/* Deletes files of segments without live bytes that no process appends to and no reader
+ * or backup can need, clears stale readers.  Bounded work; call now and then.  Returns
+ * segments deleted. */
 uint32_t
 engine_maintain(struct engine *engine);
+
+struct engine_reclaim {
+	uint64_t moved_bodies, moved_bytes; /* copied to another segment */
+	uint64_t freed_bytes;               /* of files that are gone or cut */
+	uint32_t deleted;                   /* segments */
+	uint32_t unreadable; /* segments left as they are, since they cannot be read */
+	bool more;           /* the budget ended before the work */
+};
+/* Moves live bodies out of the segments with the largest dead share until no more than
+ * `dead_percent` of the bytes in segments that no process appends to are dead.  Moves
+ * `budget` bytes at most (and then what is left of one step); other commits go on
+ * meanwhile.  Adds to *out.  FULL without room to move to. */
+enum status
+engine_compact(struct engine *engine, uint64_t budget, uint32_t dead_percent,
+    struct engine_reclaim *out) MUST_USE;
+
+struct engine_space {
+	uint64_t segments;
+	uint64_t file_bytes;    /* of segments */
+	uint64_t live_bytes;    /* of them, of bodies that have references */
+	uint64_t growing_bytes; /* of them, in segments that a process appends to */
+	uint64_t index_bytes;   /* of the environments' data files */
+	uint64_t retired;       /* files that wait for readers or a backup */
+};
+enum status
+engine_space(struct engine *engine, struct engine_space *out) MUST_USE;
 /* The engine's own invariants (body counts against segments, files there, sizes). */
 enum status
 engine_check(struct engine *engine, void (*report)(const char *problem, void *arg),
     void *arg) MUST_USE;
 
 struct engine_stats {
-	uint64_t commits, batches, syncs, body_bytes;
+	uint64_t commits, batches, syncs, body_bytes; /* of this process */
+	uint64_t moved_bytes;     /* by compaction */
+	uint64_t readers_cleared; /* slots of processes that have died */
 	uint64_t oldest_reader_age_ms;
 };
 void

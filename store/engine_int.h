@@ -41,6 +41,7 @@ struct engine {
 	struct engine_watcher *watcher;
 	char *spool; /* folder of spilled drafts; null: drafts stay in memory */
 	_Atomic uint64_t commits, batches, syncs, body_bytes;
+	_Atomic uint64_t moved_bytes, readers_cleared;
 	struct engine_env *envs[ENGINE_ENVS_MAX]; /* 2 + shards */
 };
 
@@ -144,6 +145,12 @@ struct engine_ops {
 	bool (*inject_rerun)(struct engine_env *env);
 
 	uint32_t (*maintain)(struct engine *engine);
+	/* These may be null: nothing to do. */
+	enum status (*compact)(struct engine *engine, uint64_t budget,
+	    uint32_t dead_percent, struct engine_reclaim *out);
+	enum status (*space)(struct engine *engine, struct engine_space *out);
+	/* About once a second, on the watcher's thread. */
+	void (*tick)(struct engine *engine);
 	enum status (*check)(struct engine *engine,
 	    void (*report)(const char *problem, void *arg), void *arg);
 	uint64_t (*oldest_reader_age_ms)(const struct engine *engine);

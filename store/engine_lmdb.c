@@ -1,8 +1,8 @@
 /*
  * The engine over LMDB: opens the store's folder and its environments, and holds the
  * table of calls.  The parts: engine_lmdb_env (environments), _txn (transactions,
- * cursors), _body (records), _place (drafts into segments), _segment (files, pins), _care
- * (maintenance, check).
+ * cursors), _body (records), _place (drafts into segments), _segment (files, pins),
+ * _reclaim (maintenance, compaction), _care (check).
  *
  * The superblock is a text file, written once under a lock when the store is made:
  *
@@ -218,6 +218,9 @@ static const struct engine_ops LMDB_OPS = {
     .abort = lmdb_abort,
     .commit = lmdb_commit,
     .maintain = lmdb_maintain,
+    .compact = lmdb_compact,
+    .space = lmdb_space,
+    .tick = lmdb_tick,
     .check = lmdb_check,
     .oldest_reader_age_ms = lmdb_oldest_reader_age_ms,
     .env_last_txn = lmdb_env_last_txn,

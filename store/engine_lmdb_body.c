@@ -49,8 +49,9 @@ body_record_decode(struct slice value, struct body_record *out)
 	return true;
 }
 
-static enum status
-body_record_put(struct engine_txn *txn, uint64_t body, const struct body_record *record)
+enum status
+body_record_put(
+    struct lmdb_env *env, MDB_txn *mdb, uint64_t body, const struct body_record *record)
 {
 	char bytes[BODY_RECORD_SIZE], id[8];
 	be32_put(bytes, record->segment);
@@ -60,7 +61,20 @@ body_record_put(struct engine_txn *txn, uint64_t body, const struct body_record 
 	be32_put(bytes + 24, record->crc);
 	be32_put(bytes + 28, record->start);
 	MDB_val key = id_key(id, body), value = {sizeof bytes, bytes};
-	return lmdb_status(mdb_put(txn_mdb(txn), txn_env(txn)->body, &key, &value, 0));
+	return lmdb_status(mdb_put(mdb, env->body, &key, &value, 0));
+}
+
+enum status
+body_moved_del(struct lmdb_env *env, MDB_txn *mdb, uint64_t body,
+    const struct body_record *record)
+{
+	if (record->segment == (uint32_t)(body >> 32))
+		return STATUS_OK;
+	char place[8];
+	MDB_val key = id_key(
+	    place, (uint64_t)record->segment << 32 | record->offset / BODY_FRAME_ALIGN);
+	int rc = mdb_del(mdb, env->moved, &key, NULL);
+	return rc == MDB_NOTFOUND ? STATUS_OK : lmdb_status(rc);
 }
 
 enum status
@@ -88,14 +102,14 @@ segment_record_decode(struct slice value, struct segment_record *out)
 
 /* ---- counters ---- */
 
-static enum status
-delta_write(struct lmdb_env *env, const struct segment_delta *delta)
+enum status
+segment_record_add(struct lmdb_env *env, MDB_txn *mdb, const struct segment_delta *delta)
 {
 	char id[4], bytes[SEGMENT_RECORD_SIZE];
 	be32_put(id, delta->segment);
 	MDB_val key = {sizeof id, id}, value;
 	struct segment_record record = {0, 0};
-	int rc = mdb_get(env->write.mdb, env->seg, &key, &value);
+	int rc = mdb_get(mdb, env->seg, &key, &value);
 	if (rc == 0 &&
 	    !segment_record_decode(slice_make(value.mv_data, value.mv_size), &record))
 		return STATUS_CORRUPT;
@@ -106,14 +120,15 @@ delta_write(struct lmdb_env *env, const struct segment_delta *delta)
 	be64_put(bytes, live < 0 ? 0 : (uint64_t)live);
 	be64_put(bytes + 8, record.end > delta->end ? record.end : delta->end);
 	value = (MDB_val){sizeof bytes, bytes};
-	return lmdb_status(mdb_put(env->write.mdb, env->seg, &key, &value, 0));
+	return lmdb_status(mdb_put(mdb, env->seg, &key, &value, 0));
 }
 
 enum status
 lmdb_deltas_flush(struct lmdb_env *env)
 {
 	for (size_t i = 0; i < env->delta_count; i++) {
-		enum status status = delta_write(env, &env->deltas[i]);
+		enum status status =
+		    segment_record_add(env, env->write.mdb, &env->deltas[i]);
 		if (status != STATUS_OK)
 			return status;
 	}
@@ -161,7 +176,7 @@ lmdb_body_count(struct engine_txn *txn, uint64_t body, int delta)
 		return STATUS_LIMIT;
 	record.refs += (uint32_t)delta;
 	if (record.refs > 0)
-		return body_record_put(txn, body, &record);
+		return body_record_put(env, txn_mdb(txn), body, &record);
 	char id[8];
 	MDB_val key = id_key(id, body);
 	int rc = mdb_del(txn_mdb(txn), env->body, &key, NULL);
@@ -169,7 +184,8 @@ lmdb_body_count(struct engine_txn *txn, uint64_t body, int delta)
 		rc = mdb_del(txn_mdb(txn), env->derived, &key, NULL);
 	if (rc != 0 && rc != MDB_NOTFOUND)
 		return lmdb_status(rc);
-	return delta_add(env, &record, -1);
+	status = body_moved_del(env, txn_mdb(txn), body, &record);
+	return status == STATUS_OK ? delta_add(env, &record, -1) : status;
 }
 
 enum status
@@ -204,7 +220,7 @@ lmdb_body_attach(struct engine_txn *txn, struct body_draft *draft, uint64_t *out
 	    .crc = draft->crc,
 	    .start = BODY_FRAME_HEADER_SIZE,
 	};
-	status = body_record_put(txn, place->body, &record);
+	status = body_record_put(txn_env(txn), txn_mdb(txn), place->body, &record);
 	struct slice derived = body_draft_derived(draft);
 	if (status == STATUS_OK && derived.len > 0)
 		status = lmdb_body_set_derived(txn, place->body, derived);

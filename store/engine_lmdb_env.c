@@ -254,6 +254,7 @@ databases_open(struct lmdb_env *env, char **error)
 	    {"kv",      &env->kv     },
             {"body",    &env->body   },
             {"derived", &env->derived},
+	    {"moved", &env->moved},
 	    {"seg",     &env->seg    },
             {"meta",    &env->meta   }
         };
@@ -300,6 +301,7 @@ lmdb_env_open(struct lmdb_env *env, const char *name, bool create, char **error)
 	pthread_mutex_init(&env->gate_lock, NULL);
 	pthread_cond_init(&env->gate_changed, NULL);
 	pthread_mutex_init(&env->pin_lock, NULL);
+	pthread_mutex_init(&env->reclaim_lock, NULL);
 	for (size_t i = 0; i < LMDB_PIN_BUCKETS; i++)
 		list_init(&env->pins[i]);
 	list_init(&env->pins_idle);
@@ -329,6 +331,7 @@ void
 lmdb_env_close(struct lmdb_env *env)
 {
 	segment_unref(&env->current);
+	segment_unref(&env->compacted);
 	pins_trim(env, true);
 	if (env->mdb) {
 		open_unregister(env);
@@ -340,6 +343,7 @@ lmdb_env_close(struct lmdb_env *env)
 	pthread_mutex_destroy(&env->gate_lock);
 	pthread_cond_destroy(&env->gate_changed);
 	pthread_mutex_destroy(&env->pin_lock);
+	pthread_mutex_destroy(&env->reclaim_lock);
 }
 
 /* ---- the gate ---- */

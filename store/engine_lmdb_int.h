@@ -18,11 +18,13 @@
  *	                                           size u64, refs u32, crc u32, start u32
  *	                                           (of the bytes in the frame)
  *	derived  body id u64                    -> derived record
+ *	moved    segment u32, offset / 8 u32    -> body id u64, of bodies that compaction
+ *	                                           has moved there
  *	seg      segment u32                    -> live bytes u64, end u64
  *	meta     "format" u32, "installation" 16 bytes, "next_segment" u32
  *
- * A body id is segment << 32 | offset / 8: known when the frame is written, never used
- * twice, and sorted by segment.
+ * A body id is segment << 32 | offset / 8 of where it was first: known when the frame is
+ * written, never used twice, and sorted by segment.
  *
  * Lock order: LMDB's write lock, then pin_lock.  The gate (below) is held for no longer
  * than counting.
@@ -43,12 +45,26 @@ enum {
 	LMDB_PIN_IDLE_MS = 30000,
 	LMDB_PIN_BUCKETS = 64,
 	LMDB_SEGMENT_RESERVE = 16, /* ids taken at once */
+	LMDB_RETIRED_MAX = 256,    /* files that wait to be deleted, an environment */
 	LMDB_GATE_WAIT_MS = 2000,  /* for the transactions of others to end, to remap */
 	LMDB_INSTALLATION_SIZE = 16,
 	LMDB_PATH_MAX = 4096,
 };
 
+#define LMDB_BACKUP_LOCK "backup.lock" /* in the store's folder */
+
 struct lmdb_env;
+
+/* Segment ids that were taken and are not used yet. */
+struct segment_ids {
+	uint32_t next, end;
+};
+
+/* A segment that no snapshot from `txn` on refers to. */
+struct lmdb_retired {
+	uint32_t segment;
+	uint64_t txn;
+};
 
 /* A segment file that this process appends to.  Its shared lock says to others that it
  * is not to be deleted; it ends with the last reference: the environment's (while it is
@@ -97,7 +113,7 @@ struct lmdb_env {
 	char *path;
 	int bodies_fd; /* the folder of segments */
 	MDB_env *mdb;
-	MDB_dbi kv, body, derived, seg, meta;
+	MDB_dbi kv, body, derived, moved, seg, meta;
 	dev_t dev; /* identity of the folder, for the list of open ones */
 	ino_t ino;
 
@@ -112,9 +128,17 @@ struct lmdb_env {
 	struct segment_delta deltas[LMDB_DELTAS_MAX];
 	size_t delta_count;
 	struct engine_segment *current;
-	uint32_t ids_next, ids_end; /* reserved segment ids */
+	struct segment_ids ids;
 	uint64_t space_checked_ms;
 	bool space_low;
+	_Atomic uint32_t current_id; /* of `current`; 0: none */
+	_Atomic uint32_t rotate_id;  /* the segment that is not to be appended to */
+
+	pthread_mutex_t reclaim_lock; /* taken before LMDB's write lock; guards: */
+	struct engine_segment *compacted; /* takes moved bodies */
+	struct segment_ids compact_ids;
+	struct lmdb_retired retired[LMDB_RETIRED_MAX];
+	size_t retired_count;
 
 	pthread_mutex_t pin_lock;
 	struct list pins[LMDB_PIN_BUCKETS];
@@ -212,6 +236,14 @@ enum status lmdb_body_each(struct engine_txn *txn,
 enum status lmdb_deltas_flush(struct lmdb_env *env);
 enum status body_record_get(
     struct lmdb_env *env, MDB_txn *mdb, uint64_t body, struct body_record *out);
+enum status body_record_put(
+    struct lmdb_env *env, MDB_txn *mdb, uint64_t body, const struct body_record *record);
+/* Takes the body's place out of `moved` when it is there. */
+enum status body_moved_del(struct lmdb_env *env, MDB_txn *mdb, uint64_t body,
+    const struct body_record *record);
+/* Adds to the segment's counters. */
+enum status segment_record_add(
+    struct lmdb_env *env, MDB_txn *mdb, const struct segment_delta *delta);
 bool body_record_decode(struct slice value, struct body_record *out);
 bool segment_record_decode(struct slice value, struct segment_record *out);
 /* Bytes that a body of that size counts for in its segment. */
@@ -219,6 +251,8 @@ uint64_t body_live_bytes(uint64_t size);
 
 /* engine_lmdb_place.c */
 void lmdb_place(struct engine_env *env, struct engine_commit **commits, size_t count);
+enum status segment_id_take(
+    struct lmdb_env *env, struct segment_ids *ids, uint32_t *out);
 void lmdb_place_release(struct body_place *place);
 
 /* engine_lmdb_segment.c */
@@ -237,8 +271,16 @@ enum status pin_open(
 /* Closes pins that were idle for LMDB_PIN_IDLE_MS; all idle ones when `all`. */
 void pins_trim(struct lmdb_env *env, bool all);
 
-/* engine_lmdb_care.c */
+/* engine_lmdb_reclaim.c */
 uint32_t lmdb_maintain(struct engine *engine);
+enum status lmdb_compact(struct engine *engine, uint64_t budget, uint32_t dead_percent,
+    struct engine_reclaim *out);
+enum status lmdb_space(struct engine *engine, struct engine_space *out);
+void lmdb_tick(struct engine *engine);
+/* The transaction number of the oldest open snapshot of any process; UINT64_MAX: none. */
+uint64_t lmdb_oldest_snapshot(struct lmdb_env *env);
+
+/* engine_lmdb_care.c */
 enum status lmdb_check(
     struct engine *engine, void (*report)(const char *problem, void *arg), void *arg);
 

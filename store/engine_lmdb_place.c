@@ -49,7 +49,7 @@ lmdb_place_release(struct body_place *place)
 
 /* Takes a run of segment ids for this process: gaps do no harm, ids are never reused. */
 static enum status
-segment_ids_reserve(struct lmdb_env *env)
+segment_ids_reserve(struct lmdb_env *env, struct segment_ids *ids)
 {
 	MDB_txn *txn = NULL;
 	enum status status = lmdb_txn_enter(env, 0, &txn);
@@ -76,20 +76,20 @@ segment_ids_reserve(struct lmdb_env *env)
 	lmdb_txn_leave(env);
 	if (status != STATUS_OK)
 		return status;
-	env->ids_next = next;
-	env->ids_end = next + LMDB_SEGMENT_RESERVE;
+	ids->next = next;
+	ids->end = next + LMDB_SEGMENT_RESERVE;
 	return STATUS_OK;
 }
 
-static enum status
-segment_id_take(struct lmdb_env *env, uint32_t *out)
+enum status
+segment_id_take(struct lmdb_env *env, struct segment_ids *ids, uint32_t *out)
 {
-	if (env->ids_next == env->ids_end) {
-		enum status status = segment_ids_reserve(env);
+	if (ids->next == ids->end) {
+		enum status status = segment_ids_reserve(env, ids);
 		if (status != STATUS_OK)
 			return status;
 	}
-	*out = env->ids_next++;
+	*out = ids->next++;
 	return STATUS_OK;
 }
 
@@ -169,15 +169,21 @@ static enum status
 append_room(struct append *append, uint64_t frame)
 {
 	struct lmdb_env *env = append->env;
-	if (env->current && frame <= env->current->capacity - env->current->end)
+	bool rotate =
+	    env->current && atomic_load(&env->rotate_id) == env->current->id;
+	if (env->current && !rotate &&
+	    frame <= env->current->capacity - env->current->end)
 		return STATUS_OK;
 	append_flush(append);
 	append_sync(append);
 	segment_unref(&env->current);
+	atomic_store(&env->current_id, 0);
 	uint32_t id;
-	enum status status = segment_id_take(env, &id);
+	enum status status = segment_id_take(env, &env->ids, &id);
 	if (status == STATUS_OK)
 		status = segment_create(env, id, frame, &env->current);
+	if (status == STATUS_OK)
+		atomic_store(&env->current_id, id);
 	return status;
 }
 
@@ -225,7 +231,7 @@ link_draft(struct append *append, struct body_draft *draft)
 	uint32_t id;
 	if (flock(draft->fd, LOCK_SH | LOCK_NB) < 0)
 		return STATUS_BUSY;
-	enum status status = segment_id_take(env, &id);
+	enum status status = segment_id_take(env, &env->ids, &id);
 	if (status != STATUS_OK)
 		return status;
 	char from[64], name[16];

@@ -190,6 +190,8 @@ watcher_main(void *arg)
 		watcher_drain(watcher);
 		if (clock_mono_ms() >= net_ms) {
 			watcher_net(watcher);
+			if (watcher->engine->ops->tick)
+				watcher->engine->ops->tick(watcher->engine);
 			net_ms = clock_mono_ms() + NET_MS;
 		}
 		futex_wait(watcher->map, watcher->position, NET_MS);

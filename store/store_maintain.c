@@ -1,6 +1,7 @@
 /*
  * Reclaiming: what was expunged longer than undelete_days ago is purged, change logs are
- * trimmed, partitions of removed accounts are emptied, empty segments go.
+ * trimmed, partitions of removed accounts are emptied, empty segments go and those with
+ * much dead space are compacted (decision 0021).
  *
  * T keys are a queue by time.  Two ends run along it: A.purged_to, up to which X records
  * are gone and their bodies released, and its beginning, before which expunged C entries
@@ -25,6 +26,8 @@ enum {
 	CALL_STEPS_MAX = 32,      /* commits of one call */
 	CALL_ACCOUNTS_MAX = 2000, /* accounts looked at by one call */
 	ORPHAN_AGE_MIN_S = 3600,  /* a partition without an entry may be being made */
+	COMPACT_BYTES_MAX = 8 * 1024 * 1024, /* moved by one call */
+	COMPACT_DEAD_PERCENT = 15, /* of segments: files stay below 1.18 of what lives */
 };
 
 struct trim {
@@ -455,6 +458,10 @@ store_maintain(struct store *store, int64_t now_s)
 	vec_fini(&call.trim.entries);
 	store_reader_free(&call.reader);
 	pthread_mutex_unlock(&store->maintain_mutex);
+	struct engine_reclaim reclaim = {0};
 	engine_maintain(store->engine);
-	return more;
+	/* Without room the next call tries again: deletes may have made some. */
+	enum status status = engine_compact(
+	    store->engine, COMPACT_BYTES_MAX, COMPACT_DEAD_PERCENT, &reclaim);
+	return more || (status == STATUS_OK && reclaim.more);
 }
