@@ -28,7 +28,7 @@ enum {
 	CLI_CONFIG = 78,
 };
 
-enum { CLI_ARGUMENTS_MAX = 1024, CLI_OPTIONS_MAX = 12 };
+enum { CLI_ARGUMENTS_MAX = 1024, CLI_OPTIONS_MAX = 64 };
 
 struct cli_option {
 	const char *name; /* "--quota" */
@@ -108,6 +108,7 @@ int cmd_reload(struct cli *cli);
 int cmd_status(struct cli *cli);
 int cmd_check(struct cli *cli);
 int cmd_compact(struct cli *cli);
+int cmd_verify(struct cli *cli);
 int cmd_domain_add(struct cli *cli);
 int cmd_domain_list(struct cli *cli);
 int cmd_domain_remove(struct cli *cli);

@@ -304,7 +304,7 @@ engine_body_open(struct engine_txn *txn, uint64_t body, struct body_handle *out)
 {
 	memset(out, 0, sizeof *out);
 	out->fd = -1;
-	return txn->engine->ops->body_open(txn, body, out);
+	return txn->engine->ops->body_open(txn, body, false, out);
 }
 
 enum status
@@ -315,7 +315,7 @@ engine_body_verify(struct engine_txn *txn, uint64_t body)
 	if (status != STATUS_OK)
 		return status;
 	struct body_handle handle;
-	status = engine_body_open(txn, body, &handle);
+	status = txn->engine->ops->body_open(txn, body, true, &handle);
 	if (status != STATUS_OK)
 		return status;
 	/* Read with pread: a damaged disk page gives an error here, not a signal. */
@@ -342,6 +342,35 @@ engine_body_verify(struct engine_txn *txn, uint64_t body)
 	free(chunk);
 	body_handle_close(&handle);
 	return status;
+}
+
+enum status
+engine_body_frame_verify(struct engine_txn *txn, uint64_t body)
+{
+	const struct engine_ops *ops = txn->engine->ops;
+	return ops->body_frame ? ops->body_frame(txn, body, false) : STATUS_OK;
+}
+
+enum status
+engine_body_mend(struct engine_txn *txn, uint64_t body)
+{
+	const struct engine_ops *ops = txn->engine->ops;
+	return ops->body_frame ? ops->body_frame(txn, body, true) : STATUS_OK;
+}
+
+enum status
+engine_body_mark(struct engine_txn *txn, uint64_t body, bool damaged)
+{
+	ENSURE(txn->writable);
+	if (txn->status != STATUS_OK)
+		return txn->status;
+	struct engine_body stat;
+	enum status status = txn->engine->ops->body_stat(txn, body, &stat);
+	if (status != STATUS_OK || stat.damaged == damaged)
+		return status;
+	txn->writes++;
+	txn_fail(txn, txn->engine->ops->body_mark(txn, body, damaged));
+	return txn->status;
 }
 
 enum status

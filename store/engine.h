@@ -141,6 +141,10 @@ enum status
 engine_body_set_derived(struct engine_txn *txn, uint64_t body,
     struct slice derived) MUST_USE;
 
+/* Into quarantine, or out of it. */
+enum status
+engine_body_mark(struct engine_txn *txn, uint64_t body, bool damaged) MUST_USE;
+
 typedef enum status (*engine_commit_fn)(struct engine_txn *txn, void *arg);
 struct engine_commit;
 typedef void (*engine_done_fn)(struct engine_commit *commit, enum status status);
@@ -170,6 +174,7 @@ struct engine_body {
 	uint32_t segment;
 	uint64_t offset;
 	uint32_t crc;
+	bool damaged; /* in quarantine: it cannot be opened */
 };
 enum status
 engine_body_stat(struct engine_txn *txn, uint64_t body,
@@ -177,12 +182,19 @@ engine_body_stat(struct engine_txn *txn, uint64_t body,
 enum status
 engine_body_derived(struct engine_txn *txn, uint64_t body,
     struct slice *out) MUST_USE;
-/* Pins the body's file: see store/body.h. */
+/* Pins the body's file: see store/body.h.  CORRUPT when it is in quarantine. */
 enum status
 engine_body_open(struct engine_txn *txn, uint64_t body, struct body_handle *out) MUST_USE;
 /* Reads the whole body and compares its checksum: OK, CORRUPT or IO. */
 enum status
 engine_body_verify(struct engine_txn *txn, uint64_t body) MUST_USE;
+/* The same for what stands around the body's bytes in its file, which can be made anew
+ * (engine_body_mend).  Stale after the body was moved: look in a new snapshot. */
+enum status
+engine_body_frame_verify(struct engine_txn *txn, uint64_t body) MUST_USE;
+/* Writes it anew, and the head of the file that the body is in. */
+enum status
+engine_body_mend(struct engine_txn *txn, uint64_t body) MUST_USE;
 /* Every body of the environment that the partition lives in. */
 enum status
 engine_body_each(struct engine_txn *txn,

@@ -126,8 +126,13 @@ struct engine_ops {
 	    struct engine_txn *txn, uint64_t body, struct engine_body *out);
 	enum status (*body_derived)(
 	    struct engine_txn *txn, uint64_t body, struct slice *out);
-	enum status (*body_open)(
-	    struct engine_txn *txn, uint64_t body, struct body_handle *out);
+	/* One in quarantine only with `even_damaged`. */
+	enum status (*body_open)(struct engine_txn *txn, uint64_t body, bool even_damaged,
+	    struct body_handle *out);
+	enum status (*body_mark)(struct engine_txn *txn, uint64_t body, bool damaged);
+	/* The head of the body's file and the frame around its bytes; with `mend` they
+	 * are written anew.  Null: there is none. */
+	enum status (*body_frame)(struct engine_txn *txn, uint64_t body, bool mend);
 	enum status (*body_each)(struct engine_txn *txn,
 	    bool (*fn)(uint64_t id, const struct engine_body *body, void *arg),
 	    void *arg);

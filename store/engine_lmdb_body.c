@@ -2,10 +2,15 @@
  * Body records: references, derived bytes, and the live-byte counters of segments, which
  * a write transaction gathers in memory and writes once at its end.
  */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include "store/engine_lmdb_int.h"
 
 enum {
-	BODY_RECORD_SIZE = 32,
+	BODY_RECORD_SIZE = 32, /* without flags */
 	SEGMENT_RECORD_SIZE = 16,
 };
 
@@ -38,7 +43,7 @@ body_live_bytes(uint64_t size)
 bool
 body_record_decode(struct slice value, struct body_record *out)
 {
-	if (value.len != BODY_RECORD_SIZE)
+	if (value.len != BODY_RECORD_SIZE && value.len != BODY_RECORD_SIZE + 1)
 		return false;
 	out->segment = be32_get(value.ptr);
 	out->offset = be64_get(value.ptr + 4);
@@ -46,21 +51,24 @@ body_record_decode(struct slice value, struct body_record *out)
 	out->refs = be32_get(value.ptr + 20);
 	out->crc = be32_get(value.ptr + 24);
 	out->start = be32_get(value.ptr + 28);
-	return true;
+	out->flags = value.len > BODY_RECORD_SIZE ? (uint8_t)value.ptr[BODY_RECORD_SIZE] : 0;
+	return (out->flags & ~BODY_RECORD_DAMAGED) == 0;
 }
 
 enum status
 body_record_put(
     struct lmdb_env *env, MDB_txn *mdb, uint64_t body, const struct body_record *record)
 {
-	char bytes[BODY_RECORD_SIZE], id[8];
+	char bytes[BODY_RECORD_SIZE + 1], id[8];
 	be32_put(bytes, record->segment);
 	be64_put(bytes + 4, record->offset);
 	be64_put(bytes + 12, record->size);
 	be32_put(bytes + 20, record->refs);
 	be32_put(bytes + 24, record->crc);
 	be32_put(bytes + 28, record->start);
-	MDB_val key = id_key(id, body), value = {sizeof bytes, bytes};
+	bytes[BODY_RECORD_SIZE] = (char)record->flags;
+	MDB_val key = id_key(id, body);
+	MDB_val value = {BODY_RECORD_SIZE + (record->flags != 0), bytes};
 	return lmdb_status(mdb_put(mdb, env->body, &key, &value, 0));
 }
 
@@ -227,6 +235,17 @@ lmdb_body_attach(struct engine_txn *txn, struct body_draft *draft, uint64_t *out
 	return status == STATUS_OK ? delta_add(txn_env(txn), &record, 1) : status;
 }
 
+enum status
+lmdb_body_mark(struct engine_txn *txn, uint64_t body, bool damaged)
+{
+	struct body_record record;
+	enum status status = body_record_get(txn_env(txn), txn_mdb(txn), body, &record);
+	if (status != STATUS_OK)
+		return status;
+	record.flags = damaged ? BODY_RECORD_DAMAGED : 0;
+	return body_record_put(txn_env(txn), txn_mdb(txn), body, &record);
+}
+
 /* ---- reading ---- */
 
 static void
@@ -237,6 +256,7 @@ body_describe(const struct body_record *record, struct engine_body *out)
 	out->segment = record->segment;
 	out->offset = record->offset + record->start;
 	out->crc = record->crc;
+	out->damaged = record->flags & BODY_RECORD_DAMAGED;
 }
 
 enum status
@@ -268,13 +288,16 @@ lmdb_body_derived(struct engine_txn *txn, uint64_t body, struct slice *out)
 }
 
 enum status
-lmdb_body_open(struct engine_txn *txn, uint64_t body, struct body_handle *out)
+lmdb_body_open(
+    struct engine_txn *txn, uint64_t body, bool even_damaged, struct body_handle *out)
 {
 	struct lmdb_env *env = txn_env(txn);
 	struct body_record record;
 	enum status status = body_record_get(env, txn_mdb(txn), body, &record);
 	if (status != STATUS_OK)
 		return status;
+	if (record.flags & BODY_RECORD_DAMAGED && !even_damaged)
+		return STATUS_CORRUPT;
 	uint64_t offset = record.offset + record.start;
 	struct lmdb_pin *pin;
 	status = pin_open(env, record.segment, offset + record.size, &pin);
@@ -282,6 +305,80 @@ lmdb_body_open(struct engine_txn *txn, uint64_t body, struct body_handle *out)
 		return status == STATUS_NOT_FOUND ? STATUS_CORRUPT : status;
 	*out = (struct body_handle){pin->fd, offset, record.size, pin->map + offset, pin};
 	return STATUS_OK;
+}
+
+/* The head of a segment, then the frame's header and what fills it up. */
+static bool
+frame_ok(int fd, const struct body_record *record)
+{
+	char head[BODY_SEGMENT_HEADER_SIZE], frame[BODY_FRAME_HEADER_SIZE];
+	char rest[BODY_FRAME_ALIGN];
+	uint64_t size, end = record->offset + BODY_FRAME_HEADER_SIZE + record->size;
+	uint32_t crc;
+	if (pread(fd, head, sizeof head, 0) != sizeof head ||
+	    !body_segment_header_ok(head) ||
+	    pread(fd, frame, sizeof frame, (off_t)record->offset) != sizeof frame ||
+	    !body_frame_header_get(frame, &size, &crc) || size != record->size ||
+	    crc != record->crc)
+		return false;
+	/* A spilled draft's file ends with the body. */
+	size_t want = (size_t)(-end % BODY_FRAME_ALIGN);
+	ssize_t got = pread(fd, rest, want, (off_t)end);
+	for (ssize_t i = 0; i < got; i++) {
+		if (rest[i] != 0)
+			return false;
+	}
+	return true;
+}
+
+/* What is written is what was there before the damage, so nobody who reads or appends is
+ * in the way. */
+static enum status
+frame_mend(struct lmdb_env *env, const struct body_record *record)
+{
+	static const char ZEROES[BODY_FRAME_ALIGN];
+	char name[16], head[BODY_SEGMENT_HEADER_SIZE], frame[BODY_FRAME_HEADER_SIZE];
+	uint64_t end = record->offset + BODY_FRAME_HEADER_SIZE + record->size;
+	size_t rest = (size_t)(-end % BODY_FRAME_ALIGN);
+	struct stat st;
+	segment_name(record->segment, name);
+	int fd = openat(env->bodies_fd, name, O_RDWR | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		int err = errno;
+		if (fd >= 0)
+			close(fd);
+		return status_from_errno(err);
+	}
+	if (end + rest > (uint64_t)st.st_size)
+		rest = (uint64_t)st.st_size > end ? (size_t)((uint64_t)st.st_size - end) : 0;
+	body_segment_header_put(head);
+	body_frame_header_put(frame, record->size, record->crc);
+	bool done =
+	    pwrite(fd, head, sizeof head, 0) == sizeof head &&
+	    pwrite(fd, frame, sizeof frame, (off_t)record->offset) == sizeof frame &&
+	    pwrite(fd, ZEROES, rest, (off_t)end) == (ssize_t)rest && fdatasync(fd) == 0;
+	enum status status = done ? STATUS_OK : STATUS_IO;
+	close(fd);
+	return status;
+}
+
+enum status
+lmdb_body_frame(struct engine_txn *txn, uint64_t body, bool mend)
+{
+	struct lmdb_env *env = txn_env(txn);
+	struct body_record record;
+	struct body_handle handle;
+	enum status status = body_record_get(env, txn_mdb(txn), body, &record);
+	if (status == STATUS_OK && mend)
+		return record.start == BODY_FRAME_HEADER_SIZE ? frame_mend(env, &record)
+		                                              : STATUS_CORRUPT;
+	if (status == STATUS_OK)
+		status = lmdb_body_open(txn, body, true, &handle);
+	if (status != STATUS_OK)
+		return status;
+	bool ok = record.start == BODY_FRAME_HEADER_SIZE && frame_ok(handle.fd, &record);
+	body_handle_close(&handle);
+	return ok ? STATUS_OK : STATUS_CORRUPT;
 }
 
 enum status

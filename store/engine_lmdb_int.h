@@ -16,7 +16,8 @@
  *	kv       partition id 16 + key          -> value
  *	body     body id u64                    -> segment u32, offset u64 (of the frame),
  *	                                           size u64, refs u32, crc u32, start u32
- *	                                           (of the bytes in the frame)
+ *	                                           (of the bytes in the frame), and when
+ *	                                           it has some: flags u8
  *	derived  body id u64                    -> derived record
  *	moved    segment u32, offset / 8 u32    -> body id u64, of bodies that compaction
  *	                                           has moved there
@@ -168,6 +169,8 @@ struct lmdb_reader {
 	_Atomic uint64_t begin_ms[ENGINE_ENVS_MAX]; /* 0: not open */
 };
 
+enum { BODY_RECORD_DAMAGED = 1 << 0 };
+
 /* A record of `body`, decoded. */
 struct body_record {
 	uint32_t segment;
@@ -176,6 +179,7 @@ struct body_record {
 	uint32_t refs;
 	uint32_t crc;
 	uint32_t start; /* of the first message byte, from the frame's begin */
+	uint8_t flags;  /* BODY_RECORD_* */
 };
 
 struct segment_record {
@@ -228,8 +232,10 @@ enum status lmdb_body_set_derived(
 enum status lmdb_body_stat(
     struct engine_txn *txn, uint64_t body, struct engine_body *out);
 enum status lmdb_body_derived(struct engine_txn *txn, uint64_t body, struct slice *out);
-enum status lmdb_body_open(
-    struct engine_txn *txn, uint64_t body, struct body_handle *out);
+enum status lmdb_body_open(struct engine_txn *txn, uint64_t body, bool even_damaged,
+    struct body_handle *out);
+enum status lmdb_body_mark(struct engine_txn *txn, uint64_t body, bool damaged);
+enum status lmdb_body_frame(struct engine_txn *txn, uint64_t body, bool mend);
 enum status lmdb_body_each(struct engine_txn *txn,
     bool (*fn)(uint64_t id, const struct engine_body *body, void *arg), void *arg);
 /* Writes the counters that the write transaction changed. */

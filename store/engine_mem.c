@@ -38,6 +38,7 @@ struct mem_item {
 	_Atomic uint32_t holders;
 	struct mem_body *body; /* with MEM_KEY_BODY; the value is the derived record */
 	uint32_t body_refs;
+	bool body_damaged;
 	size_t key_len;
 	size_t value_len;
 	char *value;
@@ -465,7 +466,7 @@ mem_place(struct engine_env *base, struct engine_commit **commits, size_t count)
 }
 
 /* A new item for the body, with that many references; replaces the old one. */
-static void
+static struct mem_item *
 mem_body_put(
     struct engine_txn *txn, struct mem_body *body, uint32_t refs, struct slice derived)
 {
@@ -475,6 +476,7 @@ mem_body_put(
 	item->body_refs = refs;
 	atomic_fetch_add(&body->holders, 1);
 	array_put(txn_array(txn), item);
+	return item;
 }
 
 static enum status
@@ -488,8 +490,10 @@ mem_body_count(struct engine_txn *txn, uint64_t body, int delta)
 		array_del(txn_array(txn), body_key(key, body));
 		return STATUS_OK;
 	}
+	bool damaged = item->body_damaged;
 	mem_body_put(txn, item->body, item->body_refs + (uint32_t)delta,
-	    slice_make(item->value, item->value_len));
+	    slice_make(item->value, item->value_len))
+	    ->body_damaged = damaged;
 	return STATUS_OK;
 }
 
@@ -511,7 +515,21 @@ mem_body_set_derived(struct engine_txn *txn, uint64_t body, struct slice derived
 	struct mem_item *item = array_get(txn_array(txn), body_key(key, body));
 	if (!item)
 		return STATUS_NOT_FOUND;
-	mem_body_put(txn, item->body, item->body_refs, derived);
+	bool damaged = item->body_damaged;
+	mem_body_put(txn, item->body, item->body_refs, derived)->body_damaged = damaged;
+	return STATUS_OK;
+}
+
+static enum status
+mem_body_mark(struct engine_txn *txn, uint64_t body, bool damaged)
+{
+	char key[9];
+	struct mem_item *item = array_get(txn_array(txn), body_key(key, body));
+	if (!item)
+		return STATUS_NOT_FOUND;
+	mem_body_put(txn, item->body, item->body_refs,
+	    slice_make(item->value, item->value_len))
+	    ->body_damaged = damaged;
 	return STATUS_OK;
 }
 
@@ -522,6 +540,7 @@ mem_body_describe(const struct mem_item *item, struct engine_body *out)
 	out->size = item->body->size;
 	out->refs = item->body_refs;
 	out->crc = item->body->crc;
+	out->damaged = item->body_damaged;
 }
 
 static enum status
@@ -564,12 +583,15 @@ mem_pin_close(struct engine_pin *base)
 
 /* A file in memory for each handle: so many at once as tests open. */
 static enum status
-mem_body_open(struct engine_txn *txn, uint64_t id, struct body_handle *out)
+mem_body_open(
+    struct engine_txn *txn, uint64_t id, bool even_damaged, struct body_handle *out)
 {
 	char key[9];
 	struct mem_item *item = array_get(txn_array(txn), body_key(key, id));
 	if (!item)
 		return STATUS_NOT_FOUND;
+	if (item->body_damaged && !even_damaged)
+		return STATUS_CORRUPT;
 	struct mem_body *body = item->body;
 	int fd = memfd_create("body", MFD_CLOEXEC);
 	if (fd < 0)
@@ -680,6 +702,7 @@ static const struct engine_ops MEM_OPS = {
     .body_stat = mem_body_stat,
     .body_derived = mem_body_derived,
     .body_open = mem_body_open,
+    .body_mark = mem_body_mark,
     .body_each = mem_body_each,
     .place_release = mem_place_release,
     .place = mem_place,
