@@ -11,7 +11,7 @@
 enum {
 	ADDRESS_LOCAL_MAX = 64,   /* octets, RFC 5321 section 4.5.3.1.1 */
 	ADDRESS_DOMAIN_MAX = 255, /* octets, section 4.5.3.1.2 */
-	ADDRESS_PATH_MAX = 320,   /* local + "@" + domain; section 4.5.3.1.3 has 256 with <> */
+	ADDRESS_PATH_MAX = 254,   /* octets without <>, section 4.5.3.1.3 */
 };
 
 struct mailbox_address {

@@ -45,6 +45,19 @@ ascii_domain_is_valid(struct slice domain)
 	return true;
 }
 
+/* "::" stands for at least two groups (RFC 5321 section 4.1.3, stricter than inet_pton):
+ * with it no more than six others may be there, an IPv4 tail counting as two. */
+static bool
+elision_is_valid(const char *text)
+{
+	if (!strstr(text, "::"))
+		return true;
+	unsigned groups = strchr(text, '.') ? 1 : 0;
+	for (const char *at = text; *at; at++)
+		groups += *at != ':' && (at == text || at[-1] == ':');
+	return groups <= 6;
+}
+
 /* "[192.0.2.1]" or "[IPv6:2001:db8::1]" (RFC 5321 section 4.1.3). */
 static bool
 literal_is_valid(struct slice s)
@@ -57,7 +70,8 @@ literal_is_valid(struct slice s)
 	bool v6 = slice_has_prefix_nocase(s, SLICE("IPv6:"));
 	if (!slice_copy_cstr(v6 ? slice_from(s, 5) : s, text, sizeof(text)))
 		return false;
-	return inet_pton(v6 ? AF_INET6 : AF_INET, text, address) == 1;
+	return inet_pton(v6 ? AF_INET6 : AF_INET, text, address) == 1 &&
+	       (!v6 || elision_is_valid(text));
 }
 
 bool
