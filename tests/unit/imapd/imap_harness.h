@@ -23,7 +23,7 @@
 #include "base/ensure.h"
 #include "imapd/imap_session.h"
 
-enum { HARNESS_WATCHDOG_MS = 10 * 1000, HARNESS_OUTPUT_MAX = 64 * 1024 * 1024 };
+enum { HARNESS_WATCHDOG_MS = 60 * 1000, HARNESS_OUTPUT_MAX = 64 * 1024 * 1024 };
 
 struct imap_harness {
 	struct loop *loop;
