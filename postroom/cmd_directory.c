@@ -15,6 +15,8 @@
 #include "store/message.h"
 #include "text/address.h"
 
+enum { SEND_AS_ENTRY_MAX = 512 /* bytes */ };
+
 static json_t *
 json_slice(struct slice s)
 {
@@ -304,8 +306,16 @@ cmd_account_show(struct cli *cli)
 	if (status == STATUS_OK)
 		status = mailbox_each(
 		    cli->reader, account.id, mailbox_list_one, mailboxes);
+	struct slice entries[DIRECTORY_SEND_AS_MAX];
+	size_t entry_count = 0;
+	if (status == STATUS_OK)
+		status = directory_send_as_get(
+		    cli->reader, account.id, entries, &entry_count);
 	if (status != STATUS_OK)
 		return cli_fail_status(status, "read account %s", cli->arguments[0]);
+	json_t *send_as = json_array();
+	for (size_t i = 0; i < entry_count; i++)
+		json_array_append_new(send_as, json_slice(entries[i]));
 	if (cli->json) {
 		json_t *out = json_object();
 		json_object_set_new(out, "login", json_slice(account.login));
@@ -317,6 +327,7 @@ cmd_account_show(struct cli *cli)
 		    out, "messages", json_integer((json_int_t)usage.messages));
 		json_object_set_new(
 		    out, "pop3", json_string(policy_word(account.pop3_policy)));
+		json_object_set_new(out, "send_as", send_as);
 		json_object_set_new(out, "mailboxes", mailboxes);
 		json_print(out);
 		return CLI_OK;
@@ -328,6 +339,9 @@ cmd_account_show(struct cli *cli)
 	if (account.quota_bytes > 0)
 		printf(" of %llu", (unsigned long long)account.quota_bytes);
 	printf("\npop3      %s\n", policy_word(account.pop3_policy));
+	for (size_t i = 0; i < entry_count; i++)
+		printf("send as   %.*s\n", SLICE_ARG(entries[i]));
+	json_decref(send_as);
 	static const char *const keys[] = {"name", "messages", "unseen", NULL};
 	list_print(cli, mailboxes, keys);
 	return CLI_OK;
@@ -367,6 +381,53 @@ cmd_account_password(struct cli *cli)
 	return account_change(cli, &change);
 }
 
+/* One entry, its domain as A-labels. */
+static int
+send_as_entry(struct cli *cli, struct slice entry, bool remove)
+{
+	struct buf text AUTO_BUF;
+	buf_init(&text, SEND_AS_ENTRY_MAX);
+	size_t at = slice_rindex(entry, '@');
+	struct slice domain = at == SIZE_MAX ? entry : slice_from(entry, at + 1);
+	if (at != SIZE_MAX && at > 0)
+		buf_append(&text, slice_sub(entry, 0, at + 1));
+	if (slice_equal(entry, SLICE("*")))
+		buf_append_byte(&text, '*');
+	else if (!address_domain_to_ascii(domain, &text))
+		return cli_fail(CLI_DATA, "%.*s is no address and no domain",
+		    SLICE_ARG(entry));
+	struct slice login = cli_argument(cli, 0);
+	enum status status = !buf_ok(&text) ? STATUS_INVALID
+	    : remove ? directory_send_as_remove(cli->reader, login, buf_slice(&text))
+	             : directory_send_as_add(cli->reader, login, buf_slice(&text));
+	if (status == STATUS_OK)
+		return CLI_OK;
+	if (status == STATUS_INVALID)
+		return cli_fail(CLI_DATA, "%.*s is no address and no domain",
+		    SLICE_ARG(entry));
+	if (status == STATUS_NOT_FOUND)
+		return cli_fail(CLI_NO_OBJECT,
+		    remove ? "%s may not send as %.*s: postroom account show tells what it may"
+		           : "there is no account %s (to send as %.*s)",
+		    cli->arguments[0], SLICE_ARG(entry));
+	return cli_fail_status(status, "let %s send as %.*s", cli->arguments[0],
+	    SLICE_ARG(entry));
+}
+
+/* --send-as and --no-send-as: may stand there more than once, each a comma list. */
+static int
+send_as_option(struct cli *cli, const struct cli_option *option)
+{
+	bool remove = strcmp(option->name, "--no-send-as") == 0;
+	if (!remove && strcmp(option->name, "--send-as") != 0)
+		return CLI_OK;
+	struct slice rest = slice_from_cstr(option->value);
+	int code = CLI_OK;
+	while (code == CLI_OK && rest.len > 0)
+		code = send_as_entry(cli, slice_split(&rest, ','), remove);
+	return code;
+}
+
 int
 cmd_account_set(struct cli *cli)
 {
@@ -390,9 +451,15 @@ cmd_account_set(struct cli *cli)
 			return cli_fail(
 			    CLI_USAGE, "--pop3 is one of delete, keep, default");
 	}
-	if (!change.set_quota && !change.set_disabled && !change.set_pop3_policy)
+	bool changes = change.set_quota || change.set_disabled || change.set_pop3_policy;
+	if (!changes && !cli_option(cli, "--send-as") && !cli_option(cli, "--no-send-as"))
 		return cli_fail(CLI_USAGE,
-		    "nothing to change: give --quota, --pop3, --disable or --enable");
+		    "nothing to change: give --quota, --pop3, --send-as, --no-send-as, "
+		    "--disable or --enable");
+	for (size_t i = 0; i < cli->option_count && code == CLI_OK; i++)
+		code = send_as_option(cli, &cli->options[i]);
+	if (code != CLI_OK || !changes)
+		return code;
 	return account_change(cli, &change);
 }
 

@@ -55,7 +55,8 @@ verb_unknown(int count, char **words)
 }
 
 /* Sets the option `word` (and its value from `next`) when the row knows it.  Returns how
- * many words it took, 0 when it is no option of this verb, -1 when the value is missing. */
+ * many words it took, 0 when it is no option of this verb, -1 when the value is missing,
+ * -2 when there are too many. */
 static int
 option_take(struct cli *cli, const struct cli_verb *verb, char *word, char *next)
 {
@@ -66,7 +67,8 @@ option_take(struct cli *cli, const struct cli_verb *verb, char *word, char *next
 		bool wants_value = at[len - 1] == '=';
 		size_t plain = wants_value ? len - 1 : len;
 		if (plain == name_len && strncmp(at, word, plain) == 0) {
-			ENSURE(cli->option_count < CLI_OPTIONS_MAX);
+			if (cli->option_count == CLI_OPTIONS_MAX)
+				return -2;
 			char *name = xstrdup(word);
 			name[plain] = '\0';
 			bool inline_value = word[name_len] == '=';
@@ -123,7 +125,9 @@ words_read(struct cli *cli, const struct cli_verb *verb, int count, char **words
 			int taken = option_take(
 			    cli, verb, word, i + 1 < count ? words[i + 1] : NULL);
 			if (taken < 0)
-				return usage_fail(verb, "an option lacks its value");
+				return usage_fail(verb,
+				    taken == -1 ? "an option lacks its value"
+						: "too many options");
 			if (taken == 0)
 				return usage_fail(verb, "unknown option");
 			i += taken;

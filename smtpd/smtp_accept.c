@@ -211,9 +211,10 @@ smtp_accept_refuse(struct smtp_session *s)
 		reply = *smtp_resp_of_status(e->draft_status);
 	if (e->fault == SMTP_FAULT_FROM) {
 		struct slice text = arena_format(e->arena,
-		    "you are logged in as %.200s: From must be an address of that "
-		    "account",
-		    e->login.ptr);
+		    "you are logged in as %.120s: From must be an address of that "
+		    "account; to allow others: postroom account set %.120s --send-as "
+		    "ADDRESS",
+		    e->login.ptr, e->login.ptr);
 		if (text.ptr)
 			reply.text = text.ptr;
 	}

@@ -97,8 +97,9 @@ sender_is_allowed(
 	if (!owns)
 		mail_refuse(s, e, 553, "5.7.1",
 		    arena_format(e->arena,
-			"you are logged in as %.200s and may not send as %.200s",
-			s->login, e->sender.ptr));
+			"you are logged in as %.120s and may not send as %.120s; to "
+			"allow it: postroom account set %.120s --send-as %.120s",
+			s->login, e->sender.ptr, s->login, e->sender.ptr));
 	return owns;
 }
 

@@ -13,6 +13,7 @@ enum {
 	DIRECTORY_ALIAS_DEPTH_MAX = 10,
 	DIRECTORY_ALIAS_TARGETS_MAX = 200, /* targets of one alias */
 	DIRECTORY_RELAYS_MAX = 1000,
+	DIRECTORY_SEND_AS_MAX = DIRECTORY_ALIAS_TARGETS_MAX, /* entries of one account */
 };
 
 enum pop3_policy { POP3_POLICY_DEFAULT, POP3_POLICY_DELETE, POP3_POLICY_KEEP };
@@ -77,10 +78,18 @@ enum status directory_resolve(struct store_reader *reader, struct slice local,
     enum directory_answer *out_answer, struct directory_target **out_targets,
     size_t *out_count) MUST_USE;
 /* May this account use the address as MAIL FROM or From: its login, its login with a
- * tag, or an alias (also catch-all) that leads to it. */
+ * tag, an alias (also catch-all) that leads to it, or what it was given to send as. */
 enum status directory_owns(struct store_reader *reader, struct account_id account,
     struct slice local, struct slice domain, struct slice delimiters,
     bool *out_owns) MUST_USE;
+
+/* The account's send-as entries: "user@domain", "domain" or "*", lower case. */
+enum status directory_send_as_get(struct store_reader *reader, struct account_id account,
+    struct slice out[DIRECTORY_SEND_AS_MAX], size_t *out_count) MUST_USE;
+/* Does one of them cover the address (a tag counts as the address without it)? */
+enum status directory_send_as_covers(struct store_reader *reader,
+    struct account_id account, struct slice local, struct slice domain,
+    struct slice delimiters, bool *out_covers) MUST_USE;
 
 /* ---- relay rules ---- */
 enum relay_tls { RELAY_TLS_OPPORTUNISTIC, RELAY_TLS_NONE, RELAY_TLS_REQUIRED };
@@ -128,6 +137,12 @@ struct directory_account_change {
 };
 enum status directory_account_set(struct store_reader *reader, struct slice login,
     const struct directory_account_change *change) MUST_USE;
+/* One send-as entry more or less; "@domain" means the domain.  INVALID: it is none.  Add:
+ * no matter if it is there; remove: NOT_FOUND when it is not, or there is no account. */
+enum status directory_send_as_add(
+    struct store_reader *reader, struct slice login, struct slice entry) MUST_USE;
+enum status directory_send_as_remove(
+    struct store_reader *reader, struct slice login, struct slice entry) MUST_USE;
 /* `from` is an address or "@domain" for the catch-all; adds targets to what is there. */
 enum status directory_alias_add(struct store_reader *reader, struct slice from,
     const struct slice *to, size_t count) MUST_USE;

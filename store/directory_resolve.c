@@ -326,6 +326,9 @@ directory_owns(struct store_reader *reader, struct account_id account, struct sl
 		owns = targets[i].local &&
 		       memcmp(&targets[i].account, &account, sizeof(account)) == 0;
 	arena_free(&arena);
+	if (status == STATUS_OK && !owns && domain.len)
+		status = directory_send_as_covers(
+		    reader, account, local, domain, delimiters, &owns);
 	if (status == STATUS_OK)
 		*out_owns = owns;
 	return status;

@@ -1,6 +1,6 @@
 /*
- * Invariants 20 to 24: one walk over the directory's keys.  They come in the order A, D,
- * F, G, I, L, R, r, so a domain is known before its aliases and accounts.
+ * Invariants 20 to 25: one walk over the directory's keys.  They come in the order A, D,
+ * F, G, I, L, R, W, r, so a domain is known before its aliases and accounts.
  */
 #include "store/store_check_int.h"
 
@@ -170,6 +170,23 @@ look_relay(struct look *look, struct slice key, struct slice value)
 }
 
 static void
+look_send_as(struct look *look, struct slice key, struct slice value)
+{
+	struct slice entries[DIRECTORY_ALIAS_TARGETS_MAX];
+	struct key back_key;
+	struct slice back;
+	size_t count;
+	if (key.len != 17 || !alias_decode(value, entries, &count) || count == 0) {
+		check_problem(look->check, 25, "damaged list of senders");
+		return;
+	}
+	key_begin(&back_key, KEY_LOGIN_BACK);
+	key_bytes(&back_key, slice_from(key, 1));
+	if (!get(look, &back_key, &back))
+		check_problem(look->check, 25, "a list of senders is of no account");
+}
+
+static void
 look_key(struct look *look, struct slice key, struct slice value)
 {
 	switch (key.len ? key.ptr[0] : 0) {
@@ -198,6 +215,9 @@ look_key(struct look *look, struct slice key, struct slice value)
 		break;
 	case KEY_RELAY_BACK:
 		look->relay_backs++;
+		break;
+	case KEY_SEND_AS:
+		look_send_as(look, key, value);
 		break;
 	default:
 		check_problem(look->check, 1, "key of an unknown class");

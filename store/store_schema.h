@@ -33,6 +33,8 @@
  *   R from NUL to                relay rule: RELAY_*
  *   r number32                   version byte, then the R key without its class byte
  *   G id16                       account whose partition is still to be emptied; version
+ *   W id16                       what the account may send as besides; an ALIAS_* list of
+ *                                addresses, domains and "*"
  *
  * QUEUE PARTITION ('Q' and zeros); id16 is the id's 16 characters in lower case
  *
@@ -71,6 +73,7 @@
  *   24. Every account of L has an account partition with an A record that is not marked
  *       removed; every account partition with an A record is in A or in G, unless it is
  *       younger than an hour (an account that is being made).
+ *   25. Every W decodes, is not empty, and its account is in A.
  *   Queue:
  *   30. m.recipients is the number of its r records and not zero; every r has its m.
  *   31. Every waiting r has its d at its due time, a held one has none; every d has its
@@ -105,6 +108,7 @@ enum {
 	KEY_RELAY      = 'R',
 	KEY_RELAY_BACK = 'r',
 	KEY_GONE       = 'G',
+	KEY_SEND_AS    = 'W',
 
 	KEY_QCOUNTS    = 'c',
 	KEY_QMESSAGE   = 'm',

@@ -272,6 +272,60 @@ owning(struct fixture *f)
 	}
 }
 
+static bool
+owns_address(struct fixture *f, const char *local, const char *domain)
+{
+	bool owns = false;
+	assert_int_equal(directory_owns(f->reader, f->jo, slice_from_cstr(local),
+			     slice_from_cstr(domain), SLICE("+"), &owns),
+	    STATUS_OK);
+	return owns;
+}
+
+static void
+send_as(struct fixture *f)
+{
+	struct slice jo = SLICE("jo@example.org");
+	struct slice entries[DIRECTORY_SEND_AS_MAX];
+	size_t count;
+	assert_false(owns_address(f, "me", "elsewhere.net"));
+	assert_int_equal(
+	    directory_send_as_add(f->reader, jo, SLICE("Me@Elsewhere.net")), STATUS_OK);
+	assert_int_equal(
+	    directory_send_as_add(f->reader, jo, SLICE("me@elsewhere.net")), STATUS_OK);
+	assert_int_equal(
+	    directory_send_as_add(f->reader, jo, SLICE("@whole.net")), STATUS_OK);
+	assert_true(owns_address(f, "ME", "elsewhere.NET"));
+	assert_true(owns_address(f, "me+tag", "elsewhere.net"));
+	assert_false(owns_address(f, "meg", "elsewhere.net"));
+	assert_false(owns_address(f, "you", "elsewhere.net"));
+	assert_true(owns_address(f, "anyone", "whole.net"));
+	assert_false(owns_address(f, "anyone", "sub.whole.net"));
+	assert_int_equal(
+	    directory_send_as_get(f->reader, f->jo, entries, &count), STATUS_OK);
+	assert_int_equal(count, 2);
+	assert_int_equal(
+	    directory_send_as_remove(f->reader, jo, SLICE("whole.net")), STATUS_OK);
+	assert_int_equal(directory_send_as_remove(f->reader, jo, SLICE("whole.net")),
+	    STATUS_NOT_FOUND);
+	assert_false(owns_address(f, "anyone", "whole.net"));
+	assert_int_equal(directory_send_as_add(f->reader, jo, SLICE("*")), STATUS_OK);
+	assert_true(owns_address(f, "x", "any.net"));
+	static const char *const bad[] = {"", "@", "a@", "a b.net", "a@b@"};
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(
+		    directory_send_as_add(f->reader, jo, slice_from_cstr(bad[i])),
+		    STATUS_INVALID);
+	assert_int_equal(
+	    directory_send_as_add(f->reader, SLICE("nobody@example.org"), SLICE("*")),
+	    STATUS_NOT_FOUND);
+	/* What goes with the account. */
+	assert_int_equal(directory_account_remove(f->reader, jo), STATUS_OK);
+	assert_int_equal(
+	    directory_send_as_get(f->reader, f->jo, entries, &count), STATUS_OK);
+	assert_int_equal(count, 0);
+}
+
 static void
 over_quota(struct fixture *f)
 {
@@ -374,6 +428,7 @@ CASE(accounts)
 CASE(account_goes)
 CASE(resolving)
 CASE(owning)
+CASE(send_as)
 CASE(over_quota)
 CASE(relays)
 CASE(secret)
@@ -387,6 +442,7 @@ main(void)
 	    cmocka_unit_test(test_account_goes),
 	    cmocka_unit_test(test_resolving),
 	    cmocka_unit_test(test_owning),
+	    cmocka_unit_test(test_send_as),
 	    cmocka_unit_test(test_over_quota),
 	    cmocka_unit_test(test_relays),
 	    cmocka_unit_test(test_secret),
