@@ -138,6 +138,10 @@ each() { # command name...: in alternation, RUNS times
 	done
 }
 
+# First: later, processes that served mail end meanwhile and make PSS shrink.
+idle ours "$IDLE_OURS"
+[ "${#sides[@]}" = 1 ] || idle peer "$IDLE_PEER"
+
 each mail c100 100 1000 1
 each mail c20 20 400 1
 each mail c1 1 100 1
@@ -154,8 +158,6 @@ each client fetch flags flags_rate 143
 each client fetch metadata metadata_rate 143
 each client fetch bodies bodies_rate 143
 each client pop3 pop3 rate 110 --count 1000
-idle ours "$IDLE_OURS"
-[ "${#sides[@]}" = 1 ] || idle peer "$IDLE_PEER"
 
 median() {
 	[ -f "$tmp/value.$1" ] || { echo -; return; }
