@@ -22,6 +22,7 @@ struct body_place {
 	void *memory;                   /* engine_mem's */
 	uint64_t body;
 	uint64_t offset; /* of the first message byte */
+	bool redo;       /* not synced: its bytes go into the transaction */
 };
 
 struct body_draft {

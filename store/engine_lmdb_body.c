@@ -232,6 +232,9 @@ lmdb_body_attach(struct engine_txn *txn, struct body_draft *draft, uint64_t *out
 	struct slice derived = body_draft_derived(draft);
 	if (status == STATUS_OK && derived.len > 0)
 		status = lmdb_body_set_derived(txn, place->body, derived);
+	if (status == STATUS_OK && place->redo)
+		status = redo_put(
+		    txn_env(txn), txn_mdb(txn), place->body, body_draft_bytes(draft));
 	return status == STATUS_OK ? delta_add(txn_env(txn), &record, 1) : status;
 }
 

@@ -256,7 +256,8 @@ databases_open(struct lmdb_env *env, char **error)
             {"derived", &env->derived},
 	    {"moved", &env->moved},
 	    {"seg",     &env->seg    },
-            {"meta",    &env->meta   }
+            {"meta",    &env->meta   },
+	    {"redo",    &env->redo   }
         };
 	for (size_t i = 0; i < sizeof databases / sizeof databases[0] && rc == 0; i++)
 		rc = mdb_dbi_open(txn, databases[i].name, MDB_CREATE, databases[i].dbi);
@@ -291,7 +292,8 @@ lmdb_files_open(struct lmdb_env *env, char **error)
 		return rc;
 	int cleared;
 	mdb_reader_check(env->mdb, &cleared);
-	return databases_open(env, error);
+	rc = databases_open(env, error);
+	return rc == 0 ? redo_recover(env) : rc;
 }
 
 enum status
@@ -302,6 +304,7 @@ lmdb_env_open(struct lmdb_env *env, const char *name, bool create, char **error)
 	pthread_cond_init(&env->gate_changed, NULL);
 	pthread_mutex_init(&env->pin_lock, NULL);
 	pthread_mutex_init(&env->reclaim_lock, NULL);
+	pthread_mutex_init(&env->redo_lock, NULL);
 	for (size_t i = 0; i < LMDB_PIN_BUCKETS; i++)
 		list_init(&env->pins[i]);
 	list_init(&env->pins_idle);
@@ -344,6 +347,7 @@ lmdb_env_close(struct lmdb_env *env)
 	pthread_cond_destroy(&env->gate_changed);
 	pthread_mutex_destroy(&env->pin_lock);
 	pthread_mutex_destroy(&env->reclaim_lock);
+	pthread_mutex_destroy(&env->redo_lock);
 }
 
 /* ---- the gate ---- */

@@ -19,6 +19,7 @@
  *	                                           (of the bytes in the frame), and when
  *	                                           it has some: flags u8
  *	derived  body id u64                    -> derived record
+ *	redo     body id u64                    -> bytes of a body whose segment is not synced
  *	moved    segment u32, offset / 8 u32    -> body id u64, of bodies that compaction
  *	                                           has moved there
  *	seg      segment u32                    -> live bytes u64, end u64
@@ -48,6 +49,10 @@ enum {
 	LMDB_SEGMENT_RESERVE = 16, /* ids taken at once */
 	LMDB_RETIRED_MAX = 256,    /* files that wait to be deleted, an environment */
 	LMDB_GATE_WAIT_MS = 2000,  /* for the transactions of others to end, to remap */
+	LMDB_REDO_BATCH_MAX = 4,           /* drafts of a batch that is not synced */
+	LMDB_REDO_BATCH_BYTES = 64 * 1024, /* their bytes */
+	LMDB_REDO_WAITING_MAX = 64,        /* drafts not synced, a process and environment */
+	LMDB_REDO_RANGES_MAX = 8,
 	LMDB_INSTALLATION_SIZE = 16,
 	LMDB_PATH_MAX = 4096,
 };
@@ -59,6 +64,11 @@ struct lmdb_env;
 /* Segment ids that were taken and are not used yet. */
 struct segment_ids {
 	uint32_t next, end;
+};
+
+/* Bodies from..to - 1 whose redo entries are no longer needed. */
+struct redo_range {
+	uint64_t from, to;
 };
 
 /* A segment that no snapshot from `txn` on refers to. */
@@ -77,6 +87,7 @@ struct engine_segment {
 	uint64_t end;       /* where the next frame goes */
 	uint64_t capacity;  /* bytes */
 	uint64_t allocated; /* bytes of the file that exist ahead of `end` */
+	uint64_t synced;    /* bytes from the start that a sync has covered; 0: none yet */
 };
 
 /* What a write transaction changes in a segment's counters. */
@@ -114,7 +125,7 @@ struct lmdb_env {
 	char *path;
 	int bodies_fd; /* the folder of segments */
 	MDB_env *mdb;
-	MDB_dbi kv, body, derived, moved, seg, meta;
+	MDB_dbi kv, body, derived, moved, seg, meta, redo;
 	dev_t dev; /* identity of the folder, for the list of open ones */
 	ino_t ino;
 
@@ -130,6 +141,11 @@ struct lmdb_env {
 	size_t delta_count;
 	struct engine_segment *current;
 	struct segment_ids ids;
+	size_t redo_waiting; /* drafts placed and not synced; the placing thread's */
+	struct redo_range redo_clearing; /* the committing thread's */
+	pthread_mutex_t redo_lock;       /* guards: */
+	struct redo_range redo_done[LMDB_REDO_RANGES_MAX];
+	size_t redo_done_count;
 	uint64_t space_checked_ms;
 	bool space_low;
 	_Atomic uint32_t current_id; /* of `current`; 0: none */
@@ -222,6 +238,19 @@ void lmdb_raw_close(void *raw);
 enum status lmdb_begin(struct engine_env *env, struct engine_txn **out);
 void lmdb_abort(struct engine_env *env);
 enum status lmdb_commit(struct engine_env *env);
+
+/* engine_lmdb_redo.c; see its head */
+/* May this batch go without a sync of its segment? */
+bool redo_defers(const struct lmdb_env *env, size_t drafts, uint64_t bytes);
+/* The current segment has just been synced to its end. */
+void redo_synced(struct lmdb_env *env);
+enum status redo_put(
+    struct lmdb_env *env, MDB_txn *mdb, uint64_t body, struct slice bytes);
+/* Deletes entries that syncs have covered; after the commit tell redo_cleared. */
+enum status redo_clear(struct lmdb_env *env, MDB_txn *mdb, size_t *out_count);
+void redo_cleared(struct lmdb_env *env, size_t count);
+/* After a crash; returns LMDB's code. */
+int redo_recover(struct lmdb_env *env);
 
 /* engine_lmdb_body.c */
 enum status lmdb_body_attach(

@@ -37,6 +37,8 @@ struct append {
 	struct body_draft *drafts[PLACE_DRAFTS_MAX];
 	char headers[PLACE_DRAFTS_MAX][BODY_FRAME_HEADER_SIZE];
 	bool dirty;          /* the current segment has bytes that are not synced */
+	size_t placed;         /* drafts of this batch */
+	uint64_t placed_bytes; /* their frames */
 	bool linked;         /* the folder has entries that are not synced */
 	enum status failure; /* why the last draft was not placed */
 };
@@ -153,7 +155,7 @@ append_flush(struct append *append)
 static void
 append_sync(struct append *append)
 {
-	if (!append->dirty)
+	if (!append->dirty && append->env->redo_waiting == 0)
 		return;
 	append->dirty = false;
 	if (!append->env->engine->sync)
@@ -162,6 +164,28 @@ append_sync(struct append *append)
 		lmdb_fatal("fdatasync of a segment", errno);
 	atomic_fetch_add_explicit(
 	    &append->env->engine->engine.syncs, 1, memory_order_relaxed);
+	redo_synced(append->env);
+}
+
+/* A short batch goes without its sync: what it placed is marked, so that the transaction
+ * takes the bytes too.  True when it does. */
+static bool
+append_defer(struct append *append, struct engine_commit **commits, size_t count)
+{
+	struct lmdb_env *env = append->env;
+	if (append->linked || !redo_defers(env, append->placed, append->placed_bytes))
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		for (struct body_draft *d = commits[i]->drafts; d; d = d->next) {
+			struct body_place *place = &d->places[env->env.index];
+			if (place->segment == env->current &&
+			    place->offset > env->current->synced && !place->redo) {
+				place->redo = true;
+				env->redo_waiting++;
+			}
+		}
+	}
+	return true;
 }
 
 /* The current segment with room for `frame` bytes. */
@@ -217,6 +241,8 @@ append_add(struct append *append, struct body_draft *draft)
 	place->body = (uint64_t)segment->id << 32 | segment->end / BODY_FRAME_ALIGN;
 	place->offset = segment->end + BODY_FRAME_HEADER_SIZE;
 	segment->end += frame;
+	append->placed++;
+	append->placed_bytes += frame;
 	return STATUS_OK;
 }
 
@@ -294,6 +320,8 @@ lmdb_place(struct engine_env *base, struct engine_commit **commits, size_t count
 	append.bytes = 0;
 	append.vector_count = 0;
 	append.draft_count = 0;
+	append.placed = 0;
+	append.placed_bytes = 0;
 	append.dirty = append.linked = false;
 	append.failure = STATUS_FULL;
 	for (size_t i = 0; i < count; i++) {
@@ -303,7 +331,8 @@ lmdb_place(struct engine_env *base, struct engine_commit **commits, size_t count
 		}
 	}
 	append_flush(&append);
-	append_sync(&append);
+	if (append.dirty && !append_defer(&append, commits, count))
+		append_sync(&append);
 	if (append.linked)
 		segment_dir_sync(env);
 	/* A flush that failed has taken places back. */

@@ -244,12 +244,17 @@ enum status
 lmdb_commit(struct engine_env *base)
 {
 	struct lmdb_env *env = (struct lmdb_env *)base;
+	size_t cleared = 0;
 	enum status status = lmdb_deltas_flush(env);
+	if (status == STATUS_OK)
+		status = redo_clear(env, env->write.mdb, &cleared);
 	if (status != STATUS_OK) {
 		lmdb_abort(base);
 		return status;
 	}
 	status = lmdb_txn_commit(env, env->write.mdb);
+	if (status == STATUS_OK)
+		redo_cleared(env, cleared);
 	env->write.mdb = NULL;
 	lmdb_txn_leave(env);
 	atomic_fetch_add_explicit(&base->engine->syncs, 1, memory_order_relaxed);
