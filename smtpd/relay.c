@@ -1,6 +1,6 @@
 /*
- * The relay's scheduler: loads what is due, sorts it into jobs by site, opens connections
- * within the limits, and hands results back.  See relay_int.h for the whole.
+ * The relay's sites: jobs wait at them, in one line per sender that are served in turn;
+ * connections are opened within the limits.  See relay_int.h for the whole.
  *
  * Woken by: the queue's change hint (new mail, the operator's wish), the timer of the next
  * due recipient, and results.  Runs on the main loop.
@@ -17,18 +17,12 @@
 #include "smtpd/relay_int.h"
 
 enum {
-	RELAY_POLL_MS = 30 * 1000, /* looks into the queue at least so often */
-	ACTIVE_KEY_MAX = 48,
 	SITE_KEY_MAX = 600,
-	LOAD_MAX = 2000, /* recipients loaded in one turn */
 	SITES_KEPT = 1000, /* idle sites remembered with their addresses */
 	PORT_SMTP = 25,
 };
 
 static struct relay relay_singleton;
-
-static void
-load_later(struct relay *relay);
 
 /* ---- jobs ---- */
 
@@ -73,8 +67,6 @@ relay_job_finish(struct relay *relay, struct relay_job *job, enum queue_outcome 
 	if (job->site && outcome == QUEUE_DELIVERED)
 		job->site->connections_max++;
 	job_free(job);
-	if (relay->load_wanted)
-		load_later(relay);
 }
 
 struct still_waiting {
@@ -166,6 +158,18 @@ site_limit(const struct relay_site *site)
 	return site->connections_max < limit ? site->connections_max : limit;
 }
 
+static struct relay_line *
+line_first(const struct relay_site *site)
+{
+	return LIST_ENTRY(site->lines.next, struct relay_line, node);
+}
+
+static struct slice
+line_key(const struct relay_line_key *key)
+{
+	return slice_make((const char *)key, sizeof(*key));
+}
+
 static void
 site_run_deferred(void *arg)
 {
@@ -184,7 +188,9 @@ site_run_deferred(void *arg)
 	/* A connection for each job up to the limit; those that stand take what is left. */
 	size_t wanted = site->pending_count;
 	while (wanted > 0 && site->connections < site_limit(site) &&
-	       relay->connections < RELAY_CONNECTIONS_MAX) {
+	       !list_is_empty(&site->lines) &&
+	       relay_fair_may_connect(
+		   relay->connections, line_first(site)->sender->connections)) {
 		relay_session_start(site);
 		wanted--;
 	}
@@ -203,11 +209,48 @@ relay_site_run(struct relay_site *site)
 struct relay_job *
 relay_site_next_job(struct relay_site *site)
 {
-	struct list *node = list_pop(&site->pending);
-	if (!node)
+	if (list_is_empty(&site->lines))
 		return NULL;
+	struct relay_line *line = line_first(site);
+	struct relay_job *job =
+	    LIST_ENTRY(list_pop(&line->jobs), struct relay_job, node);
 	site->pending_count--;
-	return LIST_ENTRY(node, struct relay_job, node);
+	list_remove(&line->node);
+	if (list_is_empty(&line->jobs)) {
+		hashmap_remove(site->relay->lines, line_key(&line->key));
+		free(line);
+	} else {
+		list_append(&site->lines, &line->node);
+	}
+	return job;
+}
+
+void
+relay_site_add_job(struct relay_site *site, struct relay_job *job)
+{
+	struct relay_line_key key = {site, job->sender_share};
+	struct relay_line *line = hashmap_get(site->relay->lines, line_key(&key));
+	if (!line) {
+		line = xcalloc(1, sizeof(*line));
+		line->key = key;
+		line->sender = job->sender_share;
+		list_init(&line->jobs);
+		list_append(&site->lines, &line->node);
+		hashmap_put(site->relay->lines, line_key(&key), line);
+	}
+	list_append(&line->jobs, &job->node);
+	site->pending_count++;
+	relay_site_run(site);
+}
+
+struct relay_sender *
+relay_connection_began(struct relay_site *site)
+{
+	struct relay_sender *sender = line_first(site)->sender;
+	site->connections++;
+	site->relay->connections++;
+	sender->connections++;
+	return sender;
 }
 
 void
@@ -222,11 +265,13 @@ relay_site_fail(struct relay_site *site, enum queue_outcome outcome, const char 
 }
 
 void
-relay_session_ended(struct relay_site *site)
+relay_session_ended(struct relay_site *site, struct relay_sender *sender)
 {
 	ENSURE(site->connections > 0 && site->relay->connections > 0);
 	site->connections--;
 	site->relay->connections--;
+	sender->connections--;
+	relay_sender_release(site->relay, sender);
 	if (site->connections_max == 0)
 		site->connections_max = 1;
 	if (site->pending_count > 0)
@@ -240,8 +285,8 @@ relay_session_ended(struct relay_site *site)
 	}
 }
 
-static char *
-copy_text(struct slice s)
+char *
+relay_copy_text(struct slice s)
 {
 	return s.ptr ? slice_to_cstr(s) : xstrdup("");
 }
@@ -255,14 +300,14 @@ site_new(struct relay *relay, const char *key, struct slice domain,
 	site->relay = relay;
 	site->key = xstrdup(key);
 	site->by_rule = rule != NULL;
-	site->domain = copy_text(rule ? rule->host : domain);
+	site->domain = relay_copy_text(rule ? rule->host : domain);
 	site->port = rule ? rule->port : conf->relay.port ? conf->relay.port : PORT_SMTP;
 	site->tls = rule ? rule->tls : RELAY_TLS_OPPORTUNISTIC;
 	site->implicit_tls = rule && rule->implicit_tls;
-	site->user = copy_text(rule ? rule->user : SLICE_NULL);
-	site->password = copy_text(rule ? rule->password : SLICE_NULL);
+	site->user = relay_copy_text(rule ? rule->user : SLICE_NULL);
+	site->password = relay_copy_text(rule ? rule->password : SLICE_NULL);
 	site->connections_max = conf->relay.connections;
-	list_init(&site->pending);
+	list_init(&site->lines);
 	list_append(&relay->sites_list, &site->node);
 	hashmap_put(relay->sites, slice_from_cstr(key), site);
 	return site;
@@ -270,8 +315,8 @@ site_new(struct relay *relay, const char *key, struct slice domain,
 
 /* Routing is decided here, at every attempt, so queued mail follows changed rules.  The
  * key holds everything that a rule says: a changed rule is another site. */
-static struct relay_site *
-site_of(struct relay *relay, struct slice sender, struct slice domain)
+struct relay_site *
+relay_site_of(struct relay *relay, struct slice sender, struct slice domain)
 {
 	struct directory_relay rule;
 	char key[SITE_KEY_MAX];
@@ -289,8 +334,8 @@ site_of(struct relay *relay, struct slice sender, struct slice domain)
 
 /* Sites that nothing is waiting for, when there are many: a bulk run may have named
  * hundreds of thousands. */
-static void
-sites_prune(struct relay *relay)
+void
+relay_sites_prune(struct relay *relay)
 {
 	if (hashmap_count(relay->sites) < SITES_KEPT)
 		return;
@@ -311,154 +356,13 @@ sites_prune(struct relay *relay)
 	}
 }
 
-/* ---- loading ---- */
-
-struct load {
-	struct relay *relay;
-	size_t loaded;
-	bool full;
-	struct relay_job *job; /* the last one made: the next recipient often joins it */
-	struct list local;     /* jobs for accounts here */
-};
-
-static struct relay_job *
-job_new(const struct queue_message *message, struct relay_site *site)
-{
-	struct relay_job *job = xcalloc(1, sizeof(*job));
-	list_init(&job->node);
-	job->site = site;
-	memcpy(job->id, message->id, sizeof(job->id));
-	job->sender = copy_text(message->sender);
-	job->flags = message->flags;
-	job->size = message->size;
-	job->created_s = message->created_s;
-	job->expires_s = message->expires_s;
-	job->authenticated = !slice_is_empty(message->login);
-	return job;
-}
-
-static void
-job_add_recipient(struct relay_job *job, const struct queue_recipient *recipient)
-{
-	job->recipients = xrealloc(
-	    job->recipients, (job->count + 1) * sizeof(*job->recipients));
-	job->recipients[job->count++] = (struct relay_recipient){
-	    .number = recipient->number,
-	    .attempts = recipient->attempts,
-	    .address = copy_text(recipient->address),
-	};
-}
-
-static bool
-load_one(const struct queue_recipient *recipient, void *arg)
-{
-	struct load *load = arg;
-	struct relay *relay = load->relay;
-	if (hashmap_count(relay->active) >= RELAY_ACTIVE_MAX || load->loaded == LOAD_MAX) {
-		load->full = true;
-		return false;
-	}
-	char key[ACTIVE_KEY_MAX];
-	snprintf(key, sizeof(key), "%s %u", recipient->id, recipient->number);
-	if (hashmap_get(relay->active, slice_from_cstr(key)))
-		return true;
-	struct queue_message message;
-	if (queue_message_get(relay->reader, slice_from_cstr(recipient->id), &message) !=
-	    STATUS_OK)
-		return true;
-	size_t at = slice_rindex(recipient->address, '@');
-	struct slice domain = at == SIZE_MAX ? SLICE_NULL
-	                                     : slice_from(recipient->address, at + 1);
-	struct directory_domain found;
-	bool local = at == SIZE_MAX ||
-	    directory_domain_find(relay->reader, domain, &found) == STATUS_OK;
-	struct relay_site *site = local ? NULL : site_of(relay, message.sender, domain);
-	struct relay_job *job = load->job;
-	if (!job || strcmp(job->id, recipient->id) != 0 || job->site != site ||
-	    job->count == RELAY_JOB_RECIPIENTS_MAX) {
-		job = job_new(&message, site);
-		load->job = job;
-		if (local) {
-			list_append(&load->local, &job->node);
-		} else {
-			list_append(&site->pending, &job->node);
-			site->pending_count++;
-			relay_site_run(site);
-		}
-	}
-	job_add_recipient(job, recipient);
-	hashmap_put(relay->active, slice_from_cstr(key), job);
-	load->loaded++;
-	return true;
-}
-
-static void
-timer_fired(void *arg)
-{
-	load_later(arg);
-}
-
-static void
-load_now(void *arg)
-{
-	struct relay *relay = arg;
-	relay->load_scheduled = false;
-	relay->load_wanted = false;
-	if (relay->stopping)
-		return;
-	sites_prune(relay);
-	struct load load = {.relay = relay};
-	list_init(&load.local);
-	int64_t next_due_s = 0;
-	int64_t now = clock_wall_s();
-	enum status status =
-	    queue_due_each(relay->reader, now, load_one, &load, &next_due_s);
-	if (status != STATUS_OK)
-		LOG_ERROR("store.error", LF_STR("op", "queue due"),
-		    LF_STR("status", status_text(status)));
-	struct list *node;
-	while ((node = list_pop(&load.local))) {
-		struct relay_job *job = LIST_ENTRY(node, struct relay_job, node);
-		if (relay_job_open(relay, job))
-			relay_local_deliver(relay, job);
-	}
-	if (load.full) {
-		/* Loaded to the brim: more when half of it is done. */
-		relay->load_wanted = true;
-		if (hashmap_count(relay->active) < RELAY_ACTIVE_LOW)
-			load_later(relay);
-	}
-	uint64_t wait_ms = RELAY_POLL_MS;
-	if (next_due_s > now && (uint64_t)(next_due_s - now) * 1000 < wait_ms)
-		wait_ms = (uint64_t)(next_due_s - now) * 1000;
-	loop_timer_start(relay->loop, &relay->timer, wait_ms, timer_fired, relay);
-}
-
-static void
-load_posted(void *arg)
-{
-	load_now(arg);
-}
-
-/* In a turn of its own: many hints and results make one load. */
-static void
-load_later(struct relay *relay)
-{
-	if (relay->load_scheduled || relay->stopping)
-		return;
-	if (relay->load_wanted && hashmap_count(relay->active) >= RELAY_ACTIVE_LOW)
-		return;
-	relay->load_scheduled = true;
-	loop_post(relay->loop, load_posted, relay);
-}
+/* ---- start and stop ---- */
 
 static void
 queue_changed(void *arg)
 {
-	load_later(arg);
+	relay_load_later(arg);
 }
-
-/* ---- start and stop ---- */
 
 static void
 turn_end(void *arg)
@@ -499,6 +403,9 @@ relay_start(struct service *service, struct loop *main_loop, struct trace *trace
 	relay->trace = trace;
 	relay->sites = hashmap_new();
 	relay->active = hashmap_new();
+	relay->lanes = hashmap_new();
+	relay->senders = hashmap_new();
+	relay->lines = hashmap_new();
 	list_init(&relay->sites_list);
 	list_init(&relay->results);
 	list_init(&relay->forwards);
@@ -515,7 +422,7 @@ relay_start(struct service *service, struct loop *main_loop, struct trace *trace
 	relay->reader = store_reader_new(service_store(service), post, main_loop);
 	loop_hook_add(main_loop, &relay->turn_end, turn_end, relay);
 	relay->watch = store_watch_queue(relay->reader, queue_changed, relay);
-	load_later(relay);
+	relay_load_later(relay);
 }
 
 void
@@ -524,7 +431,7 @@ relay_stop(void)
 	struct relay *relay = &relay_singleton;
 	/* What is in flight has not been committed: it is tried again after the start. */
 	relay->stopping = true;
-	loop_timer_stop(&relay->timer);
+	relay_load_stop(relay);
 }
 
 void
@@ -539,5 +446,5 @@ relay_reloaded(void)
 		struct relay_site *site = LIST_ENTRY(node, struct relay_site, node);
 		site->known_until_s = 0;
 	}
-	load_later(relay);
+	relay_load_later(relay);
 }

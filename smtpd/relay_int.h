@@ -26,7 +26,6 @@
 
 enum {
 	RELAY_ACTIVE_MAX = 20000,     /* recipients in memory */
-	RELAY_ACTIVE_LOW = 10000,     /* load more below it */
 	RELAY_JOB_RECIPIENTS_MAX = 100, /* of one transaction, RFC 5321 section 4.5.3.1.8 */
 	RELAY_ADDRESSES_MAX = 20,     /* addresses tried of one site */
 	RELAY_MX_MAX = 10,            /* hosts tried of one site */
@@ -53,7 +52,8 @@ struct relay_recipient {
 
 /* One message for one site. */
 struct relay_job {
-	struct list node; /* in the site's pending list */
+	struct list node; /* in its line */
+	struct relay_sender *sender_share;
 	struct relay_site *site;
 	char id[ID_TEXT_SIZE];
 	char *sender;
@@ -72,6 +72,34 @@ struct relay_address {
 	struct sockaddr_storage address;
 	socklen_t len;
 	char host[256]; /* the MX or smart host that it is of */
+};
+
+/* Who sends, as the queue tells them apart (queue_due.sender): lives while something of
+ * it is active or a connection was opened for it. */
+struct relay_sender {
+	uint64_t key;
+	size_t active;
+	unsigned connections;
+};
+
+/* What one sender has active at one site. */
+struct relay_lane {
+	struct relay_lane_key {
+		uint64_t sender, site;
+	} key;
+	struct relay_sender *sender;
+	size_t active;
+};
+
+/* One sender's jobs that wait at one site. */
+struct relay_line {
+	struct list node; /* in site->lines; the first is served next */
+	struct relay_line_key {
+		const struct relay_site *site;
+		const struct relay_sender *sender;
+	} key;
+	struct relay_sender *sender;
+	struct list jobs;
 };
 
 enum relay_site_state { SITE_UNKNOWN, SITE_RESOLVING, SITE_KNOWN };
@@ -96,7 +124,7 @@ struct relay_site {
 	struct relay_lookup *lookup;
 
 	bool run_scheduled;
-	struct list pending; /* jobs */
+	struct list lines; /* struct relay_line, served in turn */
 	size_t pending_count;
 	unsigned connections;
 	unsigned connections_max; /* lowered when the site refuses more, grows with success */
@@ -113,11 +141,20 @@ struct relay {
 	struct loop_timer timer;
 	struct trace *trace;
 	struct hashmap *sites;  /* by key */
-	struct hashmap *active; /* "id number" → site or local */
+	struct hashmap *active; /* "id number" → struct relay_lane */
+	struct hashmap *lanes;  /* struct relay_lane_key → struct relay_lane */
+	struct hashmap *senders; /* key → struct relay_sender */
+	struct hashmap *lines;   /* struct relay_line_key → struct relay_line */
 	struct list sites_list;
 	unsigned connections;
-	bool load_wanted;
-	bool load_scheduled;
+	struct {
+		bool open;            /* a pass is under way, in several turns */
+		bool scheduled;       /* load_now will be called */
+		bool again;           /* the queue has changed since the pass began */
+		bool left;            /* something was left over its share */
+		struct queue_due at;  /* how far it has come; due_s < 0: not begun */
+		uint64_t began_ms, ended_ms; /* monotonic, of the last pass */
+	} load;
 	bool stopping;
 
 	struct list results;  /* struct relay_result, not committed yet */
@@ -151,7 +188,34 @@ void
 relay_site_fail(
     struct relay_site *site, enum queue_outcome outcome, const char *reply);
 void
-relay_session_ended(struct relay_site *site);
+relay_session_ended(struct relay_site *site, struct relay_sender *sender);
+/* Counts a connection for the sender that is next there, and returns it. */
+struct relay_sender *
+relay_connection_began(struct relay_site *site);
+/* Puts a job at the end of its sender's line and wakes the site. */
+void
+relay_site_add_job(struct relay_site *site, struct relay_job *job);
+/* Routing is decided here, at every attempt. */
+struct relay_site *
+relay_site_of(struct relay *relay, struct slice sender, struct slice domain);
+/* Forgets sites that nothing is waiting for, when there are many. */
+void
+relay_sites_prune(struct relay *relay);
+char *
+relay_copy_text(struct slice s);
+
+/* ---- relay_load.c ---- */
+/* A pass over what is due, soon; many calls make one. */
+void
+relay_load_later(struct relay *relay);
+/* Recipients have left: if a pass left some over their share, it is time for the next. */
+void
+relay_load_room(struct relay *relay);
+void
+relay_load_stop(struct relay *relay);
+/* Frees a sender of whom nothing is active or connected. */
+void
+relay_sender_release(struct relay *relay, struct relay_sender *sender);
 
 /* Octets of the Return-Path and Delivered-To fields at a queued body's front: it has them
  * when a delivery that failed in part put it there. They belong to a mailbox, not on the
@@ -191,6 +255,14 @@ void
 relay_active_remove(struct relay *relay, const char *id, uint32_t number);
 
 /* ---- relay_schedule.c, pure ---- */
+/* May one more recipient be loaded, with so many active in all, of its sender, and of its
+ * sender at its site?  The share is a part of what is free, so there always is room for
+ * who has little: however many bulk runs there are, a single message is loaded at once. */
+bool
+relay_fair_may_load(size_t active, size_t of_sender, size_t of_lane);
+/* The same for connections. */
+bool
+relay_fair_may_connect(size_t connections, size_t of_sender);
 /* Seconds until the next attempt: the schedule's entry with up to a tenth of jitter taken
  * from `random`. */
 int64_t

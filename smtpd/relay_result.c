@@ -65,7 +65,17 @@ relay_active_remove(struct relay *relay, const char *id, uint32_t number)
 {
 	char key[ACTIVE_KEY_MAX];
 	active_key(id, number, key);
-	hashmap_remove(relay->active, slice_from_cstr(key));
+	struct relay_lane *lane = hashmap_remove(relay->active, slice_from_cstr(key));
+	if (!lane)
+		return;
+	struct relay_sender *sender = lane->sender;
+	sender->active--;
+	if (--lane->active == 0) {
+		hashmap_remove(relay->lanes,
+		    slice_make((const char *)&lane->key, sizeof(lane->key)));
+		free(lane);
+	}
+	relay_sender_release(relay, sender);
 }
 
 static void
@@ -370,6 +380,7 @@ batch_done(struct store_op *op)
 		    LIST_ENTRY(node, struct relay_result, node);
 		relay_active_remove(relay, r->result.id, r->result.number);
 	}
+	relay_load_room(relay);
 	batch_free(batch);
 	if (!list_is_empty(&relay->results) || !list_is_empty(&relay->forwards))
 		commit_later(relay);

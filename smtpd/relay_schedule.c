@@ -1,9 +1,37 @@
 /*
- * When to try again: the configured schedule, whose last entry repeats, with jitter so
+ * Shares of senders, and when to try again: the configured schedule, whose last entry repeats, with jitter so
  * that what failed together does not return together.  Pure.
  */
 #include "base/ensure.h"
 #include "smtpd/relay_int.h"
+
+enum {
+	FAIR_LOAD_MIN = 10,    /* recipients that a sender at a site may always have */
+	FAIR_SENDER_PART = 2,  /* a sender may have a half of what is free */
+	FAIR_LANE_PART = 4,    /* at one site a quarter */
+	FAIR_CONNECT_MIN = 1,
+};
+
+bool
+relay_fair_may_load(size_t active, size_t of_sender, size_t of_lane)
+{
+	if (active >= RELAY_ACTIVE_MAX)
+		return false;
+	size_t available = RELAY_ACTIVE_MAX - active;
+	if (of_lane < FAIR_LOAD_MIN && of_sender < FAIR_LOAD_MIN)
+		return true;
+	return of_sender < available / FAIR_SENDER_PART &&
+	       of_lane < available / FAIR_LANE_PART;
+}
+
+bool
+relay_fair_may_connect(size_t connections, size_t of_sender)
+{
+	if (connections >= RELAY_CONNECTIONS_MAX)
+		return false;
+	return of_sender < FAIR_CONNECT_MIN ||
+	       of_sender < RELAY_CONNECTIONS_MAX - connections;
+}
 
 int64_t
 relay_retry_delay_s(

@@ -46,6 +46,7 @@ struct relay_session {
 	unsigned magic;
 	enum session_state state;
 	struct relay_site *site;
+	struct relay_sender *sender; /* whom it was opened for */
 	struct relay *relay;
 	struct conn *conn;
 	size_t address; /* index of the one being used */
@@ -100,7 +101,7 @@ session_end(struct relay_session *s)
 		conn_close(&s->conn, true);
 	struct relay_site *site = s->site;
 	loop_defer(s->relay->loop, session_free, s);
-	relay_session_ended(site);
+	relay_session_ended(site, s->sender);
 }
 
 static void
@@ -625,10 +626,9 @@ void
 relay_session_start(struct relay_site *site)
 {
 	struct relay_session *s = xcalloc(1, sizeof(*s));
+	s->sender = relay_connection_began(site);
 	s->magic = RELAY_SESSION_MAGIC;
 	s->site = site;
 	s->relay = site->relay;
-	site->connections++;
-	site->relay->connections++;
 	address_try(s);
 }

@@ -199,8 +199,43 @@ queue_recipient_each(struct store_reader *reader, struct slice id,
 }
 
 enum status
-queue_due_each(struct store_reader *reader, int64_t until_s,
-    bool (*fn)(const struct queue_recipient *recipient, void *arg), void *arg,
+queue_recipient_get(struct store_reader *reader, struct slice id, uint32_t number,
+    struct queue_recipient *out)
+{
+	struct engine_txn *txn;
+	struct queue_recipient recipient;
+	char folded[ID_TEXT_SIZE];
+	if (!queue_id_fold(id, folded))
+		return STATUS_NOT_FOUND;
+	enum status status = queue_snap(reader, &txn);
+	if (status == STATUS_OK)
+		status = queue_recipient_load(txn, folded, number, &recipient);
+	if (status == STATUS_OK)
+		*out = recipient;
+	return status;
+}
+
+static bool
+due_decode(struct slice key, struct slice value, struct queue_due *out)
+{
+	if (key.len != 1 + 8 + ID_TEXT_LEN + 4 || value.len == 0 ||
+	    value.ptr[0] != STORE_RECORD_VERSION)
+		return false;
+	*out = (struct queue_due){
+	    .due_s = (int64_t)be64_get(key.ptr + 1),
+	    .number = be32_get(key.ptr + 9 + ID_TEXT_LEN),
+	};
+	memcpy(out->id, key.ptr + 9, ID_TEXT_LEN);
+	if (value.len == QDUE_SIZE) {
+		out->sender = be64_get(value.ptr + QDUE_SENDER);
+		out->site = be64_get(value.ptr + QDUE_SITE);
+	}
+	return true;
+}
+
+enum status
+queue_due_each(struct store_reader *reader, const struct queue_due *after,
+    int64_t until_s, bool (*fn)(const struct queue_due *due, void *arg), void *arg,
     int64_t *out_next_due_s)
 {
 	struct engine_txn *txn;
@@ -209,36 +244,29 @@ queue_due_each(struct store_reader *reader, int64_t until_s,
 	struct slice key;
 	struct slice value;
 	int64_t next_due_s = 0;
-	bool go_on = true;
 	enum status status = queue_snap(reader, &txn);
 	if (status != STATUS_OK)
 		return status;
 	key_begin(&from, KEY_QDUE);
 	key_begin(&to, KEY_QDUE + 1);
+	if (after) {
+		key_queue_due(&from, after->due_s, after->id, after->number);
+		key_bytes(&from, slice_make("", 1));
+	}
 	struct engine_cursor *cursor =
 	    engine_cursor_open(txn, key_slice(&from), key_slice(&to), false);
-	while (
-	    go_on && (status = engine_cursor_next(cursor, &key, &value)) == STATUS_OK) {
-		struct queue_recipient recipient;
-		char id[ID_TEXT_SIZE] = {0};
-		if (key.len != 1 + 8 + ID_TEXT_LEN + 4) {
+	while ((status = engine_cursor_next(cursor, &key, &value)) == STATUS_OK) {
+		struct queue_due due;
+		if (!due_decode(key, value, &due)) {
 			status = STATUS_CORRUPT;
 			break;
 		}
-		int64_t due_s = (int64_t)be64_get(key.ptr + 1);
-		if (due_s > until_s) {
-			next_due_s = due_s;
+		if (due.due_s > until_s) {
+			next_due_s = due.due_s;
 			break;
 		}
-		memcpy(id, key.ptr + 9, ID_TEXT_LEN);
-		status = queue_recipient_load(
-		    txn, id, be32_get(key.ptr + 9 + ID_TEXT_LEN), &recipient);
-		if (status != STATUS_OK) {
-			if (status == STATUS_NOT_FOUND)
-				status = STATUS_CORRUPT;
+		if (!fn(&due, arg))
 			break;
-		}
-		go_on = fn(&recipient, arg);
 	}
 	engine_cursor_close(&cursor);
 	if (status == STATUS_NOT_FOUND)

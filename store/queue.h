@@ -56,10 +56,23 @@ enum status queue_message_each(struct store_reader *reader, struct slice after,
     bool (*fn)(const struct queue_message *message, void *arg), void *arg) MUST_USE;
 enum status queue_recipient_each(struct store_reader *reader, struct slice id,
     bool (*fn)(const struct queue_recipient *recipient, void *arg), void *arg) MUST_USE;
-/* Waiting recipients by due time, earliest first, due at or before `until_s`; fn returns
- * false to stop.  *out_next_due_s: the first one later than that, or 0. */
-enum status queue_due_each(struct store_reader *reader, int64_t until_s,
-    bool (*fn)(const struct queue_recipient *recipient, void *arg), void *arg,
+enum status queue_recipient_get(struct store_reader *reader, struct slice id,
+    uint32_t number, struct queue_recipient *out) MUST_USE;
+
+/* An entry of the due index. */
+struct queue_due {
+	int64_t due_s;
+	char id[ID_TEXT_SIZE];
+	uint32_t number;
+	/* Hashes for fairness: who sends (the login, else the sender's domain), and the
+	 * recipient's domain.  Different ones may, rarely, be equal. */
+	uint64_t sender, site;
+};
+/* Waiting recipients by due time, earliest first, due at or before `until_s`, from behind
+ * `after` (null: from the start); one key is read each and no record.  fn returns false
+ * to stop.  *out_next_due_s: the first one later than that, or 0. */
+enum status queue_due_each(struct store_reader *reader, const struct queue_due *after,
+    int64_t until_s, bool (*fn)(const struct queue_due *due, void *arg), void *arg,
     int64_t *out_next_due_s) MUST_USE;
 enum status queue_body_open(struct store_reader *reader,
     const struct queue_message *message, struct body_handle *out) MUST_USE;

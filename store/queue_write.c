@@ -10,6 +10,7 @@
 
 #include <stdlib.h>
 
+#include "base/hashmap.h"
 #include "store/body_int.h"
 
 enum { QUEUE_ADDRESS_MAX = 1024, QUEUE_TEXT_MAX = 1024 /* bytes */ };
@@ -62,13 +63,48 @@ recipient_put(struct engine_txn *txn, const struct queue_recipient *recipient)
 	engine_put(txn, key_slice(&key), buf_slice(&record));
 }
 
+/* hash_stable of what stands behind the "@", or of all, in lower case. */
+static uint64_t
+hash_folded(struct slice text, bool domain_only)
+{
+	char folded[QUEUE_ADDRESS_MAX];
+	size_t at = domain_only ? slice_rindex(text, '@') : SIZE_MAX;
+	if (at != SIZE_MAX)
+		text = slice_from(text, at + 1);
+	text = slice_sub(text, 0, sizeof(folded));
+	for (size_t i = 0; i < text.len; i++)
+		folded[i] = ascii_lower(text.ptr[i]);
+	return hash_stable(slice_make(folded, text.len));
+}
+
+/* A login is one sender under whatever addresses it sends (VERP). */
+static uint64_t
+sender_hash(struct slice login, struct slice sender)
+{
+	return login.len ? hash_folded(login, false) : hash_folded(sender, true);
+}
+
 static void
-due_put(struct engine_txn *txn, const struct queue_recipient *recipient)
+due_put(
+    struct engine_txn *txn, const struct queue_recipient *recipient, uint64_t sender)
 {
 	struct key key;
-	char version = STORE_RECORD_VERSION;
+	char record[QDUE_SIZE];
+	record[0] = STORE_RECORD_VERSION;
+	be64_put(record + QDUE_SENDER, sender);
+	be64_put(record + QDUE_SITE, hash_folded(recipient->address, true));
 	key_queue_due(&key, recipient->due_s, recipient->id, recipient->number);
-	engine_put(txn, key_slice(&key), slice_make(&version, 1));
+	engine_put(txn, key_slice(&key), slice_make(record, sizeof(record)));
+}
+
+/* 0 when the message is not there: fairness alone depends on it. */
+static uint64_t
+sender_hash_of(struct engine_txn *txn, const char id[ID_TEXT_SIZE])
+{
+	struct queue_message message;
+	return queue_message_load(txn, id, &message) == STATUS_OK
+	           ? sender_hash(message.login, message.sender)
+	           : 0;
 }
 
 static void
@@ -143,6 +179,7 @@ new_put(struct engine_txn *txn, const struct queue_new_message *new_message,
 	message_put(txn, &message);
 	key_queue_oldest(&key, message.created_s, message.id);
 	engine_put(txn, key_slice(&key), slice_make(&version, 1));
+	uint64_t sender = sender_hash(message.login, message.sender);
 	for (size_t i = 0; i < new_message->recipient_count; i++) {
 		struct queue_recipient recipient = {
 		    .number = (uint32_t)i,
@@ -154,7 +191,7 @@ new_put(struct engine_txn *txn, const struct queue_new_message *new_message,
 		memcpy(recipient.id, message.id, sizeof(recipient.id));
 		recipient_put(txn, &recipient);
 		if (recipient.state == QUEUE_WAITING)
-			due_put(txn, &recipient);
+			due_put(txn, &recipient, sender);
 	}
 	counts->messages++;
 	counts->recipients += new_message->recipient_count;
@@ -243,6 +280,7 @@ recipient_defer(struct engine_txn *txn, const struct queue_recipient *old,
 	buf_append(&texts, old->original);
 	recipient.address = slice_sub(buf_slice(&texts), 0, old->address.len);
 	recipient.original = slice_from(buf_slice(&texts), old->address.len);
+	uint64_t sender = sender_hash_of(txn, old->id);
 	due_del(txn, old);
 	recipient.attempts++;
 	recipient.last_try_s = now_s;
@@ -250,7 +288,7 @@ recipient_defer(struct engine_txn *txn, const struct queue_recipient *old,
 	recipient.due_s = due_clamp(result->due_s);
 	recipient_put(txn, &recipient);
 	if (recipient.state == QUEUE_WAITING)
-		due_put(txn, &recipient);
+		due_put(txn, &recipient, sender);
 	return engine_txn_status(txn);
 }
 
@@ -388,12 +426,18 @@ recipient_change(struct engine_txn *txn, const struct queue_recipient *old,
 	recipient.due_s = due_clamp(due_s);
 	queue_recipient_encode(&recipient, &record);
 	ENSURE(buf_ok(&record));
+	uint64_t sender = sender_hash_of(txn, old->id);
+	/* Put from the copy: the record is moved by the delete. */
+	AUTO_BUF struct buf address;
+	buf_init(&address, QUEUE_ADDRESS_MAX);
+	buf_append(&address, old->address);
+	recipient.address = buf_slice(&address);
 	due_del(txn, old);
 	struct key key;
 	key_queue_recipient(&key, recipient.id, recipient.number);
 	engine_put(txn, key_slice(&key), buf_slice(&record));
 	if (state == QUEUE_WAITING)
-		due_put(txn, &recipient);
+		due_put(txn, &recipient, sender);
 	return engine_txn_status(txn);
 }
 

@@ -42,7 +42,8 @@
  *   m id16                       message: QMESSAGE_*
  *   o created64 id16             messages by age; version byte
  *   r id16 number32              recipient: QRECIPIENT_*
- *   d due64 id16 number32        waiting recipients by due time; version byte
+ *   d due64 id16 number32        waiting recipients by due time: QDUE_*, or (older) the
+ *                                version byte alone
  *
  * INVARIANTS (store_check reports the number)
  *
@@ -229,6 +230,10 @@ enum {
 	QMESSAGE_BODY       = 33, /* u64 */
 	QMESSAGE_TEXTS      = 41,
 };
+
+/* Due (d), 17 bytes: who sends (the login, else the sender's domain) and where to (the
+ * recipient's domain), as hash_stable of the text in lower case: for fairness only. */
+enum { QDUE_SENDER = 1, QDUE_SITE = 9, QDUE_SIZE = 17 };
 
 /* Queue recipient (r), 22 bytes, then length u16 and bytes of address, original, reply. */
 enum {

@@ -54,8 +54,11 @@ def send(sender, recipients, subject, body="hello\r\n.dot\r\n..two\r\n"):
 
 def inbox(address):
     m = post.imap(address)
-    m.select("INBOX", readonly=True)
+    _, exists = m.select("INBOX", readonly=True)
     out = []
+    if exists[0] == b"0":
+        m.logout()
+        return out
     _, data = m.fetch("1:*", "(BODY.PEEK[])")
     for row in data or []:
         if isinstance(row, tuple):

@@ -1,0 +1,311 @@
+/*
+ * The relay's loader: takes what is due from the queue into memory, as jobs by site.
+ *
+ * A pass walks the due index from its start to now, LOAD_SCAN_MAX entries a turn, and
+ * loads what is not active yet and within its sender's share (relay_fair_may_load).  What
+ * is over it is left where it is, at the cost of one key read, and found by a later pass:
+ * so the oldest do not keep the others out, and memory does not grow with the queue.  A
+ * new pass begins when the queue has changed or room has come, and waits for twice the
+ * time that the last one took: a backlog costs at most a third of the loop.
+ *
+ * Woken by the queue's change hint (new mail, the operator's wish), the timer of the next
+ * due recipient, and results.  Runs on the main loop.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/ensure.h"
+#include "base/log.h"
+#include "smtpd/relay_int.h"
+
+enum {
+	RELAY_POLL_MS = 30 * 1000, /* looks into the queue at least so often */
+	ACTIVE_KEY_MAX = 48,
+	LOAD_MAX = 1000,       /* recipients loaded in one turn */
+	LOAD_SCAN_MAX = 10000, /* entries looked at in one turn */
+	LOAD_PAUSE_PARTS = 2,  /* between passes, in times the last one's length */
+};
+
+struct load {
+	struct relay *relay;
+	size_t scanned, loaded;
+	bool full;
+	struct queue_message message; /* the last one, with the slices of this turn */
+	struct relay_job *job; /* the last one made: the next recipient often joins it */
+	struct list local;     /* jobs for accounts here */
+};
+
+static void
+load_posted(void *arg);
+
+/* ---- shares ---- */
+
+static struct slice
+key_slice_of(const void *key, size_t size)
+{
+	return slice_make(key, size);
+}
+
+static struct relay_lane *
+lane_of(struct relay *relay, const struct queue_due *due)
+{
+	struct relay_lane_key key = {due->sender, due->site};
+	struct relay_lane *lane =
+	    hashmap_get(relay->lanes, key_slice_of(&key, sizeof(key)));
+	return lane;
+}
+
+static struct relay_sender *
+sender_of(struct relay *relay, const struct queue_due *due)
+{
+	return hashmap_get(
+	    relay->senders, key_slice_of(&due->sender, sizeof(due->sender)));
+}
+
+/* Makes them when they are not there. */
+static struct relay_lane *
+lane_make(struct relay *relay, const struct queue_due *due)
+{
+	struct relay_lane *lane = lane_of(relay, due);
+	if (lane)
+		return lane;
+	struct relay_sender *sender = sender_of(relay, due);
+	if (!sender) {
+		sender = xcalloc(1, sizeof(*sender));
+		sender->key = due->sender;
+		hashmap_put(
+		    relay->senders, key_slice_of(&sender->key, sizeof(sender->key)), sender);
+	}
+	lane = xcalloc(1, sizeof(*lane));
+	lane->key = (struct relay_lane_key){due->sender, due->site};
+	lane->sender = sender;
+	hashmap_put(relay->lanes, key_slice_of(&lane->key, sizeof(lane->key)), lane);
+	return lane;
+}
+
+void
+relay_sender_release(struct relay *relay, struct relay_sender *sender)
+{
+	if (sender->active > 0 || sender->connections > 0)
+		return;
+	hashmap_remove(relay->senders, key_slice_of(&sender->key, sizeof(sender->key)));
+	free(sender);
+}
+
+static bool
+within_share(struct relay *relay, const struct queue_due *due)
+{
+	const struct relay_lane *lane = lane_of(relay, due);
+	const struct relay_sender *sender =
+	    lane ? lane->sender : sender_of(relay, due);
+	return relay_fair_may_load(hashmap_count(relay->active),
+	    sender ? sender->active : 0, lane ? lane->active : 0);
+}
+
+/* ---- jobs ---- */
+
+static struct relay_job *
+job_new(const struct queue_message *message, struct relay_site *site,
+    struct relay_sender *sender)
+{
+	struct relay_job *job = xcalloc(1, sizeof(*job));
+	list_init(&job->node);
+	job->site = site;
+	job->sender_share = sender;
+	memcpy(job->id, message->id, sizeof(job->id));
+	job->sender = relay_copy_text(message->sender);
+	job->flags = message->flags;
+	job->size = message->size;
+	job->created_s = message->created_s;
+	job->expires_s = message->expires_s;
+	job->authenticated = !slice_is_empty(message->login);
+	return job;
+}
+
+static void
+job_add_recipient(struct relay_job *job, const struct queue_recipient *recipient)
+{
+	job->recipients = xrealloc(
+	    job->recipients, (job->count + 1) * sizeof(*job->recipients));
+	job->recipients[job->count++] = (struct relay_recipient){
+	    .number = recipient->number,
+	    .attempts = recipient->attempts,
+	    .address = relay_copy_text(recipient->address),
+	};
+}
+
+/* The job that is being filled goes to its site. */
+static void
+job_handed(struct load *load)
+{
+	struct relay_job *job = load->job;
+	load->job = NULL;
+	if (!job)
+		return;
+	if (job->site)
+		relay_site_add_job(job->site, job);
+	else
+		list_append(&load->local, &job->node);
+}
+
+/* False when the recipient cannot be read: it stays where it is. */
+static bool
+recipient_load(struct load *load, const struct queue_due *due, const char *key)
+{
+	struct relay *relay = load->relay;
+	struct queue_recipient recipient;
+	struct slice id = slice_from_cstr(due->id);
+	if (strcmp(load->message.id, due->id) != 0 &&
+	    queue_message_get(relay->reader, id, &load->message) != STATUS_OK) {
+		load->message.id[0] = '\0';
+		return false;
+	}
+	if (queue_recipient_get(relay->reader, id, due->number, &recipient) != STATUS_OK)
+		return false;
+	size_t at = slice_rindex(recipient.address, '@');
+	struct slice domain =
+	    at == SIZE_MAX ? SLICE_NULL : slice_from(recipient.address, at + 1);
+	struct directory_domain found;
+	bool local = at == SIZE_MAX ||
+	    directory_domain_find(relay->reader, domain, &found) == STATUS_OK;
+	struct relay_site *site =
+	    local ? NULL : relay_site_of(relay, load->message.sender, domain);
+	struct relay_lane *lane = lane_make(relay, due);
+	struct relay_job *job = load->job;
+	if (!job || strcmp(job->id, due->id) != 0 || job->site != site ||
+	    job->count == RELAY_JOB_RECIPIENTS_MAX) {
+		job_handed(load);
+		job = load->job = job_new(&load->message, site, lane->sender);
+	}
+	job_add_recipient(job, &recipient);
+	hashmap_put(relay->active, slice_from_cstr(key), lane);
+	lane->active++;
+	lane->sender->active++;
+	return true;
+}
+
+static bool
+load_one(const struct queue_due *due, void *arg)
+{
+	struct load *load = arg;
+	struct relay *relay = load->relay;
+	if (load->scanned == LOAD_SCAN_MAX || load->loaded == LOAD_MAX) {
+		load->full = true;
+		return false;
+	}
+	load->scanned++;
+	relay->load.at = *due;
+	char key[ACTIVE_KEY_MAX];
+	if (!within_share(relay, due)) {
+		/* Perhaps it is active itself; a pass too many does no harm. */
+		relay->load.left = true;
+		return true;
+	}
+	snprintf(key, sizeof(key), "%s %u", due->id, due->number);
+	if (!hashmap_get(relay->active, slice_from_cstr(key)))
+		load->loaded += recipient_load(load, due, key);
+	return true;
+}
+
+static void
+local_run(struct load *load)
+{
+	struct list *node;
+	while ((node = list_pop(&load->local))) {
+		struct relay_job *job = LIST_ENTRY(node, struct relay_job, node);
+		if (relay_job_open(load->relay, job))
+			relay_local_deliver(load->relay, job);
+	}
+}
+
+/* ---- passes ---- */
+
+static void
+timer_fired(void *arg)
+{
+	relay_load_later(arg);
+}
+
+static void
+pass_end(struct relay *relay, int64_t now, int64_t next_due_s)
+{
+	relay->load.open = false;
+	relay->load.ended_ms = clock_mono_ms();
+	uint64_t wait_ms = RELAY_POLL_MS;
+	if (next_due_s > now && (uint64_t)(next_due_s - now) * 1000 < wait_ms)
+		wait_ms = (uint64_t)(next_due_s - now) * 1000;
+	loop_timer_start(relay->loop, &relay->timer, wait_ms, timer_fired, relay);
+	if (relay->load.again)
+		relay_load_later(relay);
+}
+
+static void
+load_posted(void *arg)
+{
+	struct relay *relay = arg;
+	relay->load.scheduled = false;
+	if (relay->stopping)
+		return;
+	bool begins = !relay->load.open;
+	if (begins) {
+		relay_sites_prune(relay);
+		relay->load.open = true;
+		relay->load.again = false;
+		relay->load.left = false;
+		relay->load.began_ms = clock_mono_ms();
+	}
+	struct load load = {.relay = relay};
+	struct queue_due after = relay->load.at;
+	list_init(&load.local);
+	int64_t next_due_s = 0;
+	int64_t now = clock_wall_s();
+	enum status status = queue_due_each(relay->reader, begins ? NULL : &after, now,
+	    load_one, &load, &next_due_s);
+	job_handed(&load);
+	if (status != STATUS_OK)
+		LOG_ERROR("store.error", LF_STR("op", "queue due"),
+		    LF_STR("status", status_text(status)));
+	local_run(&load);
+	if (load.full && status == STATUS_OK) {
+		relay->load.scheduled = true;
+		loop_post(relay->loop, load_posted, relay);
+		return;
+	}
+	pass_end(relay, now, next_due_s);
+}
+
+void
+relay_load_later(struct relay *relay)
+{
+	if (relay->stopping)
+		return;
+	if (relay->load.open) {
+		relay->load.again = true;
+		return;
+	}
+	if (relay->load.scheduled)
+		return;
+	uint64_t took_ms = relay->load.ended_ms - relay->load.began_ms;
+	uint64_t next_ms = relay->load.ended_ms + LOAD_PAUSE_PARTS * took_ms;
+	uint64_t now_ms = clock_mono_ms();
+	relay->load.scheduled = true;
+	if (now_ms >= next_ms)
+		loop_post(relay->loop, load_posted, relay);
+	else
+		loop_timer_start(
+		    relay->loop, &relay->timer, next_ms - now_ms, load_posted, relay);
+}
+
+void
+relay_load_room(struct relay *relay)
+{
+	if (relay->load.left)
+		relay_load_later(relay);
+}
+
+void
+relay_load_stop(struct relay *relay)
+{
+	loop_timer_stop(&relay->timer);
+}
