@@ -366,7 +366,8 @@ must_abort(enum call call, int n, int error)
 		struct rlimit none = {0, 0};
 		setrlimit(RLIMIT_CORE, &none);
 		signal(SIGABRT, SIG_DFL);
-		freopen("/dev/null", "w", stderr);
+		if (!freopen("/dev/null", "w", stderr))
+			_exit(3);
 		ctx_open(&ctx, true);
 		arm(call, n, error);
 		work(ctx.engine);
