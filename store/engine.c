@@ -528,6 +528,15 @@ engine_compact(struct engine *engine, uint64_t budget, uint32_t dead_percent,
 }
 
 enum status
+engine_backup(struct engine *engine, const char *dir,
+    const struct store_backup_options *options, struct store_backup_totals *out,
+    char **error)
+{
+	return engine->ops->backup ? engine->ops->backup(engine, dir, options, out, error)
+	                           : STATUS_INVALID;
+}
+
+enum status
 engine_space(struct engine *engine, struct engine_space *out)
 {
 	*out = (struct engine_space){0};

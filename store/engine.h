@@ -240,6 +240,14 @@ enum status
 engine_compact(struct engine *engine, uint64_t budget, uint32_t dead_percent,
     struct engine_reclaim *out) MUST_USE;
 
+/* See store/store_backup.h; INVALID for an engine that keeps nothing on disk. */
+struct store_backup_options;
+struct store_backup_totals;
+enum status
+engine_backup(struct engine *engine, const char *dir,
+    const struct store_backup_options *options, struct store_backup_totals *out,
+    char **error) MUST_USE;
+
 struct engine_space {
 	uint64_t segments;
 	uint64_t file_bytes;    /* of segments */

@@ -154,6 +154,9 @@ struct engine_ops {
 	enum status (*compact)(struct engine *engine, uint64_t budget,
 	    uint32_t dead_percent, struct engine_reclaim *out);
 	enum status (*space)(struct engine *engine, struct engine_space *out);
+	enum status (*backup)(struct engine *engine, const char *dir,
+	    const struct store_backup_options *options, struct store_backup_totals *out,
+	    char **error);
 	/* About once a second, on the watcher's thread. */
 	void (*tick)(struct engine *engine);
 	enum status (*check)(struct engine *engine,

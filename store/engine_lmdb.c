@@ -223,6 +223,7 @@ static const struct engine_ops LMDB_OPS = {
     .compact = lmdb_compact,
     .space = lmdb_space,
     .tick = lmdb_tick,
+    .backup = lmdb_backup,
     .check = lmdb_check,
     .oldest_reader_age_ms = lmdb_oldest_reader_age_ms,
     .env_last_txn = lmdb_env_last_txn,

@@ -315,6 +315,11 @@ void lmdb_tick(struct engine *engine);
 /* The transaction number of the oldest open snapshot of any process; UINT64_MAX: none. */
 uint64_t lmdb_oldest_snapshot(struct lmdb_env *env);
 
+/* engine_lmdb_backup.c */
+enum status lmdb_backup(struct engine *engine, const char *dir,
+    const struct store_backup_options *options, struct store_backup_totals *out,
+    char **error);
+
 /* engine_lmdb_care.c */
 enum status lmdb_check(
     struct engine *engine, void (*report)(const char *problem, void *arg), void *arg);
