@@ -129,9 +129,39 @@ while time.monotonic() < end and not (row and row[0]["recipients"][0]["attempts"
     time.sleep(0.1)
 r.check(row and row[0]["recipients"][0]["last_reply"].startswith("450 4.2.0"),
         "queue list shows the last reply")
+top = post.json("queue", "top")
+r.check(len(top) == 1 and top[0]["site"] == "sink.test" and top[0]["waiting"] == 1 and
+        top[0]["ages"]["5m"] == 1 and top[0]["last_reply"].startswith("450") and
+        top[0]["next_try"] > 0, f"queue top: {top}")
+r.check("450 4.2.0" in post.run("queue", "top").stdout, "queue top as text")
 reports = wait_inbox("anna@demo.test", 4, 25)
 r.check(any("5.4.7" in m.as_string() for m in reports), "an expired message says 5.4.7")
 r.equal(post.json("queue", "list"), [], "the queue is empty then")
+
+# How mail would leave.
+def explain(to, sender="anna@demo.test"):
+    return post.json("explain", "--from", sender, "--to", to)
+
+
+told = explain("x@sink.test")
+r.equal((told["route"], told["hosts"][0]["host"], told["hosts"][0]["addresses"],
+         told["port"], told["tls"]),
+        ("mx", "mx.sink.test", ["127.0.0.1"], sink.port, "opportunistic"), "explain by MX")
+told = explain("x@implicit.test")
+r.check(told["mx_implicit"] and told["hosts"][0]["addresses"] == ["127.0.0.1"], "implicit MX")
+r.check("5.1.10" in explain("x@null.test")["problem"], "explain null MX")
+r.check("5.1.2" in explain("x@nowhere.test")["problem"], "explain no domain")
+r.check("problem" in explain("x@broken.test"), "explain a failing name server")
+r.equal(explain("bob@demo.test")["route"], "local", "explain local")
+post.run("relay", "add", "--to", "sink.test", "--host", "127.0.0.1", "--port", "2525")
+told = explain("x@sink.test")
+r.equal((told["route"], told["rule_to"], told["port"]), ("rule", "sink.test", 2525),
+        "explain the rule that wins")
+post.run("relay", "remove", told["rule"])
+r.check("mx.sink.test" in post.run("explain", "--from", "a@demo.test", "--to",
+                                   "x@sink.test").stdout, "explain as text")
+r.equal(post.run("explain", "--from", "a@b", "--to", "x", check=False).returncode, 65,
+        "no address is told")
 
 # The operator's wishes.
 send("anna@demo.test", ["slow2@sink.test"], "held")
