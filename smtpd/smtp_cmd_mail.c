@@ -3,9 +3,13 @@
  * Every recipient is looked up here, once, so that what cannot be delivered is refused
  * while the sending server still holds the message.
  */
+#include <stdio.h>
+
+#include "base/clock.h"
 #include "base/log.h"
 #include "smtpd/smtp_accept.h"
 #include "smtpd/smtp_cmd.h"
+#include "smtpd/smtp_rate.h"
 #include "smtpd/smtp_resp.h"
 #include "smtpd/smtp_route.h"
 
@@ -221,6 +225,15 @@ rcpt_route(
 	case SMTP_ROUTE_LOOP:
 		rcpt_refuse(s, original, 554, "5.4.6",
 		    "the aliases of this address go round in a circle");
+		return;
+	}
+	uint32_t per_hour = service_conf(s->service)->auth.sends_per_hour;
+	if (s->login && !smtp_rate_take(s->account, per_hour, clock_mono_ms())) {
+		char text[SMTP_REPLY_MAX];
+		snprintf(text, sizeof(text),
+		    "this account may send to %u recipients an hour; try again later",
+		    (unsigned)per_hour);
+		rcpt_refuse(s, original, 450, "4.7.1", text);
 		return;
 	}
 	if (!targets_add(e, route, original, targets, count)) {

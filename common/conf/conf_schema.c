@@ -152,6 +152,9 @@ const struct conf_key conf_keys[] = {
 	    "failures from one network (IPv4 address, IPv6 /64); 0: never", TOP(auth.block_after)},
 	{"auth", "block_for", CONF_TYPE_DURATION_S, 1, 30 * DAY_S, "1h", NULL, RESTART,
 	    "how long that network then has to wait", TOP(auth.block_for_s)},
+	{"auth", "sends_per_hour", CONF_TYPE_U32, 0, 100000000, "0", NULL, RELOAD,
+	    "recipients that one account may send to in an hour; 0: no limit",
+	    TOP(auth.sends_per_hour)},
 	{"auth", "iterations", CONF_TYPE_U32, 4096, 65536, "4096", NULL, RELOAD,
 	    "PBKDF2 rounds for the keys of new passwords", TOP(auth.iterations)},
 
