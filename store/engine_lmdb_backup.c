@@ -453,7 +453,7 @@ lmdb_backup(struct engine *engine, const char *dir,
 	enum status status = backup_begin(&b);
 	/* Two in one second must not share a name. */
 	if (status == STATUS_OK && b.before.made_s >= b.now.made_s)
-		b.now.made_s = b.before.made_s + 1;
+		b.now.made_s = out->made_s = b.before.made_s + 1;
 	if (status == STATUS_OK)
 		status = small_copy(&b, "superblock");
 	if (status == STATUS_OK)
