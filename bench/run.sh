@@ -117,6 +117,7 @@ client() { # side mode name field port-offset arguments
 idle() { # side connections
 	local side=$1 count=$2 before
 	before=$(pss_kb "$side")
+	rm -f "$tmp/idle" # of the other side: it would look as if this one held already
 	mkfifo "$tmp/hold"
 	"$build/bench/imap_load" idle --port $((base[$side] + 993)) --conns "$count" \
 		<"$tmp/hold" >"$tmp/idle" &
