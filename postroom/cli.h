@@ -132,6 +132,8 @@ int cmd_explain(struct cli *cli);
 int cmd_queue_list(struct cli *cli);
 int cmd_queue_show(struct cli *cli);
 int cmd_queue_top(struct cli *cli);
+int cmd_queue_pause(struct cli *cli);
+int cmd_queue_resume(struct cli *cli);
 int cmd_queue_retry(struct cli *cli);
 int cmd_queue_hold(struct cli *cli);
 int cmd_queue_release(struct cli *cli);

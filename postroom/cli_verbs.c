@@ -52,6 +52,8 @@ static const struct cli_verb verbs[] = {
 	{"queue", "list", 0, 0, "--from= --to=", cmd_queue_list, "queue list [--from F] [--to T] [--json]", "outbound mail that waits"},
 	{"queue", "show", 1, 1, "", cmd_queue_show, "queue show ID [--json]", "one message, its recipients and last replies"},
 	{"queue", "top", 0, 0, "", cmd_queue_top, "queue top [--json]", "what waits by domain: how many, how old, the last reply, the next try"},
+	{"queue", "pause", 1, 1, "", cmd_queue_pause, "queue pause DOMAIN", "keep all mail to a domain in the queue"},
+	{"queue", "resume", 1, 1, "", cmd_queue_resume, "queue resume DOMAIN", "try the mail to a paused domain again"},
 	{"queue", "retry", 0, CLI_ARGUMENTS_MAX, "--all --from= --to=", cmd_queue_retry,
 	 "queue retry ID...|--all|--from F|--to T", "try again now"},
 	{"queue", "hold", 0, CLI_ARGUMENTS_MAX, "--all --from= --to=", cmd_queue_hold,

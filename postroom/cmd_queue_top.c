@@ -1,6 +1,7 @@
 /*
  * queue top: what waits, by the recipients' domains: how many, how old, the last reply,
- * the next attempt; the longest line first.
+ * the next attempt; the longest line first.  queue pause and resume: which domains' mail
+ * is not tried.
  */
 #include <jansson.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 #include "base/clock.h"
 #include "postroom/cli.h"
 #include "store/queue.h"
+#include "text/address.h"
 
 enum { AGE_COUNT = 4 };
 
@@ -138,11 +140,13 @@ row_print(const struct top *top, const json_t *row)
 	const char *reply = json_string_value(json_object_get(row, "last_reply"));
 	int64_t oldest = json_integer_value(json_object_get(row, "oldest"));
 	int64_t next = json_integer_value(json_object_get(row, "next_try"));
-	printf("%-30s waiting %lld held %lld  oldest %lld s",
+	printf("%-30s %swaiting %lld held %lld",
 	    json_string_value(json_object_get(row, "site")),
+	    json_object_get(row, "paused") ? "paused  " : "",
 	    (long long)json_integer_value(json_object_get(row, "waiting")),
-	    (long long)json_integer_value(json_object_get(row, "held")),
-	    (long long)(top->now_s - oldest));
+	    (long long)json_integer_value(json_object_get(row, "held")));
+	if (oldest > 0)
+		printf("  oldest %lld s", (long long)(top->now_s - oldest));
 	if (next > 0)
 		printf("  next in %lld s",
 		    (long long)(next > top->now_s ? next - top->now_s : 0));
@@ -153,6 +157,13 @@ row_print(const struct top *top, const json_t *row)
 	putchar('\n');
 	if (reply)
 		printf("    %s\n", reply);
+}
+
+static bool
+paused_mark(struct slice domain, void *arg)
+{
+	json_object_set_new(site_of(arg, domain), "paused", json_true());
+	return true;
 }
 
 int
@@ -167,6 +178,8 @@ cmd_queue_top(struct cli *cli)
 	    queue_message_each(cli->reader, SLICE_NULL, message_count, &top);
 	if (status == STATUS_OK)
 		status = top.status;
+	if (status == STATUS_OK)
+		status = queue_paused_each(cli->reader, paused_mark, &top);
 	json_t *rows = rows_sorted(top.sites);
 	if (status != STATUS_OK) {
 		code = cli_fail_status(status, "read the queue");
@@ -183,4 +196,39 @@ cmd_queue_top(struct cli *cli)
 	json_decref(rows);
 	json_decref(top.sites);
 	return code;
+}
+
+static int
+pause_set(struct cli *cli, bool paused)
+{
+	int code = cli_need_store(cli);
+	if (code != CLI_OK)
+		return code;
+	struct buf domain AUTO_BUF;
+	buf_init(&domain, ADDRESS_DOMAIN_MAX);
+	if (!address_domain_to_ascii(cli_argument(cli, 0), &domain))
+		return cli_fail(CLI_DATA, "%s is no domain", cli->arguments[0]);
+	enum status status = queue_site_pause(cli->reader, buf_slice(&domain), paused);
+	if (status == STATUS_NOT_FOUND)
+		return cli_fail(CLI_NO_OBJECT,
+		    "%s is not paused: postroom queue top tells what is", cli->arguments[0]);
+	if (status != STATUS_OK)
+		return cli_fail_status(status, "%s %s", paused ? "pause" : "resume",
+		    cli->arguments[0]);
+	if (!cli->quiet)
+		printf("mail to %s %s\n", cli->arguments[0],
+		    paused ? "stays in the queue until it is resumed" : "is tried again");
+	return CLI_OK;
+}
+
+int
+cmd_queue_pause(struct cli *cli)
+{
+	return pause_set(cli, true);
+}
+
+int
+cmd_queue_resume(struct cli *cli)
+{
+	return pause_set(cli, false);
 }

@@ -69,7 +69,19 @@ relay_job_finish(struct relay *relay, struct relay_job *job, enum queue_outcome 
 	job_free(job);
 }
 
+bool
+relay_is_paused(struct relay *relay, struct slice address)
+{
+	bool paused = false;
+	size_t at = slice_rindex(address, '@');
+	if (at != SIZE_MAX && queue_site_is_paused(relay->reader,
+				  slice_from(address, at + 1), &paused) != STATUS_OK)
+		return false;
+	return paused;
+}
+
 struct still_waiting {
+	struct relay *relay;
 	struct relay_job *job;
 	size_t kept;
 };
@@ -79,7 +91,8 @@ static bool
 still_waiting(const struct queue_recipient *recipient, void *arg)
 {
 	struct still_waiting *w = arg;
-	if (recipient->state != QUEUE_WAITING)
+	if (recipient->state != QUEUE_WAITING ||
+	    (w->job->site && relay_is_paused(w->relay, recipient->address)))
 		return true;
 	for (size_t i = w->kept; i < w->job->count; i++) {
 		struct relay_recipient *r = &w->job->recipients[i];
@@ -98,7 +111,7 @@ relay_job_open(struct relay *relay, struct relay_job *job)
 {
 	struct queue_message message;
 	struct slice id = slice_from_cstr(job->id);
-	struct still_waiting w = {.job = job};
+	struct still_waiting w = {.relay = relay, .job = job};
 	enum status status = queue_message_get(relay->reader, id, &message);
 	if (status == STATUS_OK)
 		status = queue_recipient_each(relay->reader, id, still_waiting, &w);
@@ -119,7 +132,7 @@ relay_job_open(struct relay *relay, struct relay_job *job)
 		        : "451 4.3.0 the message could not be read");
 		return false;
 	}
-	/* Deleted or held in the meantime. */
+	/* Deleted, held or paused in the meantime. */
 	for (size_t i = 0; i < job->count; i++)
 		relay_active_remove(relay, job->id, job->recipients[i].number);
 	job_free(job);

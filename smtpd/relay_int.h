@@ -201,6 +201,9 @@ relay_site_of(struct relay *relay, struct slice sender, struct slice domain);
 /* Forgets sites that nothing is waiting for, when there are many. */
 void
 relay_sites_prune(struct relay *relay);
+/* Has the operator paused the address's domain? */
+bool
+relay_is_paused(struct relay *relay, struct slice address);
 char *
 relay_copy_text(struct slice s);
 

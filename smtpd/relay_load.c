@@ -149,7 +149,7 @@ job_handed(struct load *load)
 		list_append(&load->local, &job->node);
 }
 
-/* False when the recipient cannot be read: it stays where it is. */
+/* False when the recipient cannot be read or its site is paused: it stays where it is. */
 static bool
 recipient_load(struct load *load, const struct queue_due *due, const char *key)
 {
@@ -169,6 +169,8 @@ recipient_load(struct load *load, const struct queue_due *due, const char *key)
 	struct directory_domain found;
 	bool local = at == SIZE_MAX ||
 	    directory_domain_find(relay->reader, domain, &found) == STATUS_OK;
+	if (!local && relay_is_paused(relay, recipient.address))
+		return false;
 	struct relay_site *site =
 	    local ? NULL : relay_site_of(relay, load->message.sender, domain);
 	struct relay_lane *lane = lane_make(relay, due);

@@ -12,6 +12,7 @@
 enum {
 	QUEUE_RECIPIENTS_MAX = 10000, /* of one message */
 	QUEUE_REPLY_MAX = 1024,       /* bytes kept of a remote's last reply */
+	QUEUE_SITE_MAX = 255,         /* bytes of a paused domain */
 };
 
 enum queue_state { QUEUE_WAITING, QUEUE_HELD };
@@ -132,5 +133,14 @@ enum queue_wish { QUEUE_RETRY, QUEUE_HOLD, QUEUE_RELEASE, QUEUE_DELETE };
 #define QUEUE_ALL UINT32_MAX
 enum status queue_wish(struct store_reader *reader, struct slice id, uint32_t number,
     enum queue_wish wish, int64_t now_s, uint64_t *out_recipients) MUST_USE;
+
+/* Paused sites: the mail to a recipient's domain is not tried until it is resumed; its
+ * life goes on.  Waits; NOT_FOUND when it was not paused, INVALID when it is no domain. */
+enum status queue_site_pause(
+    struct store_reader *reader, struct slice domain, bool paused) MUST_USE;
+enum status queue_site_is_paused(
+    struct store_reader *reader, struct slice domain, bool *out) MUST_USE;
+enum status queue_paused_each(struct store_reader *reader,
+    bool (*fn)(struct slice domain, void *arg), void *arg) MUST_USE;
 
 #endif

@@ -145,6 +145,10 @@ look_key(struct look *look, struct slice key, struct slice value)
 	case KEY_QOLDEST:
 		look_oldest(look, key);
 		break;
+	case KEY_QPAUSED:
+		if (key.len < 2 || value.len != 1 || value.ptr[0] != STORE_RECORD_VERSION)
+			check_problem(look->check, 1, "damaged mark of a paused site");
+		break;
 	default:
 		check_problem(look->check, 1, "key of an unknown class");
 		break;

@@ -44,6 +44,7 @@
  *   r id16 number32              recipient: QRECIPIENT_*
  *   d due64 id16 number32        waiting recipients by due time: QDUE_*, or (older) the
  *                                version byte alone
+ *   p domain                     paused site (lower case); version byte
  *
  * INVARIANTS (store_check reports the number)
  *
@@ -116,6 +117,7 @@ enum {
 	KEY_QOLDEST    = 'o',
 	KEY_QRECIPIENT = 'r',
 	KEY_QDUE       = 'd',
+	KEY_QPAUSED    = 'p',
 };
 
 /* Account (A), 62 bytes. */

@@ -181,14 +181,30 @@ if r.check(row and row[0]["recipients"][0]["state"] == "held", "held"):
 r.check(post.run("queue", "show", "0000000000000000", check=False).returncode == 66,
         "an unknown id is told")
 
+# A paused site.
+post.run("queue", "pause", "Sink.test")
+before = len(sink.messages)
+send("anna@demo.test", ["paused@sink.test", "free@implicit.test"], "paused")
+r.check(sink.wait(before + 1, 10), "other sites go on")
+time.sleep(0.5)
+r.equal([m[1] for m in sink.messages[before:]], [["free@implicit.test"]], "the paused one stays")
+top = post.json("queue", "top")
+r.check(len(top) == 1 and top[0]["paused"] and top[0]["waiting"] == 1, f"told by top: {top}")
+r.check("paused" in post.run("queue", "top").stdout, "as text too")
+post.run("queue", "resume", "sink.test")
+r.check(sink.wait(before + 2, 10), "resumed mail goes at once")
+r.equal(post.run("queue", "resume", "sink.test", check=False).returncode, 66, "not paused")
+r.equal(post.run("queue", "pause", "no domain", check=False).returncode, 65, "no domain")
+r.equal(post.run("check", check=False).returncode, 0, "check")
+
 # A smart host with a login, by sender domain; without TLS the password is not sent.
 post.run("relay", "add", "--from", "demo.test", "--to", "*", "--host", "127.0.0.1",
          "--port", str(sink.port), "--tls", "none")
 rules = post.json("relay", "list")
 r.equal(len(rules), 1, "one relay rule")
-send("anna@demo.test", ["far@unlisted.test"], "by smart host")
 before = len(sink.messages)
-r.check(sink.wait(max(before, 6), 10) and any(
+send("anna@demo.test", ["far@unlisted.test"], "by smart host")
+r.check(sink.wait(before + 1, 10) and any(
     "far@unlisted.test" in m[1] for m in sink.messages), "the rule wins over MX")
 post.run("relay", "remove", rules[0]["id"])
 r.equal(post.json("relay", "list"), [], "no rule any more")
