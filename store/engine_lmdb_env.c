@@ -290,8 +290,10 @@ lmdb_files_open(struct lmdb_env *env, char **error)
 		rc = mdb_env_open(env->mdb, env->path, flags, 0640);
 	if (rc != 0)
 		return rc;
-	int cleared;
+	int cleared = 0;
 	mdb_reader_check(env->mdb, &cleared);
+	atomic_fetch_add_explicit(&env->engine->engine.readers_cleared,
+	    (uint64_t)(cleared > 0 ? cleared : 0), memory_order_relaxed);
 	rc = databases_open(env, error);
 	return rc == 0 ? redo_recover(env) : rc;
 }

@@ -8,19 +8,21 @@
 
 #include <cmocka.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include "base/buf.h"
 #include "unit/store/engine_fixture.h"
 
 enum {
-	LIVE = 2000,   /* bodies */
-	CHURN = 5000,  /* replaced in a run */
+	LIVE = 1500,   /* bodies */
+	CHURN = 3000,  /* replaced in a run */
 	SIZE_MAX_ = 16 * 1024,
-	MAINTAIN_EVERY = 1000,
+	MAINTAIN_EVERY = 600,
 };
 
 static const struct partition_id PART = {
@@ -295,12 +297,59 @@ test_beside_others(void **state)
 	atomic_store(&stop, false);
 	ENSURE(pthread_create(&compactor, NULL, compact_main, engine) == 0);
 	ENSURE(pthread_create(&reader, NULL, read_main, engine) == 0);
-	for (uint64_t i = 0; i < 2000; i++)
+	for (uint64_t i = 0; i < 500; i++)
 		replace(engine, (uint64_t)rand_r(&seed) % LIVE, LIVE + i);
 	atomic_store(&stop, true);
 	pthread_join(compactor, NULL);
 	pthread_join(reader, NULL);
 	assert_int_equal(slots_check(engine), LIVE);
+}
+
+/* The oldest reader's age is told; a reader of a process that was killed holds nothing. */
+static void
+test_readers(void **state)
+{
+	struct fixture *fixture = *state;
+	struct engine_txn *txn;
+	struct engine_stats stats;
+	struct engine_reader *reader = engine_reader_new(fixture->engine);
+	assert_int_equal(engine_snap(reader, PART, &txn), STATUS_OK);
+	usleep(30 * 1000);
+	engine_stats(fixture->engine, &stats);
+	assert_true(stats.oldest_reader_age_ms >= 20);
+	engine_reader_end(reader);
+	engine_stats(fixture->engine, &stats);
+	assert_int_equal(stats.oldest_reader_age_ms, 0);
+	assert_int_equal(stats.readers_cleared, 0);
+	engine_reader_free(&reader);
+	replace(fixture->engine, 1, 1);
+	fixture_close(state);
+	int ready[2];
+	char byte = 0;
+	assert_int_equal(pipe(ready), 0);
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		struct engine *engine = fixture_open(fixture->path);
+		reader = engine_reader_new(engine);
+		ENSURE(engine_snap(reader, PART, &txn) == STATUS_OK);
+		ENSURE(write(ready[1], &byte, 1) == 1);
+		for (;;)
+			pause();
+	}
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	fixture->engine = fixture_open(fixture->path);
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	close(ready[0]);
+	close(ready[1]);
+	engine_maintain(fixture->engine);
+	engine_stats(fixture->engine, &stats);
+	assert_true(stats.readers_cleared >= 1);
+	/* And the file of what goes now goes too, though that reader never ended. */
+	away(fixture->engine, 1);
+	assert_true(engine_maintain(fixture->engine) >= 1);
+	fixture_check(fixture->engine);
 }
 
 int
@@ -309,6 +358,7 @@ main(void)
 #define TEST(name)                                                                       \
 	cmocka_unit_test_setup_teardown(name, fixture_setup_lmdb, fixture_teardown)
 	const struct CMUnitTest tests[] = {
+	    TEST(test_readers),
 	    TEST(test_churn),
 	    TEST(test_snapshot_keeps_files),
 	    TEST(test_backup_keeps_files),
