@@ -11,12 +11,13 @@
  * Every step is one bounded commit that looks again at what it is to do, so processes may
  * call it at the same time.
  */
-#include "store/store_int.h"
+#include "store/store_maintain.h"
 
 #include <stdlib.h>
 
 #include "base/clock.h"
 #include "store/mailbox_int.h"
+#include "store/store_int.h"
 #include "store/store_maintain_int.h"
 
 enum {
