@@ -354,8 +354,9 @@ test_nth_call(void **state)
 	}
 }
 
-/* The process ends: a child that survives, or dies otherwise, is wrong. */
-static void
+/* The process ends: a child that survives, or dies otherwise, is wrong.  False: there is
+ * no n-th call. */
+static bool
 must_abort(enum call call, int n, int error)
 {
 	fflush(NULL);
@@ -375,20 +376,24 @@ must_abort(enum call call, int n, int error)
 	}
 	int status;
 	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 2)
+		return false;
 	if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGABRT)
 		fail_msg("call %d, n %d: exit status %x", (int)call, n, (unsigned)status);
+	return true;
 }
 
 static void
 test_failed_sync_ends_the_process(void **state)
 {
 	(void)state;
-	for (int n = 1; n <= 4; n++)
-		must_abort(CALL_FDATASYNC, n, EIO);
-	for (int n = 1; n <= 2; n++)
-		must_abort(CALL_FSYNC, n, EIO);
-	for (int n = 1; n <= 4; n++)
-		must_abort(CALL_MDB_TXN_COMMIT, n, EIO);
+	static const enum call calls[] = {CALL_FDATASYNC, CALL_FSYNC, CALL_MDB_TXN_COMMIT};
+	for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
+		int n = 1;
+		while (n <= 4 && must_abort(calls[i], n, EIO))
+			n++;
+		assert_true(n > 1);
+	}
 }
 
 int

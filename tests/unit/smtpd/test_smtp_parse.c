@@ -189,11 +189,12 @@ lengths(void **state)
 		size_t len = 6;
 		memcpy(text, "TO:<a@", 6);
 		for (int label = 0; label < 4; label++) {
-			memset(text + len, 'd', 63);
-			len += 63;
+			size_t label_len = label < 3 ? 63 : 60;
+			memset(text + len, 'd', label_len);
+			len += label_len;
 			text[len++] = '.';
 		}
-		len -= extra ? 0 : 1; /* 255, or 256 and more */
+		len -= 1; /* a path of 254 octets, or one more (RFC 5321 section 4.5.3.1.3) */
 		if (extra)
 			text[len++] = 'x';
 		text[len++] = '>';
