@@ -290,8 +290,10 @@ space_is_low(struct lmdb_env *env)
 	if (percent == 0)
 		return false;
 	uint64_t now = clock_mono_ms();
-	if (env->space_checked_ms != 0 && now - env->space_checked_ms < SPACE_CHECK_MS)
-		return env->space_low;
+	/* Room that is made counts at once; that it was low is not remembered. */
+	if (!env->space_low && env->space_checked_ms != 0 &&
+	    now - env->space_checked_ms < SPACE_CHECK_MS)
+		return false;
 	struct statvfs fs;
 	env->space_checked_ms = now;
 	env->space_low = fstatvfs(env->bodies_fd, &fs) == 0 && fs.f_blocks > 0 &&
