@@ -49,7 +49,8 @@ struct load {
 struct session {
 	int fd;
 	SSL *ssl;
-	char *in; /* BUFFER_BYTES, of the process: no answer is left when sessions change */
+	char *
+	    in; /* BUFFER_BYTES, of the process: no answer is left when sessions change */
 	size_t at, length;
 	size_t bytes_in;
 };
@@ -73,8 +74,8 @@ static void
 say(struct session *s, const char *bytes, size_t length)
 {
 	while (length > 0) {
-		ssize_t n = s->ssl != NULL ? SSL_write(s->ssl, bytes, (int)length) :
-					     send(s->fd, bytes, length, MSG_NOSIGNAL);
+		ssize_t n = s->ssl != NULL ? SSL_write(s->ssl, bytes, (int)length)
+		                           : send(s->fd, bytes, length, MSG_NOSIGNAL);
 		if (n <= 0)
 			die("the server does not take more");
 		bytes += n;
@@ -101,8 +102,8 @@ line(struct session *s)
 			die("a line is too long");
 		char *to = s->in + s->length;
 		size_t room = BUFFER_BYTES - s->length;
-		ssize_t n = s->ssl != NULL ? SSL_read(s->ssl, to, (int)room) :
-					     recv(s->fd, to, room, 0);
+		ssize_t n = s->ssl != NULL ? SSL_read(s->ssl, to, (int)room)
+		                           : recv(s->fd, to, room, 0);
 		if (n <= 0)
 			die("the server has closed, or is too slow");
 		s->length += (size_t)n;
@@ -141,20 +142,21 @@ connect_to(const struct load *l, SSL_CTX *tls)
 {
 	static char *in;
 	int on = 1;
-	struct timeval limit = { .tv_sec = l->timeout_s };
-	struct sockaddr_in to = { .sin_family = AF_INET,
-		.sin_port = htons((uint16_t)l->port),
-		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct timeval limit = {.tv_sec = l->timeout_s};
+	struct sockaddr_in to = {.sin_family = AF_INET,
+	    .sin_port = htons((uint16_t)l->port),
+	    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	if (in == NULL && (in = malloc(BUFFER_BYTES)) == NULL)
 		die("no memory");
-	struct session s = { .fd = socket(AF_INET, SOCK_STREAM, 0), .in = in };
+	struct session s = {.fd = socket(AF_INET, SOCK_STREAM, 0), .in = in};
 	setsockopt(s.fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
 	setsockopt(s.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 	if (connect(s.fd, (struct sockaddr *)&to, sizeof to) != 0)
 		die(strerror(errno));
 	if (tls != NULL) {
 		s.ssl = SSL_new(tls);
-		if (s.ssl == NULL || SSL_set_fd(s.ssl, s.fd) != 1 || SSL_connect(s.ssl) != 1)
+		if (s.ssl == NULL || SSL_set_fd(s.ssl, s.fd) != 1 ||
+		    SSL_connect(s.ssl) != 1)
 			die("no TLS session");
 	}
 	return s;
@@ -192,7 +194,7 @@ run_wait(const struct load *l)
 	struct session *all = calloc((size_t)l->users, sizeof *all);
 	long *seen = calloc((size_t)l->users, sizeof *seen);
 	long before = 0, now = 0;
-	struct timespec pause = { .tv_nsec = POLL_MS * 1000000L };
+	struct timespec pause = {.tv_nsec = POLL_MS * 1000000L};
 	if (all == NULL || seen == NULL)
 		die("no memory");
 	for (long i = 0; i < l->users; i++) {
@@ -201,7 +203,8 @@ run_wait(const struct load *l)
 	}
 	fputs("ready\n", stderr);
 	double begin_s = mono_s();
-	/* Before the last round the load may well run: rounds are rare while much lacks. */
+	/* Before the last round the load may well run: rounds are rare while much lacks.
+	 */
 	do {
 		nanosleep(&pause, NULL);
 		now = -before;
@@ -240,10 +243,10 @@ run_login(const struct load *l)
 static void
 run_fetch(const struct load *l)
 {
-	static const char *const what[] = { "UID FETCH 1:* (FLAGS)",
-		"UID FETCH 1:* (FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODYSTRUCTURE)",
-		"UID FETCH 1:* (BODY.PEEK[])" };
-	static const char *const names[] = { "flags", "metadata", "bodies" };
+	static const char *const what[] = {"UID FETCH 1:* (FLAGS)",
+	    "UID FETCH 1:* (FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODYSTRUCTURE)",
+	    "UID FETCH 1:* (BODY.PEEK[])"};
+	static const char *const names[] = {"flags", "metadata", "bodies"};
 	struct session s = login(l, 0, NULL);
 	double begin_s = mono_s();
 	long count = inbox_messages(&s);
@@ -254,8 +257,9 @@ run_fetch(const struct load *l)
 		begin_s = mono_s();
 		ask(&s, what[i]);
 		double took_s = mono_s() - begin_s;
-		printf(",\"%s_rate\":%.0f,\"%s_mb_s\":%.1f", names[i], (double)count / took_s,
-		       names[i], (double)(s.bytes_in - bytes) / 1e6 / took_s);
+		printf(",\"%s_rate\":%.0f,\"%s_mb_s\":%.1f", names[i],
+		    (double)count / took_s, names[i],
+		    (double)(s.bytes_in - bytes) / 1e6 / took_s);
 	}
 	puts("}");
 }
@@ -290,7 +294,7 @@ static void
 run_append(const struct load *l, bool notify)
 {
 	double *ms = calloc((size_t)l->count, sizeof *ms);
-	struct session s = login(l, 0, NULL), idle = { .fd = -1 };
+	struct session s = login(l, 0, NULL), idle = {.fd = -1};
 	if (ms == NULL)
 		die("no memory");
 	if (notify) {
@@ -317,8 +321,8 @@ run_append(const struct load *l, bool notify)
 	}
 	double rate = (double)l->count / (mono_s() - first_s);
 	qsort(ms, (size_t)l->count, sizeof *ms, compare);
-	printf("{\"rate\":%.1f,\"p50_ms\":%.3f,\"p99_ms\":%.3f}\n", rate, ms[l->count / 2],
-	       ms[(l->count - 1) * 99 / 100]);
+	printf("{\"rate\":%.1f,\"p50_ms\":%.3f,\"p99_ms\":%.3f}\n", rate,
+	    ms[l->count / 2], ms[(l->count - 1) * 99 / 100]);
 }
 
 static void
@@ -365,7 +369,7 @@ run_pop3(const struct load *l)
 			;
 	}
 	printf("{\"messages\":%ld,\"rate\":%.1f}\n", count,
-	       (double)count / (mono_s() - begin_s));
+	    (double)count / (mono_s() - begin_s));
 }
 
 static long
@@ -374,7 +378,8 @@ number(const char *text, long max)
 	char *end;
 	long n = strtol(text, &end, 10);
 	if (*end != '\0' || end == text || n < 1 || n > max) {
-		fprintf(stderr, "imap_load: %s: a number from 1 to %ld, please\n", text, max);
+		fprintf(
+		    stderr, "imap_load: %s: a number from 1 to %ld, please\n", text, max);
 		exit(64);
 	}
 	return n;
@@ -384,25 +389,48 @@ int
 main(int argc, char **argv)
 {
 	static const struct option names[] = {
-		{ "port", 1, NULL, 'p' }, { "conns", 1, NULL, 'c' },
-		{ "count", 1, NULL, 'n' }, { "users", 1, NULL, 'u' },
-		{ "domain", 1, NULL, 'd' }, { "password", 1, NULL, 'w' },
-		{ "timeout", 1, NULL, 't' }, { NULL, 0, NULL, 0 },
+	    {"port",     1, NULL, 'p'},
+	    {"conns",    1, NULL, 'c'},
+	    {"count",    1, NULL, 'n'},
+	    {"users",    1, NULL, 'u'},
+	    {"domain",   1, NULL, 'd'},
+	    {"password", 1, NULL, 'w'},
+	    {"timeout",  1, NULL, 't'},
+	    {NULL,       0, NULL, 0  },
 	};
-	struct load l = { .mode = argc > 1 ? argv[1] : "", .domain = "bench.test",
-		.password = "pass-bench-77", .conns = 1, .count = 100, .users = 100,
-		.timeout_s = 120 };
+	struct load l = {.mode = argc > 1 ? argv[1] : "",
+	    .domain = "bench.test",
+	    .password = "pass-bench-77",
+	    .conns = 1,
+	    .count = 100,
+	    .users = 100,
+	    .timeout_s = 120};
 	int option;
 	while ((option = getopt_long(argc, argv, "", names, NULL)) != -1) {
 		switch (option) {
-		case 'p': l.port = number(optarg, 65535); break;
-		case 'c': l.conns = number(optarg, CONNS_MAX); break;
-		case 'n': l.count = number(optarg, COUNT_MAX); break;
-		case 'u': l.users = number(optarg, USERS_MAX); break;
-		case 'd': l.domain = optarg; break;
-		case 'w': l.password = optarg; break;
-		case 't': l.timeout_s = number(optarg, TIMEOUT_S_MAX); break;
-		default: return 64;
+		case 'p':
+			l.port = number(optarg, 65535);
+			break;
+		case 'c':
+			l.conns = number(optarg, CONNS_MAX);
+			break;
+		case 'n':
+			l.count = number(optarg, COUNT_MAX);
+			break;
+		case 'u':
+			l.users = number(optarg, USERS_MAX);
+			break;
+		case 'd':
+			l.domain = optarg;
+			break;
+		case 'w':
+			l.password = optarg;
+			break;
+		case 't':
+			l.timeout_s = number(optarg, TIMEOUT_S_MAX);
+			break;
+		default:
+			return 64;
 		}
 	}
 	if (l.port == 0 || strlen(l.domain) + strlen(l.password) > LINE_BYTES / 2) {

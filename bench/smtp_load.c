@@ -37,8 +37,16 @@ enum {
 	BODY_COLUMNS = 72,
 };
 
-enum phase { PHASE_GREET, PHASE_EHLO, PHASE_STARTTLS, PHASE_TLS, PHASE_ENVELOPE,
-	PHASE_BODY, PHASE_QUIT, PHASE_DONE };
+enum phase {
+	PHASE_GREET,
+	PHASE_EHLO,
+	PHASE_STARTTLS,
+	PHASE_TLS,
+	PHASE_ENVELOPE,
+	PHASE_BODY,
+	PHASE_QUIT,
+	PHASE_DONE
+};
 
 struct load {
 	long port, conns, count, size, rcpts, users, timeout_s;
@@ -105,7 +113,7 @@ put_line(struct client *c, const char *line)
 static void
 watch(struct load *l, struct client *c, unsigned events)
 {
-	struct epoll_event event = { .events = events, .data.ptr = c };
+	struct epoll_event event = {.events = events, .data.ptr = c};
 	int verb = c->watched == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
 	if (c->watched == events)
 		return;
@@ -238,15 +246,15 @@ transfer(struct client *c, bool writing)
 	char *in = c->in + c->in_length;
 	size_t room = sizeof c->in - c->in_length, left = c->out_length - c->out_sent;
 	if (c->ssl != NULL) {
-		n = writing ? SSL_write(c->ssl, c->out + c->out_sent, (int)left) :
-			      SSL_read(c->ssl, in, (int)room);
+		n = writing ? SSL_write(c->ssl, c->out + c->out_sent, (int)left)
+		            : SSL_read(c->ssl, in, (int)room);
 		if (n > 0)
 			return n;
 		int why = SSL_get_error(c->ssl, (int)n);
 		return why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE ? 0 : -1;
 	}
-	n = writing ? send(c->fd, c->out + c->out_sent, left, MSG_NOSIGNAL) :
-		      recv(c->fd, in, room, 0);
+	n = writing ? send(c->fd, c->out + c->out_sent, left, MSG_NOSIGNAL)
+	            : recv(c->fd, in, room, 0);
 	if (n > 0)
 		return n;
 	return n < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : -1;
@@ -273,22 +281,23 @@ on_ready(struct load *l, struct client *c)
 	if (n < 0)
 		finish(l, c);
 	else
-		watch(l, c, c->out_length > 0 && c->ssl == NULL ? EPOLLIN | EPOLLOUT :
-								 EPOLLIN);
+		watch(l, c,
+		    c->out_length > 0 && c->ssl == NULL ? EPOLLIN | EPOLLOUT : EPOLLIN);
 }
 
 static void
 connect_client(struct load *l, struct client *c)
 {
 	int on = 1;
-	struct sockaddr_in to = { .sin_family = AF_INET,
-		.sin_port = htons((uint16_t)l->port),
-		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in to = {.sin_family = AF_INET,
+	    .sin_port = htons((uint16_t)l->port),
+	    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (c->fd < 0)
 		die("socket");
 	setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-	if (connect(c->fd, (struct sockaddr *)&to, sizeof to) != 0 && errno != EINPROGRESS)
+	if (connect(c->fd, (struct sockaddr *)&to, sizeof to) != 0 &&
+	    errno != EINPROGRESS)
 		die("connect");
 	c->replies_wanted = 1;
 	l->open++;
@@ -298,9 +307,10 @@ connect_client(struct load *l, struct client *c)
 static void
 make_body(struct load *l)
 {
-	static const char head[] = "From: <load@bench.example>\r\nTo: <user@bench.test>\r\n"
-				   "Subject: load\r\nDate: Mon, 01 Jan 2024 00:00:00 +0000\r\n"
-				   "Message-ID: <load@bench.example>\r\n\r\n";
+	static const char head[] =
+	    "From: <load@bench.example>\r\nTo: <user@bench.test>\r\n"
+	    "Subject: load\r\nDate: Mon, 01 Jan 2024 00:00:00 +0000\r\n"
+	    "Message-ID: <load@bench.example>\r\n\r\n";
 	size_t size = (size_t)l->size;
 	l->body = malloc(size + sizeof head + BODY_COLUMNS + 8);
 	if (l->body == NULL)
@@ -336,7 +346,8 @@ number(const char *text, long max)
 	char *end;
 	long n = strtol(text, &end, 10);
 	if (*end != '\0' || end == text || n < 1 || n > max) {
-		fprintf(stderr, "smtp_load: %s: a number from 1 to %ld, please\n", text, max);
+		fprintf(
+		    stderr, "smtp_load: %s: a number from 1 to %ld, please\n", text, max);
 		exit(64);
 	}
 	return n;
@@ -346,29 +357,54 @@ static void
 options(struct load *l, int argc, char **argv)
 {
 	static const struct option names[] = {
-		{ "port", 1, NULL, 'p' }, { "conns", 1, NULL, 'c' },
-		{ "count", 1, NULL, 'n' }, { "size", 1, NULL, 's' },
-		{ "rcpts", 1, NULL, 'r' }, { "users", 1, NULL, 'u' },
-		{ "domain", 1, NULL, 'd' }, { "timeout", 1, NULL, 't' },
-		{ "starttls", 0, NULL, 'S' }, { NULL, 0, NULL, 0 },
+	    {"port",     1, NULL, 'p'},
+	    {"conns",    1, NULL, 'c'},
+	    {"count",    1, NULL, 'n'},
+	    {"size",     1, NULL, 's'},
+	    {"rcpts",    1, NULL, 'r'},
+	    {"users",    1, NULL, 'u'},
+	    {"domain",   1, NULL, 'd'},
+	    {"timeout",  1, NULL, 't'},
+	    {"starttls", 0, NULL, 'S'},
+	    {NULL,       0, NULL, 0  },
 	};
 	int option;
 	while ((option = getopt_long(argc, argv, "", names, NULL)) != -1) {
 		switch (option) {
-		case 'p': l->port = number(optarg, 65535); break;
-		case 'c': l->conns = number(optarg, CONNS_MAX); break;
-		case 'n': l->count = number(optarg, COUNT_MAX); break;
-		case 's': l->size = number(optarg, SIZE_MAX_BYTES); break;
-		case 'r': l->rcpts = number(optarg, RCPTS_MAX); break;
-		case 'u': l->users = number(optarg, USERS_MAX); break;
-		case 'd': l->domain = optarg; break;
-		case 't': l->timeout_s = number(optarg, TIMEOUT_S_MAX); break;
-		case 'S': l->starttls = true; break;
-		default: exit(64);
+		case 'p':
+			l->port = number(optarg, 65535);
+			break;
+		case 'c':
+			l->conns = number(optarg, CONNS_MAX);
+			break;
+		case 'n':
+			l->count = number(optarg, COUNT_MAX);
+			break;
+		case 's':
+			l->size = number(optarg, SIZE_MAX_BYTES);
+			break;
+		case 'r':
+			l->rcpts = number(optarg, RCPTS_MAX);
+			break;
+		case 'u':
+			l->users = number(optarg, USERS_MAX);
+			break;
+		case 'd':
+			l->domain = optarg;
+			break;
+		case 't':
+			l->timeout_s = number(optarg, TIMEOUT_S_MAX);
+			break;
+		case 'S':
+			l->starttls = true;
+			break;
+		default:
+			exit(64);
 		}
 	}
 	if (l->port == 0 || strlen(l->domain) > LINE_BYTES / 2) {
-		fputs("smtp_load: --port P is needed; see the head of smtp_load.c\n", stderr);
+		fputs("smtp_load: --port P is needed; see the head of smtp_load.c\n",
+		    stderr);
 		exit(64);
 	}
 }
@@ -376,8 +412,13 @@ options(struct load *l, int argc, char **argv)
 int
 main(int argc, char **argv)
 {
-	struct load l = { .conns = 1, .count = 100, .size = 10240, .rcpts = 1, .users = 100,
-		.timeout_s = 120, .domain = "bench.test" };
+	struct load l = {.conns = 1,
+	    .count = 100,
+	    .size = 10240,
+	    .rcpts = 1,
+	    .users = 100,
+	    .timeout_s = 120,
+	    .domain = "bench.test"};
 	struct epoll_event events[EVENTS_MAX];
 	options(&l, argc, argv);
 	signal(SIGPIPE, SIG_IGN);
@@ -388,8 +429,8 @@ main(int argc, char **argv)
 	l.tls = SSL_CTX_new(TLS_client_method());
 	if (l.latency_ms == NULL || clients == NULL || l.poll < 0 || l.tls == NULL)
 		die("start");
-	SSL_CTX_set_mode(l.tls, SSL_MODE_ENABLE_PARTIAL_WRITE |
-					SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	SSL_CTX_set_mode(
+	    l.tls, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	double begin_s = mono_s();
 	for (long i = 0; i < l.conns; i++)
 		connect_client(&l, &clients[i]);
@@ -406,7 +447,7 @@ main(int argc, char **argv)
 	qsort(l.latency_ms, (size_t)l.accepted, sizeof *l.latency_ms, compare);
 	printf("{\"accepted\":%ld,\"failed\":%ld,\"rate\":%.2f,\"p50_ms\":%.3f,"
 	       "\"p99_ms\":%.3f,\"t_start\":%.6f,\"t_end\":%.6f}\n",
-	       l.accepted, l.count - l.accepted, (double)l.accepted / elapsed_s,
-	       percentile(&l, 50), percentile(&l, 99), begin_s, ended_s);
+	    l.accepted, l.count - l.accepted, (double)l.accepted / elapsed_s,
+	    percentile(&l, 50), percentile(&l, 99), begin_s, ended_s);
 	return l.accepted == l.count ? 0 : 1;
 }

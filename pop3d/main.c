@@ -12,7 +12,7 @@ main(int argc, char **argv)
 	    .protocols = {CONF_POP3},
 	    .protocol_count = 1,
 	    .refuse_text =
-	        SLICE("-ERR [SYS/TEMP] too many connections, try again later\r\n"),
+		SLICE("-ERR [SYS/TEMP] too many connections, try again later\r\n"),
 	    .accept = pop3_session_accept,
 	    .worker_start = pop3_sessions_start,
 	    .worker_stop = pop3_sessions_stop,

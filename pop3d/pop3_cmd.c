@@ -33,7 +33,7 @@ cmd_capa(struct pop3_session *s, const struct pop3_line *line)
 	bool secure = conn_is_secure(s->conn);
 	pop3_resp_ok(s, "capabilities follow");
 	conn_write(s->conn, SLICE("TOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\n"
-	                          "PIPELINING\r\nUTF8 USER\r\nLANG\r\n"));
+				  "PIPELINING\r\nUTF8 USER\r\nLANG\r\n"));
 	capa_expire(s);
 	if (s->has_tls_settings && !secure)
 		conn_write(s->conn, SLICE("STLS\r\n"));
@@ -73,8 +73,8 @@ cmd_lang(struct pop3_session *s, const struct pop3_line *line)
 	static const struct slice ours[] = {SLICE("en"), SLICE("i-default")};
 	if (line->argument_count == 0) {
 		pop3_resp_ok(s, "languages follow");
-		conn_write(s->conn,
-		    SLICE("en English\r\ni-default Default language\r\n.\r\n"));
+		conn_write(
+		    s->conn, SLICE("en English\r\ni-default Default language\r\n.\r\n"));
 		return;
 	}
 	struct slice range = line->arguments[0];
@@ -143,12 +143,12 @@ pop3_cmd_dispatch(struct pop3_session *s, struct slice text)
 		pop3_resp_err(s, NULL, "unknown command; CAPA lists what is known");
 		return;
 	}
-	unsigned state_bit = s->state == POP3_TRANSACTION ? POP3_CMD_TRANSACTION
-	                                                  : POP3_CMD_AUTHORIZATION;
+	unsigned state_bit =
+	    s->state == POP3_TRANSACTION ? POP3_CMD_TRANSACTION : POP3_CMD_AUTHORIZATION;
 	if (!(command->bits & state_bit)) {
 		pop3_resp_err(s, NULL,
 		    s->state == POP3_TRANSACTION ? "you are logged in already"
-		                                 : "log in first");
+						 : "log in first");
 		return;
 	}
 	if (line.argument_count < command->arguments_min ||

@@ -22,44 +22,28 @@ struct pop3_command {
 };
 
 /* The rows, for tests that want every command covered. */
-const struct pop3_command *
-pop3_cmd_table(size_t *out_count);
+const struct pop3_command *pop3_cmd_table(size_t *out_count);
 /* Parses and runs one line; the reply (or its first part) is written. */
-void
-pop3_cmd_dispatch(struct pop3_session *s, struct slice line);
+void pop3_cmd_dispatch(struct pop3_session *s, struct slice line);
 
 /* pop3_cmd_auth.c */
-void
-pop3_cmd_user(struct pop3_session *s, const struct pop3_line *line);
-void
-pop3_cmd_pass(struct pop3_session *s, const struct pop3_line *line);
-void
-pop3_cmd_auth(struct pop3_session *s, const struct pop3_line *line);
-void
-pop3_cmd_stls(struct pop3_session *s, const struct pop3_line *line);
+void pop3_cmd_user(struct pop3_session *s, const struct pop3_line *line);
+void pop3_cmd_pass(struct pop3_session *s, const struct pop3_line *line);
+void pop3_cmd_auth(struct pop3_session *s, const struct pop3_line *line);
+void pop3_cmd_stls(struct pop3_session *s, const struct pop3_line *line);
 /* A line while an exchange waits for the client's response. */
-void
-pop3_auth_response(struct pop3_session *s, struct slice line);
+void pop3_auth_response(struct pop3_session *s, struct slice line);
 
 /* pop3_cmd_drop.c */
-void
-pop3_cmd_stat(struct pop3_session *s, const struct pop3_line *line);
-void
-pop3_cmd_list(struct pop3_session *s, const struct pop3_line *line);
-void
-pop3_cmd_uidl(struct pop3_session *s, const struct pop3_line *line);
-void
-pop3_cmd_retr(struct pop3_session *s, const struct pop3_line *line);
-void
-pop3_cmd_top(struct pop3_session *s, const struct pop3_line *line);
-void
-pop3_cmd_dele(struct pop3_session *s, const struct pop3_line *line);
-void
-pop3_cmd_rset(struct pop3_session *s, const struct pop3_line *line);
-void
-pop3_cmd_quit(struct pop3_session *s, const struct pop3_line *line);
+void pop3_cmd_stat(struct pop3_session *s, const struct pop3_line *line);
+void pop3_cmd_list(struct pop3_session *s, const struct pop3_line *line);
+void pop3_cmd_uidl(struct pop3_session *s, const struct pop3_line *line);
+void pop3_cmd_retr(struct pop3_session *s, const struct pop3_line *line);
+void pop3_cmd_top(struct pop3_session *s, const struct pop3_line *line);
+void pop3_cmd_dele(struct pop3_session *s, const struct pop3_line *line);
+void pop3_cmd_rset(struct pop3_session *s, const struct pop3_line *line);
+void pop3_cmd_quit(struct pop3_session *s, const struct pop3_line *line);
 /* Every reply has left: begins UPDATE, or says goodbye. */
-void
-pop3_update_begin(struct pop3_session *s);
+void pop3_update_begin(struct pop3_session *s);
 
 #endif

@@ -11,16 +11,17 @@
 static void
 auth_failed(struct pop3_session *s, const char *code, const char *reply)
 {
-	LOG_INFO("auth.fail", LF_STR("sid", s->id), LF_STR("peer", conn_peer_text(s->conn)),
-	    LF_STR("user", s->user), LF_STR("reason", reply));
+	LOG_INFO("auth.fail", LF_STR("sid", s->id),
+	    LF_STR("peer", conn_peer_text(s->conn)), LF_STR("user", s->user),
+	    LF_STR("reason", reply));
 	pop3_resp_err(s, code, reply);
 	s->errors++;
 }
 
 /* auth_done_fn */
 static void
-auth_result(void *arg, enum auth_result result, struct slice challenge,
-    struct slice login)
+auth_result(
+    void *arg, enum auth_result result, struct slice challenge, struct slice login)
 {
 	struct pop3_session *s = OBJ_CAST(pop3_session, arg, POP3_SESSION_MAGIC);
 	if (result == AUTH_MORE) {
@@ -61,7 +62,7 @@ void
 pop3_cmd_user(struct pop3_session *s, const struct pop3_line *line)
 {
 	if (!auth_mechanism_allowed(
-	        service_auth(s->service), SLICE("PLAIN"), conn_is_secure(s->conn))) {
+		service_auth(s->service), SLICE("PLAIN"), conn_is_secure(s->conn))) {
 		pop3_resp_err(s, NULL, "not in clear text: use STLS or port 995 first");
 		return;
 	}
@@ -106,7 +107,7 @@ pop3_cmd_auth(struct pop3_session *s, const struct pop3_line *line)
 	if (!auth_mechanism_allowed(auth, line->arguments[0], secure)) {
 		pop3_resp_err(s, NULL,
 		    secure ? "unknown mechanism; CAPA lists what is known"
-		           : "not without TLS: use STLS or port 995 first");
+			   : "not without TLS: use STLS or port 995 first");
 		return;
 	}
 	struct buf initial AUTO_BUF;
@@ -135,7 +136,7 @@ pop3_auth_response(struct pop3_session *s, struct slice line)
 		s->waiting = POP3_WAITS_FOR_NOTHING;
 		pop3_resp_err(s, NULL,
 		    slice_equal(line, SLICE("*")) ? "authentication given up"
-		                                  : "this is not valid base64");
+						  : "this is not valid base64");
 		return;
 	}
 	s->waiting = POP3_WAITS_FOR_AUTH;
@@ -146,8 +147,7 @@ void
 pop3_cmd_stls(struct pop3_session *s, const struct pop3_line *line)
 {
 	(void)line;
-	struct tls_context *tls =
-	    s->has_tls_settings ? service_tls(s->service) : NULL;
+	struct tls_context *tls = s->has_tls_settings ? service_tls(s->service) : NULL;
 	if (!tls || conn_is_secure(s->conn)) {
 		tls_context_unref(&tls);
 		pop3_resp_err(s, NULL, "TLS is not to be had here, or is there already");

@@ -54,8 +54,7 @@ pop3_cmd_list(struct pop3_session *s, const struct pop3_line *line)
 		return;
 	}
 	uint32_t number;
-	struct pop3_message *message =
-	    argument_message(s, line->arguments[0], &number);
+	struct pop3_message *message = argument_message(s, line->arguments[0], &number);
 	if (message)
 		pop3_resp_ok_format(
 		    s, "%u %llu", number, (unsigned long long)message->size);
@@ -70,8 +69,7 @@ pop3_cmd_uidl(struct pop3_session *s, const struct pop3_line *line)
 		return;
 	}
 	uint32_t number;
-	struct pop3_message *message =
-	    argument_message(s, line->arguments[0], &number);
+	struct pop3_message *message = argument_message(s, line->arguments[0], &number);
 	if (!message)
 		return;
 	char uidl[POP3_UIDL_MAX + 1];
@@ -93,13 +91,13 @@ top_length(struct slice bytes, uint32_t lines)
 }
 
 static void
-message_begin(struct pop3_session *s, uint32_t number,
-    const struct pop3_message *message, bool whole, uint32_t lines)
+message_begin(struct pop3_session *s, uint32_t number, const struct pop3_message *message,
+    bool whole, uint32_t lines)
 {
 	struct store_reader *reader = service_reader(s->worker);
 	struct message_record record;
-	enum status status = message_get(
-	    reader, s->account, s->drop.mailbox, message->uid, &record);
+	enum status status =
+	    message_get(reader, s->account, s->drop.mailbox, message->uid, &record);
 	if (status == STATUS_NOT_FOUND) {
 		pop3_resp_err(s, "SYS/PERM",
 		    "another client has removed this message in the meantime");
@@ -126,8 +124,7 @@ void
 pop3_cmd_retr(struct pop3_session *s, const struct pop3_line *line)
 {
 	uint32_t number;
-	struct pop3_message *message =
-	    argument_message(s, line->arguments[0], &number);
+	struct pop3_message *message = argument_message(s, line->arguments[0], &number);
 	if (message)
 		message_begin(s, number, message, true, 0);
 }
@@ -136,8 +133,7 @@ void
 pop3_cmd_top(struct pop3_session *s, const struct pop3_line *line)
 {
 	uint32_t number, lines;
-	struct pop3_message *message =
-	    argument_message(s, line->arguments[0], &number);
+	struct pop3_message *message = argument_message(s, line->arguments[0], &number);
 	if (!message)
 		return;
 	if (!slice_to_u32(line->arguments[1], &lines)) {
@@ -151,8 +147,7 @@ void
 pop3_cmd_dele(struct pop3_session *s, const struct pop3_line *line)
 {
 	uint32_t number;
-	struct pop3_message *message =
-	    argument_message(s, line->arguments[0], &number);
+	struct pop3_message *message = argument_message(s, line->arguments[0], &number);
 	if (!message)
 		return;
 	pop3_drop_delete(&s->drop, message);
@@ -203,8 +198,8 @@ message_continue(struct pop3_session *s)
 {
 	struct buf out AUTO_BUF;
 	buf_init(&out, 2 * (size_t)POP3_BYTES_PER_SLICE + 16);
-	struct slice bytes = slice_sub(body_handle_bytes(&s->body),
-	    (size_t)s->out_offset, POP3_BYTES_PER_SLICE);
+	struct slice bytes = slice_sub(
+	    body_handle_bytes(&s->body), (size_t)s->out_offset, POP3_BYTES_PER_SLICE);
 	if (bytes.len > s->out_end - s->out_offset)
 		bytes.len = (size_t)(s->out_end - s->out_offset);
 	framer_stuff_feed(&s->stuff, bytes, false, &out);
@@ -244,8 +239,8 @@ static void
 goodbye(struct pop3_session *s)
 {
 	if (s->state == POP3_UPDATE)
-		pop3_resp_ok_format(s, "goodbye, %llu messages removed",
-		    (unsigned long long)s->removed);
+		pop3_resp_ok_format(
+		    s, "goodbye, %llu messages removed", (unsigned long long)s->removed);
 	else
 		pop3_resp_ok(s, "goodbye");
 	pop3_session_close(s, "quit");
@@ -292,8 +287,8 @@ pop3_update_begin(struct pop3_session *s)
 	pop3_set_state(s, POP3_UPDATE);
 	s->arena = arena_new((size_t)s->drop.count * 16 + 64 * 1024);
 	struct uid_range *ranges;
-	size_t count = pop3_drop_removals(
-	    &s->drop, s->delete_on_retrieval, s->arena, &ranges);
+	size_t count =
+	    pop3_drop_removals(&s->drop, s->delete_on_retrieval, s->arena, &ranges);
 	if (count == 0) {
 		goodbye(s);
 		return;

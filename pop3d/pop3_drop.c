@@ -16,10 +16,10 @@ pop3_drop_open(struct store_reader *reader, struct account_id account,
 	enum status status = mailbox_find(reader, account, SLICE("INBOX"), &info);
 	if (status != STATUS_OK)
 		return status;
-	struct pop3_drop drop = {.account = account, .mailbox = info.number,
-	    .uidvalidity = info.uidvalidity};
-	uint32_t capacity = info.exists < POP3_MESSAGES_MAX ? info.exists
-	                                                    : POP3_MESSAGES_MAX;
+	struct pop3_drop drop = {
+	    .account = account, .mailbox = info.number, .uidvalidity = info.uidvalidity};
+	uint32_t capacity =
+	    info.exists < POP3_MESSAGES_MAX ? info.exists : POP3_MESSAGES_MAX;
 	drop.messages = xcalloc((size_t)capacity + 1, sizeof(*drop.messages));
 	struct message_cursor *cursor =
 	    message_cursor_open(reader, account, info.number, 1, UINT32_MAX);
@@ -115,7 +115,8 @@ pop3_drop_removals(const struct pop3_drop *drop, bool delete_retrieved,
 		if (goes && open)
 			ranges[count - 1].last = drop->messages[i].uid;
 		else if (goes)
-			ranges[count++] = (struct uid_range){drop->messages[i].uid, drop->messages[i].uid};
+			ranges[count++] = (struct uid_range){
+			    drop->messages[i].uid, drop->messages[i].uid};
 		open = goes;
 	}
 	*out = ranges;

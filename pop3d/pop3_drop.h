@@ -33,28 +33,21 @@ struct pop3_drop {
 
 /* Reads the INBOX in one scan.  `expire_before_s`: messages that came before it are
  * marked expired; INT64_MIN for none. */
-enum status
-pop3_drop_open(struct store_reader *reader, struct account_id account,
+enum status pop3_drop_open(struct store_reader *reader, struct account_id account,
     int64_t expire_before_s, struct pop3_drop *out) MUST_USE;
-void
-pop3_drop_close(struct pop3_drop *drop);
+void pop3_drop_close(struct pop3_drop *drop);
 
 /* The message of a number, or null when there is none or it is marked deleted. */
-struct pop3_message *
-pop3_drop_message(struct pop3_drop *drop, uint32_t number);
-void
-pop3_drop_delete(struct pop3_drop *drop, struct pop3_message *message);
+struct pop3_message *pop3_drop_message(struct pop3_drop *drop, uint32_t number);
+void pop3_drop_delete(struct pop3_drop *drop, struct pop3_message *message);
 /* RSET: no message is marked deleted.  What RETR delivered stays delivered. */
-void
-pop3_drop_reset(struct pop3_drop *drop);
+void pop3_drop_reset(struct pop3_drop *drop);
 /* The unique id: UIDVALIDITY and UID, so it is stable for ever and never used again. */
-void
-pop3_drop_uidl(const struct pop3_drop *drop, const struct pop3_message *message,
+void pop3_drop_uidl(const struct pop3_drop *drop, const struct pop3_message *message,
     char out[POP3_UIDL_MAX + 1]);
 /* What UPDATE removes, as ascending ranges in the arena: marked by DELE, retrieved when
  * `delete_retrieved`, and expired.  Returns how many ranges. */
-size_t
-pop3_drop_removals(const struct pop3_drop *drop, bool delete_retrieved,
+size_t pop3_drop_removals(const struct pop3_drop *drop, bool delete_retrieved,
     struct arena *arena, struct uid_range **out);
 
 #endif

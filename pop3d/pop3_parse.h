@@ -21,11 +21,9 @@ struct pop3_line {
 };
 
 /* False when the line has no keyword or holds control characters. */
-bool
-pop3_line_parse(struct slice line, struct pop3_line *out);
+bool pop3_line_parse(struct slice line, struct pop3_line *out);
 
 /* A message number: 1 to UINT32_MAX, digits only. */
-bool
-pop3_number_parse(struct slice text, uint32_t *out);
+bool pop3_number_parse(struct slice text, uint32_t *out);
 
 #endif

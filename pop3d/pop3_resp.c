@@ -6,7 +6,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-
 enum { RESP_LINE_MAX = 512 }; /* octets with CRLF, RFC 1939 section 3 */
 
 struct resp_row {
@@ -16,22 +15,22 @@ struct resp_row {
 
 /* Row by enum status; texts are for a person who reads the client's error box. */
 static const struct resp_row resp_table[] = {
-    [STATUS_OK] = {NULL, "done"},
-    [STATUS_NOT_FOUND] = {NULL, "no such message"},
-    [STATUS_EXISTS] = {"SYS/PERM", "it exists already"},
-    [STATUS_BUSY] = {"SYS/TEMP", "the server is busy, try again in a moment"},
-    [STATUS_QUOTA] = {"SYS/TEMP", "over quota"},
+    [STATUS_OK] = {NULL,       "done"					  },
+    [STATUS_NOT_FOUND] = {NULL,       "no such message"                               },
+    [STATUS_EXISTS] = {"SYS/PERM", "it exists already"                             },
+    [STATUS_BUSY] = {"SYS/TEMP", "the server is busy, try again in a moment"     },
+    [STATUS_QUOTA] = {"SYS/TEMP", "over quota"                                    },
     [STATUS_FULL] = {"SYS/TEMP", "the server's disk is full, nothing was removed"},
-    [STATUS_READ_ONLY] = {"SYS/TEMP", "the mail store is read-only at the moment"},
-    [STATUS_CORRUPT] = {"SYS/PERM", "this message is damaged on the server's disk"},
-    [STATUS_IO] = {"SYS/TEMP", "the server's disk reported an error"},
-    [STATUS_LIMIT] = {"SYS/TEMP", "a limit of the server was reached"},
-    [STATUS_TIMEOUT] = {"SYS/TEMP", "the mail store did not answer in time"},
-    [STATUS_CLOSED] = {"SYS/TEMP", "the server is stopping"},
-    [STATUS_INVALID] = {NULL, "not valid"},
-    [STATUS_DENIED] = {"SYS/PERM", "not allowed"},
+    [STATUS_READ_ONLY] = {"SYS/TEMP", "the mail store is read-only at the moment"     },
+    [STATUS_CORRUPT] = {"SYS/PERM", "this message is damaged on the server's disk"  },
+    [STATUS_IO] = {"SYS/TEMP", "the server's disk reported an error"           },
+    [STATUS_LIMIT] = {"SYS/TEMP", "a limit of the server was reached"             },
+    [STATUS_TIMEOUT] = {"SYS/TEMP", "the mail store did not answer in time"         },
+    [STATUS_CLOSED] = {"SYS/TEMP", "the server is stopping"                        },
+    [STATUS_INVALID] = {NULL,       "not valid"                                     },
+    [STATUS_DENIED] = {"SYS/PERM", "not allowed"                                   },
     [STATUS_UNKNOWN] = {"SYS/TEMP", "the outcome is not known, connect again to see"},
-    [STATUS_CONFLICT] = {"SYS/TEMP", "the maildrop changed, connect again"},
+    [STATUS_CONFLICT] = {"SYS/TEMP", "the maildrop changed, connect again"           },
 };
 _Static_assert(sizeof(resp_table) / sizeof(resp_table[0]) == STATUS_COUNT_,
     "every status has a reply");

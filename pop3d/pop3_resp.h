@@ -7,17 +7,13 @@
 
 #include "pop3d/pop3_session.h"
 
-void
-pop3_resp_ok(struct pop3_session *s, const char *text);
-void
-pop3_resp_ok_format(struct pop3_session *s, const char *format, ...)
+void pop3_resp_ok(struct pop3_session *s, const char *text);
+void pop3_resp_ok_format(struct pop3_session *s, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* `code` without brackets, or null: "IN-USE", "SYS/TEMP", "AUTH".  Counts as an error
  * of the client when `code` is null. */
-void
-pop3_resp_err(struct pop3_session *s, const char *code, const char *text);
+void pop3_resp_err(struct pop3_session *s, const char *code, const char *text);
 /* -ERR for a status of the store. */
-void
-pop3_resp_status(struct pop3_session *s, enum status status);
+void pop3_resp_status(struct pop3_session *s, enum status status);
 
 #endif

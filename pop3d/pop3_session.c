@@ -9,14 +9,13 @@
 #include "pop3d/pop3_cmd.h"
 #include "pop3d/pop3_resp.h"
 
-static void
-session_event(struct conn *c, enum conn_event event, void *arg);
+static void session_event(struct conn *c, enum conn_event event, void *arg);
 
 static const unsigned allowed_next[] = {
     [POP3_GREET] = 1u << POP3_AUTHORIZATION | 1u << POP3_CLOSED,
     [POP3_AUTHORIZATION] = 1u << POP3_GREET | 1u << POP3_OPENING | 1u << POP3_CLOSED,
     [POP3_OPENING] =
-        1u << POP3_TRANSACTION | 1u << POP3_AUTHORIZATION | 1u << POP3_CLOSED,
+	1u << POP3_TRANSACTION | 1u << POP3_AUTHORIZATION | 1u << POP3_CLOSED,
     [POP3_TRANSACTION] = 1u << POP3_UPDATE | 1u << POP3_CLOSED,
     [POP3_UPDATE] = 1u << POP3_CLOSED,
     [POP3_CLOSED] = 0,
@@ -37,7 +36,7 @@ deadline_set(struct pop3_session *s)
 	if (s->state == POP3_GREET || s->state == POP3_AUTHORIZATION)
 		ms = POP3_PREAUTH_TIMEOUT_MS;
 	else if (s->waiting == POP3_WAITS_FOR_OUTPUT ||
-	         s->waiting == POP3_WAITS_FOR_FLUSH)
+		 s->waiting == POP3_WAITS_FOR_FLUSH)
 		ms = POP3_SEND_TIMEOUT_MS;
 	conn_deadline(s->conn, ms);
 }
@@ -68,8 +67,8 @@ pop3_session_accept(struct service *service, struct worker *worker, int fd,
 	s->conn = conn_new(worker_loop(worker), fd, session_event, s);
 	list_append(service_worker_user(worker), &s->node);
 	stats_add(stats_get("pop3_connections_total"), 1);
-	LOG_DEBUG("conn.open", LF_STR("sid", s->id),
-	    LF_STR("peer", conn_peer_text(s->conn)));
+	LOG_DEBUG(
+	    "conn.open", LF_STR("sid", s->id), LF_STR("peer", conn_peer_text(s->conn)));
 	if (listener->tls != LISTENER_TLS_IMPLICIT) {
 		greet(s);
 		return;
@@ -200,10 +199,10 @@ run_line(struct pop3_session *s)
 		s->skipping_line = !ended;
 		return ended;
 	}
-	size_t line_max = s->waiting == POP3_WAITS_FOR_RESPONSE ||
-	                          s->state == POP3_AUTHORIZATION
-	                      ? POP3_AUTH_LINE_MAX
-	                      : POP3_LINE_MAX;
+	size_t line_max =
+	    s->waiting == POP3_WAITS_FOR_RESPONSE || s->state == POP3_AUTHORIZATION
+		? POP3_AUTH_LINE_MAX
+		: POP3_LINE_MAX;
 	struct slice line;
 	size_t used;
 	enum framer_result result = framer_line(input, line_max, &line, &used);
@@ -222,7 +221,7 @@ run_line(struct pop3_session *s)
 		}
 		pop3_resp_err(s, NULL,
 		    result == FRAMER_TOO_LONG ? "this line is too long"
-		                              : "a line ends in CR LF and holds no NUL");
+					      : "a line ends in CR LF and holds no NUL");
 	}
 	/* STLS has thrown the input away, QUIT has closed. */
 	if (s->conn && s->state != POP3_GREET)
@@ -247,8 +246,7 @@ pop3_session_run(struct pop3_session *s)
 			break;
 		if (!wants_line(s) || !run_line(s))
 			break;
-		if (s->errors >= POP3_ERRORS_MAX && s->conn &&
-		    s->state != POP3_CLOSED) {
+		if (s->errors >= POP3_ERRORS_MAX && s->conn && s->state != POP3_CLOSED) {
 			pop3_resp_err(s, "SYS/PERM", "too many errors, goodbye");
 			pop3_session_close(s, "too many errors");
 			return;

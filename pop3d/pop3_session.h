@@ -81,9 +81,9 @@ struct pop3_session {
 
 	/* the multi-line reply under way */
 	enum pop3_output output;
-	uint32_t out_next;  /* LIST, UIDL: message number */
+	uint32_t out_next;   /* LIST, UIDL: message number */
 	uint32_t out_number; /* MESSAGE: its number */
-	bool out_whole;     /* RETR, not TOP */
+	bool out_whole;      /* RETR, not TOP */
 	uint64_t out_offset;
 	uint64_t out_end;
 	struct body_handle body;
@@ -97,29 +97,21 @@ struct pop3_session {
 };
 
 /* The daemon's accept function (service_options). */
-void
-pop3_session_accept(struct service *service, struct worker *worker, int fd,
+void pop3_session_accept(struct service *service, struct worker *worker, int fd,
     const struct listener *listener, struct worker_conn *token);
 /* Says goodbye to all sessions of a worker that wait for a command. */
-void
-pop3_sessions_stop(struct service *service, struct worker *worker);
-void
-pop3_sessions_start(struct service *service, struct worker *worker);
+void pop3_sessions_stop(struct service *service, struct worker *worker);
+void pop3_sessions_start(struct service *service, struct worker *worker);
 
 /* ---- for the command files ---- */
-void
-pop3_set_state(struct pop3_session *s, enum pop3_state state);
+void pop3_set_state(struct pop3_session *s, enum pop3_state state);
 /* The maildrop is opened and the session is in TRANSACTION, or -ERR is written. */
-void
-pop3_session_open(struct pop3_session *s, struct slice login);
+void pop3_session_open(struct pop3_session *s, struct slice login);
 /* Runs the commands that lie in the input. */
-void
-pop3_session_run(struct pop3_session *s);
+void pop3_session_run(struct pop3_session *s);
 /* Ends the session now; nothing is removed. */
-void
-pop3_session_close(struct pop3_session *s, const char *reason);
+void pop3_session_close(struct pop3_session *s, const char *reason);
 /* Continues the multi-line reply; true when it is complete. */
-bool
-pop3_output_continue(struct pop3_session *s);
+bool pop3_output_continue(struct pop3_session *s);
 
 #endif

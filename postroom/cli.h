@@ -31,7 +31,7 @@ enum {
 enum { CLI_ARGUMENTS_MAX = 1024, CLI_OPTIONS_MAX = 64 };
 
 struct cli_option {
-	const char *name; /* "--quota" */
+	const char *name;  /* "--quota" */
 	const char *value; /* null: not given; "" for one without a value */
 };
 
@@ -55,7 +55,8 @@ struct cli_verb {
 	const char *noun; /* "account" */
 	const char *verb; /* "add", or null for a verb that stands alone */
 	unsigned arguments_min, arguments_max;
-	/* space separated, "=" behind one that takes a value: "--quota= --password-stdin" */
+	/* space separated, "=" behind one that takes a value: "--quota= --password-stdin"
+	 */
 	const char *options;
 	int (*run)(struct cli *cli);
 	const char *usage;
@@ -63,41 +64,30 @@ struct cli_verb {
 };
 
 /* The table; ends with a row whose noun is null. */
-const struct cli_verb *
-cli_verbs(void);
+const struct cli_verb *cli_verbs(void);
 
 /* Prints one line to standard error and returns the code. */
-int
-cli_fail(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int cli_fail(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The same for a status: "could not <what>: <text>". */
-int
-cli_fail_status(enum status status, const char *format, ...)
+int cli_fail_status(enum status status, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* The option's value ("" when it takes none), or null when it was not given. */
-const char *
-cli_option(const struct cli *cli, const char *name);
-struct slice
-cli_argument(const struct cli *cli, size_t index);
+const char *cli_option(const struct cli *cli, const char *name);
+struct slice cli_argument(const struct cli *cli, size_t index);
 
 /* <root>/etc/postroom.conf or the system's; the caller frees it. */
-char *
-cli_config_path(const struct cli *cli);
+char *cli_config_path(const struct cli *cli);
 /* Joins root (or "") and a path; the caller frees it. */
-char *
-cli_path(const struct cli *cli, const char *path);
+char *cli_path(const struct cli *cli, const char *path);
 /* Reads the configuration once; 0, or CLI_CONFIG with every error printed. */
-int
-cli_need_conf(struct cli *cli);
+int cli_need_conf(struct cli *cli);
 /* Opens the store once, as the user that owns it; 0 or an exit code. */
-int
-cli_need_store(struct cli *cli);
+int cli_need_store(struct cli *cli);
 /* <dir of the log file>/trace. */
-char *
-cli_trace_dir(struct cli *cli);
+char *cli_trace_dir(struct cli *cli);
 /* A question on the terminal; true at once with --yes or when not on a terminal is an
  * error that tells of --yes. */
-bool
-cli_confirm(const struct cli *cli, const char *question);
+bool cli_confirm(const struct cli *cli, const char *question);
 
 /* ---- the verbs ---- */
 int cmd_init(struct cli *cli);

@@ -80,7 +80,8 @@ int
 cmd_help(struct cli *cli)
 {
 	if (cli->argument_count == 0)
-		puts("usage: postroom [--root DIR] [--json] [--quiet] [--yes] COMMAND ...\n");
+		puts("usage: postroom [--root DIR] [--json] [--quiet] [--yes] COMMAND "
+		     "...\n");
 	unsigned shown = 0;
 	for (const struct cli_verb *v = verbs; v->noun; v++) {
 		if (cli->argument_count >= 1 &&
@@ -93,8 +94,8 @@ cmd_help(struct cli *cli)
 		shown++;
 	}
 	if (shown == 0)
-		return cli_fail(CLI_USAGE,
-		    "no such command: \"postroom help\" lists them all");
+		return cli_fail(
+		    CLI_USAGE, "no such command: \"postroom help\" lists them all");
 	return CLI_OK;
 }
 

@@ -30,8 +30,8 @@ copying_progress(uint64_t done, uint64_t total, void *arg)
 }
 
 static void
-totals_print(const struct cli *cli, const struct store_backup_totals *totals,
-    const char *place)
+totals_print(
+    const struct cli *cli, const struct store_backup_totals *totals, const char *place)
 {
 	char made[32] = "";
 	time_t made_s = (time_t)totals->made_s;
@@ -39,8 +39,8 @@ totals_print(const struct cli *cli, const struct store_backup_totals *totals,
 	if (gmtime_r(&made_s, &tm))
 		strftime(made, sizeof made, "%Y-%m-%dT%H:%M:%SZ", &tm);
 	if (cli->json) {
-		json_t *out = json_pack("{s:s, s:s, s:I, s:I, s:I}", "place", place, "made",
-		    made, "files", (json_int_t)totals->files, "bytes",
+		json_t *out = json_pack("{s:s, s:s, s:I, s:I, s:I}", "place", place,
+		    "made", made, "files", (json_int_t)totals->files, "bytes",
 		    (json_int_t)totals->bytes, "copied_bytes",
 		    (json_int_t)totals->copied_bytes);
 		json_dumpf(out, stdout, JSON_INDENT(2));
@@ -61,14 +61,16 @@ cmd_backup(struct cli *cli)
 	if (code != CLI_OK)
 		return code;
 	struct copying copying = {.cli = cli};
-	struct store_backup_options options = {.progress = copying_progress, .arg = &copying};
+	struct store_backup_options options = {
+	    .progress = copying_progress, .arg = &copying};
 	struct store_backup_totals totals;
 	char *error = NULL;
 	enum status status = store_backup(cli->store, dir, &options, &totals, &error);
 	if (copying.shown)
 		fputc('\n', stderr);
 	if (status != STATUS_OK)
-		code = cli_fail_status(status, "back up to %s (%s)", dir, error ? error : "");
+		code = cli_fail_status(
+		    status, "back up to %s (%s)", dir, error ? error : "");
 	else
 		totals_print(cli, &totals, dir);
 	free(error);
@@ -132,7 +134,8 @@ cmd_restore(struct cli *cli)
 		}
 	}
 	struct copying copying = {.cli = cli};
-	struct store_backup_options options = {.progress = copying_progress, .arg = &copying};
+	struct store_backup_options options = {
+	    .progress = copying_progress, .arg = &copying};
 	struct store_backup_totals totals;
 	enum status status = store_restore(dir, path, &options, &totals, &error);
 	if (copying.shown)
@@ -140,8 +143,8 @@ cmd_restore(struct cli *cli)
 	if (status != STATUS_OK) {
 		if (aside)
 			(void)!rename(aside, path);
-		code = cli_fail_status(
-		    status, "restore %s (%s)", dir, error ? error : "");
+		code =
+		    cli_fail_status(status, "restore %s (%s)", dir, error ? error : "");
 	} else {
 		totals_print(cli, &totals, path);
 		if (aside && !cli->quiet && !cli->json)

@@ -65,17 +65,18 @@ cmd_check(struct cli *cli)
 	if (cli->json) {
 		json_t *out = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "accounts",
 		    (json_int_t)totals.accounts, "mailboxes",
-		    (json_int_t)totals.mailboxes, "messages",
-		    (json_int_t)totals.messages, "bodies", (json_int_t)totals.bodies,
-		    "queued", (json_int_t)totals.queued, "bytes",
-		    (json_int_t)totals.bytes, "problems", check.problems);
+		    (json_int_t)totals.mailboxes, "messages", (json_int_t)totals.messages,
+		    "bodies", (json_int_t)totals.bodies, "queued",
+		    (json_int_t)totals.queued, "bytes", (json_int_t)totals.bytes,
+		    "problems", check.problems);
 		json_dumpf(out, stdout, JSON_INDENT(2));
 		putchar('\n');
 		json_decref(out);
 	} else {
 		if (!cli->quiet)
-			printf("%llu accounts, %llu mailboxes, %llu messages, %llu bodies "
-			       "(%llu bytes), %llu queued: %llu problems\n",
+			printf(
+			    "%llu accounts, %llu mailboxes, %llu messages, %llu bodies "
+			    "(%llu bytes), %llu queued: %llu problems\n",
 			    (unsigned long long)totals.accounts,
 			    (unsigned long long)totals.mailboxes,
 			    (unsigned long long)totals.messages,

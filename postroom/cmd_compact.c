@@ -1,7 +1,7 @@
 /*
  * compact: gives the space of deleted mail back to the disk, step by step beside running
- * daemons (which do the same by themselves, less thoroughly).  What a daemon writes to now
- * stays as it is.
+ * daemons (which do the same by themselves, less thoroughly).  What a daemon writes to
+ * now stays as it is.
  */
 #include <inttypes.h>
 #include <jansson.h>

@@ -189,8 +189,8 @@ quota_option(struct cli *cli, uint64_t fallback, uint64_t *out)
 	const char *text = cli_option(cli, "--quota");
 	*out = fallback;
 	if (text && !conf_parse_size(slice_from_cstr(text), out))
-		return cli_fail(CLI_USAGE,
-		    "--quota wants a size such as 500M or 5G, or 0 for none");
+		return cli_fail(
+		    CLI_USAGE, "--quota wants a size such as 500M or 5G, or 0 for none");
 	return CLI_OK;
 }
 
@@ -250,8 +250,7 @@ cmd_account_list(struct cli *cli)
 	if (code != CLI_OK)
 		return code;
 	json_t *list = json_array();
-	struct slice domain =
-	    cli->argument_count > 0 ? cli_argument(cli, 0) : SLICE_NULL;
+	struct slice domain = cli->argument_count > 0 ? cli_argument(cli, 0) : SLICE_NULL;
 	enum status status =
 	    directory_account_each(cli->reader, domain, account_list_one, list);
 	if (status != STATUS_OK)
@@ -304,13 +303,13 @@ cmd_account_show(struct cli *cli)
 	json_t *mailboxes = json_array();
 	enum status status = account_usage_get(cli->reader, account.id, &usage);
 	if (status == STATUS_OK)
-		status = mailbox_each(
-		    cli->reader, account.id, mailbox_list_one, mailboxes);
+		status =
+		    mailbox_each(cli->reader, account.id, mailbox_list_one, mailboxes);
 	struct slice entries[DIRECTORY_SEND_AS_MAX];
 	size_t entry_count = 0;
 	if (status == STATUS_OK)
-		status = directory_send_as_get(
-		    cli->reader, account.id, entries, &entry_count);
+		status =
+		    directory_send_as_get(cli->reader, account.id, entries, &entry_count);
 	if (status != STATUS_OK)
 		return cli_fail_status(status, "read account %s", cli->arguments[0]);
 	json_t *send_as = json_array();
@@ -353,8 +352,8 @@ account_change(struct cli *cli, const struct directory_account_change *change)
 	enum status status =
 	    directory_account_set(cli->reader, cli_argument(cli, 0), change);
 	if (status == STATUS_NOT_FOUND)
-		return cli_fail(CLI_NO_OBJECT, "there is no account %s",
-		    cli->arguments[0]);
+		return cli_fail(
+		    CLI_NO_OBJECT, "there is no account %s", cli->arguments[0]);
 	if (status != STATUS_OK)
 		return cli_fail_status(status, "change account %s", cli->arguments[0]);
 	return CLI_OK;
@@ -394,24 +393,26 @@ send_as_entry(struct cli *cli, struct slice entry, bool remove)
 	if (slice_equal(entry, SLICE("*")))
 		buf_append_byte(&text, '*');
 	else if (!address_domain_to_ascii(domain, &text))
-		return cli_fail(CLI_DATA, "%.*s is no address and no domain",
-		    SLICE_ARG(entry));
+		return cli_fail(
+		    CLI_DATA, "%.*s is no address and no domain", SLICE_ARG(entry));
 	struct slice login = cli_argument(cli, 0);
-	enum status status = !buf_ok(&text) ? STATUS_INVALID
+	enum status status =
+	    !buf_ok(&text) ? STATUS_INVALID
 	    : remove ? directory_send_as_remove(cli->reader, login, buf_slice(&text))
-	             : directory_send_as_add(cli->reader, login, buf_slice(&text));
+		     : directory_send_as_add(cli->reader, login, buf_slice(&text));
 	if (status == STATUS_OK)
 		return CLI_OK;
 	if (status == STATUS_INVALID)
-		return cli_fail(CLI_DATA, "%.*s is no address and no domain",
-		    SLICE_ARG(entry));
+		return cli_fail(
+		    CLI_DATA, "%.*s is no address and no domain", SLICE_ARG(entry));
 	if (status == STATUS_NOT_FOUND)
 		return cli_fail(CLI_NO_OBJECT,
-		    remove ? "%s may not send as %.*s: postroom account show tells what it may"
-		           : "there is no account %s (to send as %.*s)",
+		    remove ? "%s may not send as %.*s: postroom account show tells what "
+			     "it may"
+			   : "there is no account %s (to send as %.*s)",
 		    cli->arguments[0], SLICE_ARG(entry));
-	return cli_fail_status(status, "let %s send as %.*s", cli->arguments[0],
-	    SLICE_ARG(entry));
+	return cli_fail_status(
+	    status, "let %s send as %.*s", cli->arguments[0], SLICE_ARG(entry));
 }
 
 /* --send-as and --no-send-as: may stand there more than once, each a comma list. */
@@ -473,14 +474,13 @@ cmd_account_undelete(struct cli *cli)
 	const char *since = cli_option(cli, "--since");
 	uint64_t window_ms = (uint64_t)cli->conf->store.undelete_days * 86400 * 1000;
 	if (since && !conf_parse_duration_ms(slice_from_cstr(since), &window_ms))
-		return cli_fail(
-		    CLI_USAGE, "--since wants a duration such as 2h or 3d");
+		return cli_fail(CLI_USAGE, "--since wants a duration such as 2h or 3d");
 	uint64_t count = 0;
 	enum status status = message_undelete(cli->reader, account.id,
 	    clock_wall_s() - (int64_t)(window_ms / 1000), &count);
 	if (status != STATUS_OK)
-		return cli_fail_status(status, "bring back mail of %s",
-		    cli->arguments[0]);
+		return cli_fail_status(
+		    status, "bring back mail of %s", cli->arguments[0]);
 	printf("%llu messages are back\n", (unsigned long long)count);
 	return CLI_OK;
 }
@@ -497,8 +497,7 @@ cmd_account_remove(struct cli *cli)
 	    "this removes %s and all its mail for good:", cli->arguments[0]);
 	if (!cli_confirm(cli, question))
 		return CLI_NOT_ALLOWED;
-	enum status status =
-	    directory_account_remove(cli->reader, cli_argument(cli, 0));
+	enum status status = directory_account_remove(cli->reader, cli_argument(cli, 0));
 	if (status != STATUS_OK)
 		return cli_fail_status(status, "remove account %s", cli->arguments[0]);
 	return CLI_OK;

@@ -90,14 +90,16 @@ explain_mx(struct question *q, const char *own, struct slice domain, json_t *out
 		problem = q->why[0] ? q->why : "the name servers do not answer";
 	else if (json_array_size(hosts) == 1 && first && first[0] == '\0')
 		problem = "5.1.10 the domain takes no mail (null MX)";
-	json_object_set_new(out, "mx_implicit", json_boolean(q->result == RESOLVER_NO_DATA));
+	json_object_set_new(
+	    out, "mx_implicit", json_boolean(q->result == RESOLVER_NO_DATA));
 	if (problem) {
 		json_object_set_new(out, "problem", json_string(problem));
 		json_array_clear(hosts);
 	}
 	size_t i;
 	json_t *row;
-	/* What is not better than this server itself is not used (RFC 5321 section 5.1). */
+	/* What is not better than this server itself is not used (RFC 5321 section 5.1).
+	 */
 	json_array_foreach(hosts, i, row)
 	{
 		if (strcasecmp(json_string_value(json_object_get(row, "host")), own) != 0)
@@ -180,9 +182,10 @@ explain_print(const json_t *out)
 	json_t *row, *address;
 	json_array_foreach(json_object_get(out, "hosts"), i, row)
 	{
-		printf("host         %s", json_string_value(json_object_get(row, "host")));
+		printf(
+		    "host         %s", json_string_value(json_object_get(row, "host")));
 		json_array_foreach(json_object_get(row, "addresses"), k, address)
-			printf(" %s", json_string_value(address));
+		    printf(" %s", json_string_value(address));
 		putchar('\n');
 	}
 	printf("port         %lld\nTLS          %s\nconnections  at most %lld at once\n",
@@ -197,13 +200,14 @@ resolver_open(struct cli *cli, struct question *q)
 	const struct conf *conf = cli->conf;
 	char *error = NULL;
 	q->loop = loop_new();
-	enum status status = conf->dns.script[0]
-	    ? resolver_new_script(q->loop, conf->dns.script, &q->resolver, &error)
-	    : resolver_new(q->loop, (const char *const *)conf->dns.servers.items,
-		  conf->dns.servers.count, conf->dns.timeout_ms, &q->resolver);
-	int code = status == STATUS_OK
-	    ? CLI_OK
-	    : cli_fail(CLI_CONFIG, "no resolver: %s", error ? error : status_text(status));
+	enum status status =
+	    conf->dns.script[0]
+		? resolver_new_script(q->loop, conf->dns.script, &q->resolver, &error)
+		: resolver_new(q->loop, (const char *const *)conf->dns.servers.items,
+		      conf->dns.servers.count, conf->dns.timeout_ms, &q->resolver);
+	int code = status == STATUS_OK ? CLI_OK
+	                               : cli_fail(CLI_CONFIG, "no resolver: %s",
+					     error ? error : status_text(status));
 	free(error);
 	return code;
 }
@@ -241,7 +245,8 @@ cmd_explain(struct cli *cli)
 	size_t at = slice_rindex(domain, '@');
 	struct buf ascii AUTO_BUF;
 	buf_init(&ascii, ADDRESS_DOMAIN_MAX);
-	if (at == SIZE_MAX || !address_domain_to_ascii(slice_from(domain, at + 1), &ascii))
+	if (at == SIZE_MAX ||
+	    !address_domain_to_ascii(slice_from(domain, at + 1), &ascii))
 		return cli_fail(CLI_DATA, "%s is no address", to);
 	struct question q = {.result = RESOLVER_FAILED};
 	int code = cli_need_store(cli);

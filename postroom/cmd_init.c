@@ -21,8 +21,8 @@ folder_make(const char *path, mode_t mode)
 {
 	if (mkdir(path, mode) == 0 || errno == EEXIST)
 		return CLI_OK;
-	return cli_fail(CLI_CANNOT_CREATE, "could not make the folder %s: %s", path,
-	    strerror(errno));
+	return cli_fail(
+	    CLI_CANNOT_CREATE, "could not make the folder %s: %s", path, strerror(errno));
 }
 
 static int
@@ -32,18 +32,18 @@ folders_make(const struct cli *cli)
 		const char *below_root, *system;
 		mode_t mode;
 	} folders[] = {
-	    {"", NULL, 0755},
-	    {"/etc", "/etc/postroom", 0755},
+	    {"",         NULL,                0755},
+	    {"/etc",     "/etc/postroom",     0755},
 	    {"/etc/tls", "/etc/postroom/tls", 0750},
-	    {"/store", "/var/lib/postroom", 0700},
-	    {"/run", "/run/postroom", 0755},
-	    {"/log", "/var/log/postroom", 0750},
+	    {"/store",   "/var/lib/postroom", 0700},
+	    {"/run",     "/run/postroom",     0755},
+	    {"/log",     "/var/log/postroom", 0750},
 	};
 	int code = CLI_OK;
 	for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]) && !code; i++) {
-		char *path = cli->root      ? cli_path(cli, folders[i].below_root)
-		    : folders[i].system     ? xstrdup(folders[i].system)
-		                            : NULL;
+		char *path = cli->root           ? cli_path(cli, folders[i].below_root)
+		             : folders[i].system ? xstrdup(folders[i].system)
+		                                 : NULL;
 		if (path)
 			code = folder_make(path, folders[i].mode);
 		free(path);
@@ -72,8 +72,8 @@ file_write_new(const char *path, struct slice text)
 		unlink(temporary);
 	free(temporary);
 	return ok ? CLI_OK
-	          : cli_fail(CLI_CANNOT_CREATE, "could not write %s: %s", path,
-	                strerror(err));
+	          : cli_fail(
+			CLI_CANNOT_CREATE, "could not write %s: %s", path, strerror(err));
 }
 
 /* --hostname, else mail.<domain>, else the machine's own name. */
@@ -92,8 +92,8 @@ hostname_choose(const struct cli *cli, char out[HOSTNAME_SIZE])
 	struct buf ascii AUTO_BUF;
 	buf_init(&ascii, ADDRESS_DOMAIN_MAX);
 	if (!address_domain_to_ascii(slice_from_cstr(out), &ascii))
-		return cli_fail(CLI_DATA,
-		    "\"%s\" is no host name: give one with --hostname", out);
+		return cli_fail(
+		    CLI_DATA, "\"%s\" is no host name: give one with --hostname", out);
 	slice_copy_cstr(buf_slice(&ascii), out, HOSTNAME_SIZE);
 	return CLI_OK;
 }
@@ -104,8 +104,8 @@ config_write(const struct cli *cli, const char *hostname)
 	uint64_t port_base = 0;
 	const char *text = cli_option(cli, "--port-base");
 	if (text && !slice_to_u64(slice_from_cstr(text), PORT_BASE_MAX, &port_base))
-		return cli_fail(CLI_USAGE, "--port-base wants a number from 0 to %d",
-		    PORT_BASE_MAX);
+		return cli_fail(
+		    CLI_USAGE, "--port-base wants a number from 0 to %d", PORT_BASE_MAX);
 	struct buf sample AUTO_BUF;
 	buf_init(&sample, SAMPLE_MAX);
 	bool public_addresses = !cli->root || cli_option(cli, "--public");
@@ -127,8 +127,8 @@ certificate_make(const struct cli *cli, const char *hostname)
 	    "/etc/postroom/tls/ca.key", "/etc/postroom/tls/server.pem",
 	    "/etc/postroom/tls/server.key"};
 	for (size_t i = 0; i < 4; i++)
-		paths[i] = cli->root ? cli_path(cli, below_root[i])
-		                     : xstrdup(system_paths[i]);
+		paths[i] =
+		    cli->root ? cli_path(cli, below_root[i]) : xstrdup(system_paths[i]);
 	const char *const names[] = {hostname, "localhost", "127.0.0.1", "::1"};
 	char *error = NULL;
 	int code = CLI_OK;

@@ -89,8 +89,7 @@ message_print(const json_t *message)
 	printf("%s  %lld bytes  from <%s>",
 	    json_string_value(json_object_get(message, "id")),
 	    (long long)json_integer_value(json_object_get(message, "size")), from);
-	when_print(
-	    "since", json_integer_value(json_object_get(message, "created")));
+	when_print("since", json_integer_value(json_object_get(message, "created")));
 	putchar('\n');
 	size_t i;
 	json_t *r;
@@ -102,8 +101,7 @@ message_print(const json_t *message)
 		    (long long)json_integer_value(json_object_get(r, "attempts")));
 		when_print("next", json_integer_value(json_object_get(r, "next_try")));
 		putchar('\n');
-		const char *reply =
-		    json_string_value(json_object_get(r, "last_reply"));
+		const char *reply = json_string_value(json_object_get(r, "last_reply"));
 		if (reply && reply[0])
 			printf("        %s\n", reply);
 	}
@@ -123,7 +121,7 @@ recipients_match(const json_t *message, const char *to)
 	json_array_foreach(json_object_get(message, "recipients"), i, r)
 	{
 		if (selector_matches(
-		        to, slice_from_cstr(json_string_value(json_object_get(r, "to")))))
+			to, slice_from_cstr(json_string_value(json_object_get(r, "to")))))
 			return true;
 	}
 	return false;
@@ -146,10 +144,9 @@ list_one(const struct queue_message *message, void *arg)
 static int
 select_rows(struct cli *cli, json_t **out)
 {
-	struct list list = {cli, cli_option(cli, "--from"), cli_option(cli, "--to"),
-	    json_array()};
-	enum status status =
-	    queue_message_each(cli->reader, SLICE_NULL, list_one, &list);
+	struct list list = {
+	    cli, cli_option(cli, "--from"), cli_option(cli, "--to"), json_array()};
+	enum status status = queue_message_each(cli->reader, SLICE_NULL, list_one, &list);
 	if (status != STATUS_OK) {
 		json_decref(list.rows);
 		return cli_fail_status(status, "read the queue");
@@ -225,11 +222,10 @@ wish(struct cli *cli, enum queue_wish wish, const char *done)
 			return code;
 	}
 	for (size_t i = 0; i < cli->argument_count; i++)
-		json_array_append_new(
-		    rows, json_pack("{s:s}", "id", cli->arguments[i]));
+		json_array_append_new(rows, json_pack("{s:s}", "id", cli->arguments[i]));
 	char question[128];
-	snprintf(question, sizeof(question), "this drops %zu messages without a bounce:",
-	    json_array_size(rows));
+	snprintf(question, sizeof(question),
+	    "this drops %zu messages without a bounce:", json_array_size(rows));
 	if (wish == QUEUE_DELETE && json_array_size(rows) > 0 &&
 	    !cli_confirm(cli, question)) {
 		json_decref(rows);
@@ -242,7 +238,8 @@ wish(struct cli *cli, enum queue_wish wish, const char *done)
 	{
 		const char *id = json_string_value(json_object_get(row, "id"));
 		uint64_t count = 0;
-		/* A selector that names recipients picks those, not their whole message. */
+		/* A selector that names recipients picks those, not their whole message.
+		 */
 		const char *to = cli_option(cli, "--to");
 		json_t *recipients = json_object_get(row, "recipients");
 		enum status status = STATUS_OK;

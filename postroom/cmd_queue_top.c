@@ -64,7 +64,8 @@ recipient_count(const struct queue_recipient *recipient, void *arg)
 {
 	struct top *top = arg;
 	size_t at = slice_rindex(recipient->address, '@');
-	json_t *site = site_of(top, slice_from(recipient->address, at == SIZE_MAX ? 0 : at + 1));
+	json_t *site =
+	    site_of(top, slice_from(recipient->address, at == SIZE_MAX ? 0 : at + 1));
 	int64_t created_s = top->message->created_s;
 	add(site, recipient->state == QUEUE_HELD ? "held" : "waiting", 1);
 	json_int_t oldest = json_integer_value(json_object_get(site, "oldest"));
@@ -78,8 +79,10 @@ recipient_count(const struct queue_recipient *recipient, void *arg)
 	if (recipient->state == QUEUE_WAITING && (next == 0 || recipient->due_s < next))
 		json_object_set_new(site, "next_try", json_integer(recipient->due_s));
 	if (recipient->last_reply.len &&
-	    recipient->last_try_s >= json_integer_value(json_object_get(site, "last_try"))) {
-		json_object_set_new(site, "last_try", json_integer(recipient->last_try_s));
+	    recipient->last_try_s >=
+		json_integer_value(json_object_get(site, "last_try"))) {
+		json_object_set_new(
+		    site, "last_try", json_integer(recipient->last_try_s));
 		json_object_set_new(site, "last_reply",
 		    json_stringn(recipient->last_reply.ptr, recipient->last_reply.len));
 	}
@@ -153,7 +156,8 @@ row_print(const struct top *top, const json_t *row)
 	printf("\n    by age:");
 	for (int i = 0; i < AGE_COUNT; i++)
 		printf(" %s%s %lld", i + 1 < AGE_COUNT ? "<" : "", ages[i].name,
-		    (long long)json_integer_value(json_object_get(histogram, ages[i].name)));
+		    (long long)json_integer_value(
+			json_object_get(histogram, ages[i].name)));
 	putchar('\n');
 	if (reply)
 		printf("    %s\n", reply);
@@ -211,10 +215,11 @@ pause_set(struct cli *cli, bool paused)
 	enum status status = queue_site_pause(cli->reader, buf_slice(&domain), paused);
 	if (status == STATUS_NOT_FOUND)
 		return cli_fail(CLI_NO_OBJECT,
-		    "%s is not paused: postroom queue top tells what is", cli->arguments[0]);
-	if (status != STATUS_OK)
-		return cli_fail_status(status, "%s %s", paused ? "pause" : "resume",
+		    "%s is not paused: postroom queue top tells what is",
 		    cli->arguments[0]);
+	if (status != STATUS_OK)
+		return cli_fail_status(
+		    status, "%s %s", paused ? "pause" : "resume", cli->arguments[0]);
 	if (!cli->quiet)
 		printf("mail to %s %s\n", cli->arguments[0],
 		    paused ? "stays in the queue until it is resumed" : "is tried again");

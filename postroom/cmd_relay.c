@@ -41,7 +41,8 @@ port_option(struct cli *cli, bool has_user, uint16_t *out)
 {
 	const char *text = cli_option(cli, "--port");
 	uint64_t port = has_user ? PORT_SUBMISSION : PORT_SMTP;
-	if (text && (!slice_to_u64(slice_from_cstr(text), UINT16_MAX, &port) || port == 0))
+	if (text &&
+	    (!slice_to_u64(slice_from_cstr(text), UINT16_MAX, &port) || port == 0))
 		return cli_fail(CLI_USAGE, "--port wants a number from 1 to 65535");
 	*out = (uint16_t)port;
 	return CLI_OK;
@@ -86,8 +87,9 @@ cmd_relay_add(struct cli *cli)
 	enum status status = directory_relay_add(cli->reader, &relay, id);
 	free(password);
 	if (status == STATUS_INVALID)
-		return cli_fail(CLI_DATA, "--from is an address or domain, --to a domain, "
-		                          "--host a host name or address");
+		return cli_fail(CLI_DATA,
+		    "--from is an address or domain, --to a domain, "
+		    "--host a host name or address");
 	if (status != STATUS_OK)
 		return cli_fail_status(status, "add the relay rule");
 	if (!cli->quiet)
@@ -160,7 +162,6 @@ cmd_relay_remove(struct cli *cli)
 		return code;
 	enum status status = directory_relay_remove(cli->reader, cli_argument(cli, 0));
 	if (status != STATUS_OK)
-		return cli_fail_status(status, "remove relay rule %s",
-		    cli->arguments[0]);
+		return cli_fail_status(status, "remove relay rule %s", cli->arguments[0]);
 	return CLI_OK;
 }

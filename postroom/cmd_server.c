@@ -25,7 +25,7 @@ sockets_print(const json_t *status)
 		const char *name, *state;
 		int pid, restarts;
 		if (json_unpack(row, "{s:s, s:i, s:s, s:i}", "name", &name, "pid", &pid,
-		        "state", &state, "restarts", &restarts) != 0)
+			"state", &state, "restarts", &restarts) != 0)
 			continue;
 		printf("%-6s pid %-7d %s%s\n", name, pid, state,
 		    restarts ? ", was restarted: see the log" : "");
@@ -35,7 +35,7 @@ sockets_print(const json_t *status)
 		const char *protocol, *address, *tls;
 		int port;
 		if (json_unpack(row, "{s:s, s:s, s:i, s:s}", "protocol", &protocol,
-		        "address", &address, "port", &port, "tls", &tls) != 0)
+			"address", &address, "port", &port, "tls", &tls) != 0)
 			continue;
 		printf("       %-10s %s port %d, TLS %s\n", protocol, address, port, tls);
 	}
@@ -157,8 +157,8 @@ queue_counts_add(struct cli *cli, json_t *status)
 	int64_t age = counts.oldest_s ? clock_wall_s() - counts.oldest_s : 0;
 	json_object_set_new(status, "queue",
 	    json_pack("{s:I, s:I, s:I, s:I}", "messages", (json_int_t)counts.messages,
-	        "recipients", (json_int_t)counts.recipients, "held",
-	        (json_int_t)counts.held, "oldest_age_s", (json_int_t)age));
+		"recipients", (json_int_t)counts.recipients, "held",
+		(json_int_t)counts.held, "oldest_age_s", (json_int_t)age));
 }
 
 static json_t *
@@ -167,10 +167,11 @@ stopped_status(void)
 	static const char *const names[] = {"smtpd", "imapd", "pop3d"};
 	json_t *daemons = json_array();
 	for (size_t i = 0; i < 3; i++)
-		json_array_append_new(daemons,
-		    json_pack("{s:s, s:i, s:s, s:i}", "name", names[i], "pid", 0, "state",
-		        "stopped", "restarts", 0));
-	return json_pack("{s:b, s:o, s:[]}", "running", 0, "daemons", daemons, "listeners");
+		json_array_append_new(
+		    daemons, json_pack("{s:s, s:i, s:s, s:i}", "name", names[i], "pid", 0,
+				 "state", "stopped", "restarts", 0));
+	return json_pack(
+	    "{s:b, s:o, s:[]}", "running", 0, "daemons", daemons, "listeners");
 }
 
 int

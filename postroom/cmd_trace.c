@@ -115,8 +115,7 @@ cmd_trace(struct cli *cli)
 	struct trace_view view = {
 	    .cli = cli, .messages = json_array(), .by_mid = hashmap_new()};
 	char *dir = cli_trace_dir(cli);
-	enum status status =
-	    trace_find(dir, since, cli_argument(cli, 0), collect, &view);
+	enum status status = trace_find(dir, since, cli_argument(cli, 0), collect, &view);
 	size_t i;
 	json_t *message;
 	json_array_foreach(view.messages, i, message)
@@ -139,7 +138,8 @@ cmd_trace(struct cli *cli)
 	} else {
 		json_array_foreach(view.messages, i, message)
 		{
-			printf("%s\n", json_string_value(json_object_get(message, "mid")));
+			printf(
+			    "%s\n", json_string_value(json_object_get(message, "mid")));
 			size_t e;
 			json_t *event;
 			json_array_foreach(json_object_get(message, "events"), e, event)
@@ -153,7 +153,8 @@ cmd_trace(struct cli *cli)
 	json_decref(view.messages);
 	if (!found)
 		return cli_fail(CLI_NO_OBJECT,
-		    "no message of %s in the last %u days: is the address spelled so, and "
+		    "no message of %s in the last %u days: is the address spelled so, "
+		    "and "
 		    "is this the right server?",
 		    cli->arguments[0], cli->conf->log.trace_days);
 	return CLI_OK;

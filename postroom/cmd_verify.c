@@ -52,8 +52,8 @@ finding(const struct verify_finding *finding, void *arg)
 		    json_pack("{s:s, s:b, s:o, s:o, s:I, s:b, s:o, s:I, s:s}", "problem",
 			finding_text(finding), "healed", finding->healed, "account",
 			json_of(finding->login), "mailbox", json_of(finding->mailbox),
-			"uid", (json_int_t)finding->uid, "expunged",
-			finding->expunged, "queue_id", json_of(finding->queue_id), "body",
+			"uid", (json_int_t)finding->uid, "expunged", finding->expunged,
+			"queue_id", json_of(finding->queue_id), "body",
 			(json_int_t)finding->body, "segment", segment));
 		return;
 	}

@@ -43,15 +43,16 @@ verb_unknown(int count, char **words)
 			continue;
 		noun_known = true;
 		size_t len = strlen(verbs);
-		snprintf(verbs + len, sizeof(verbs) - len, "%s%s", len ? ", " : "",
-		    v->verb);
+		snprintf(
+		    verbs + len, sizeof(verbs) - len, "%s%s", len ? ", " : "", v->verb);
 	}
 	if (noun_known)
-		return cli_fail(CLI_USAGE, "\"postroom %s\" wants one of: %s", words[0],
-		    verbs);
-	return cli_fail(CLI_USAGE, count < 1
-	        ? "no command given: \"postroom help\" lists them"
-	        : "unknown command \"%s\": \"postroom help\" lists them", words[0]);
+		return cli_fail(
+		    CLI_USAGE, "\"postroom %s\" wants one of: %s", words[0], verbs);
+	return cli_fail(CLI_USAGE,
+	    count < 1 ? "no command given: \"postroom help\" lists them"
+		      : "unknown command \"%s\": \"postroom help\" lists them",
+	    words[0]);
 }
 
 /* Sets the option `word` (and its value from `next`) when the row knows it.  Returns how
@@ -74,9 +75,9 @@ option_take(struct cli *cli, const struct cli_verb *verb, char *word, char *next
 			bool inline_value = word[name_len] == '=';
 			if (inline_value != wants_value && inline_value)
 				return 0;
-			const char *value = !wants_value ? ""
-			    : inline_value               ? word + name_len + 1
-			                                 : next;
+			const char *value = !wants_value   ? ""
+			                    : inline_value ? word + name_len + 1
+			                                   : next;
 			cli->options[cli->option_count++] =
 			    (struct cli_option){name, value};
 			if (!value)
@@ -125,9 +126,9 @@ words_read(struct cli *cli, const struct cli_verb *verb, int count, char **words
 			int taken = option_take(
 			    cli, verb, word, i + 1 < count ? words[i + 1] : NULL);
 			if (taken < 0)
-				return usage_fail(verb,
-				    taken == -1 ? "an option lacks its value"
-						: "too many options");
+				return usage_fail(verb, taken == -1
+							    ? "an option lacks its value"
+							    : "too many options");
 			if (taken == 0)
 				return usage_fail(verb, "unknown option");
 			i += taken;

@@ -71,12 +71,11 @@ password_read(struct cli *cli, unsigned minimum, char **out)
 			    "--password-stdin wants one line on standard input");
 		}
 	} else if (!isatty(STDIN_FILENO)) {
-		return cli_fail(CLI_USAGE,
-		    "no terminal to ask for a password: use --password-stdin");
+		return cli_fail(
+		    CLI_USAGE, "no terminal to ask for a password: use --password-stdin");
 	} else {
 		password = prompt("password (empty = make one)");
-		char *again =
-		    password && password[0] ? prompt("the same again") : NULL;
+		char *again = password && password[0] ? prompt("the same again") : NULL;
 		bool differs = again && strcmp(password, again) != 0;
 		free(again);
 		if (!password || differs) {
@@ -103,8 +102,8 @@ int
 password_keys(struct cli *cli, const char *password, struct buf *out)
 {
 	buf_init(out, CREDENTIAL_TEXT_MAX);
-	enum status status = credential_make(
-	    slice_from_cstr(password), cli->conf->auth.iterations, out);
+	enum status status =
+	    credential_make(slice_from_cstr(password), cli->conf->auth.iterations, out);
 	if (status == STATUS_INVALID)
 		return cli_fail(CLI_DATA,
 		    "the password has characters that SASLprep (RFC 4013) forbids");

@@ -64,7 +64,7 @@ struct supervisor {
 	struct bound_socket sockets[SOCKETS_MAX];
 	size_t socket_count;
 	int control_fd;
-	int clients[CONTROL_CLIENTS_MAX]; /* -1 when free */
+	int clients[CONTROL_CLIENTS_MAX];      /* -1 when free */
 	int stop_clients[CONTROL_CLIENTS_MAX]; /* held open until we end */
 	int signal_fd;
 	int lock_fd;
@@ -143,9 +143,9 @@ bind_fail(const struct conf_listener *l, const char *address, enum status status
 		    "could not listen on %s port %u (listener \"%s\"): ports below 1024 "
 		    "want root or CAP_NET_BIND_SERVICE",
 		    address, l->port, l->name);
-	return cli_fail(CLI_CONFIG, "could not listen on %s port %u (listener \"%s\"): %s",
-	    address, l->port, l->name,
-	    status == STATUS_INVALID ? "this is no address" : strerror(errno));
+	return cli_fail(CLI_CONFIG,
+	    "could not listen on %s port %u (listener \"%s\"): %s", address, l->port,
+	    l->name, status == STATUS_INVALID ? "this is no address" : strerror(errno));
 }
 
 static int
@@ -170,8 +170,8 @@ sockets_bind(struct supervisor *s)
 			}
 			if (status != STATUS_OK)
 				return bind_fail(l, address, status);
-			s->sockets[s->socket_count++] = (struct bound_socket){
-			    l, address, daemon_of(l->protocol), fd};
+			s->sockets[s->socket_count++] =
+			    (struct bound_socket){l, address, daemon_of(l->protocol), fd};
 		}
 	}
 	return CLI_OK;
@@ -209,8 +209,7 @@ libexec_find(struct supervisor *s)
 /* ---- children ---- */
 
 static void
-listeners_text(
-    const struct supervisor *s, unsigned daemon, char out[LISTENERS_TEXT_MAX])
+listeners_text(const struct supervisor *s, unsigned daemon, char out[LISTENERS_TEXT_MAX])
 {
 	size_t len = 0;
 	out[0] = '\0';
@@ -237,8 +236,8 @@ privileges_drop(const struct supervisor *s)
 	if (!user || initgroups(user->pw_name, user->pw_gid) != 0 ||
 	    setresgid(user->pw_gid, user->pw_gid, user->pw_gid) != 0 ||
 	    setresuid(user->pw_uid, user->pw_uid, user->pw_uid) != 0) {
-		dprintf(STDERR_FILENO, "postroom: could not become user %s\n",
-		    s->conf->user);
+		dprintf(
+		    STDERR_FILENO, "postroom: could not become user %s\n", s->conf->user);
 		_exit(CLI_NOT_ALLOWED);
 	}
 }
@@ -255,8 +254,8 @@ child_stdio(const struct supervisor *s)
 		close(null);
 	}
 	int log = strcmp(s->conf->log.to, "stderr") == 0
-	    ? -1
-	    : open(s->conf->log.to, O_WRONLY | O_APPEND);
+	              ? -1
+	              : open(s->conf->log.to, O_WRONLY | O_APPEND);
 	if (log >= 0) {
 		dup2(log, STDERR_FILENO);
 		close(log);
@@ -332,8 +331,8 @@ child_died(struct supervisor *s, struct child *child, int status)
 	if (now - child->started_ms > SUPERVISOR_CALM_MS)
 		child->restart_delay_ms = 0;
 	child->restart_delay_ms = child->restart_delay_ms == 0
-	    ? SUPERVISOR_RESTART_MS_MIN
-	    : child->restart_delay_ms * 2;
+	                              ? SUPERVISOR_RESTART_MS_MIN
+	                              : child->restart_delay_ms * 2;
 	if (child->restart_delay_ms > SUPERVISOR_RESTART_MS_MAX)
 		child->restart_delay_ms = SUPERVISOR_RESTART_MS_MAX;
 	child->pid = 0;
@@ -344,7 +343,7 @@ child_died(struct supervisor *s, struct child *child, int status)
 	child->restart_at_ms = now + child->restart_delay_ms;
 	LOG_ERROR("server.died", LF_STR("daemon", child->name),
 	    LF_U64(WIFSIGNALED(status) ? "signal" : "code",
-	        WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status)),
+		WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status)),
 	    LF_U64("again_in_ms", child->restart_delay_ms));
 	/* Before the first readiness a death is a failed start: say so and give up. */
 	if (s->notify_fd >= 0) {
@@ -352,8 +351,8 @@ child_died(struct supervisor *s, struct child *child, int status)
 		snprintf(text, sizeof(text), "%s ended with code %d while starting\n",
 		    child->name, WIFEXITED(status) ? WEXITSTATUS(status) : 128);
 		s->exit_code = WIFEXITED(status) && WEXITSTATUS(status)
-		    ? WEXITSTATUS(status)
-		    : CLI_SOFTWARE;
+		                   ? WEXITSTATUS(status)
+		                   : CLI_SOFTWARE;
 		notify(s, text);
 		s->stopping = true;
 	}
@@ -430,10 +429,10 @@ status_json(const struct supervisor *s)
 	json_t *daemons = json_array();
 	for (unsigned i = 0; i < DAEMON_COUNT; i++) {
 		const struct child *child = &s->children[i];
-		json_array_append_new(daemons,
-		    json_pack("{s:s, s:i, s:s, s:i}", "name", child->name, "pid",
-		        (int)child->pid, "state", state_word(child->state), "restarts",
-		        (int)child->restarts));
+		json_array_append_new(
+		    daemons, json_pack("{s:s, s:i, s:s, s:i}", "name", child->name, "pid",
+				 (int)child->pid, "state", state_word(child->state),
+				 "restarts", (int)child->restarts));
 	}
 	json_object_set_new(out, "daemons", daemons);
 	json_t *listeners = json_array();
@@ -441,10 +440,10 @@ status_json(const struct supervisor *s)
 		const struct bound_socket *b = &s->sockets[i];
 		json_array_append_new(listeners,
 		    json_pack("{s:s, s:s, s:s, s:s, s:i, s:s}", "name", b->listener->name,
-		        "daemon", s->children[b->daemon].name, "protocol",
-		        protocol_word(b->listener->protocol), "address", b->address,
-		        "port", (int)b->listener->port, "tls",
-		        tls_word(b->listener->tls)));
+			"daemon", s->children[b->daemon].name, "protocol",
+			protocol_word(b->listener->protocol), "address", b->address,
+			"port", (int)b->listener->port, "tls",
+			tls_word(b->listener->tls)));
 	}
 	json_object_set_new(out, "listeners", listeners);
 	char *text = json_dumps(out, JSON_COMPACT);
@@ -698,8 +697,11 @@ supervisor_run(struct cli *cli, int notify_fd)
 {
 	static struct supervisor supervisor;
 	struct supervisor *s = &supervisor;
-	*s = (struct supervisor){.cli = cli, .conf = cli->conf, .notify_fd = notify_fd,
-	    .control_fd = -1, .began_ms = clock_mono_ms()};
+	*s = (struct supervisor){.cli = cli,
+	    .conf = cli->conf,
+	    .notify_fd = notify_fd,
+	    .control_fd = -1,
+	    .began_ms = clock_mono_ms()};
 	static const char *const names[DAEMON_COUNT] = {"smtpd", "imapd", "pop3d"};
 	static const char *const programs[DAEMON_COUNT] = {
 	    "postroom-smtpd", "postroom-imapd", "postroom-pop3d"};

@@ -10,21 +10,19 @@
 #include "postroom/cli.h"
 
 enum {
-	SUPERVISOR_READY_MS = 30 * 1000,   /* a daemon must serve by then */
-	SUPERVISOR_STOP_MS = 10 * 1000,    /* then SIGKILL */
-	SUPERVISOR_RESTART_MS_MIN = 100,   /* delay after a death, doubling */
+	SUPERVISOR_READY_MS = 30 * 1000, /* a daemon must serve by then */
+	SUPERVISOR_STOP_MS = 10 * 1000,  /* then SIGKILL */
+	SUPERVISOR_RESTART_MS_MIN = 100, /* delay after a death, doubling */
 	SUPERVISOR_RESTART_MS_MAX = 10000,
-	SUPERVISOR_CALM_MS = 60 * 1000,    /* alive so long: the delay is forgotten */
+	SUPERVISOR_CALM_MS = 60 * 1000, /* alive so long: the delay is forgotten */
 };
 
 /* Runs until told to stop; returns the exit code.  `notify_fd`: gets "ok\n" or the reason
  * of failure when it is known whether the daemons serve; -1 for none. */
-int
-supervisor_run(struct cli *cli, int notify_fd);
+int supervisor_run(struct cli *cli, int notify_fd);
 
 /* Sends a word to the supervisor of this instance and returns its answer (allocated), or
  * null when none is running.  Waits for the peer to close when `until_closed`. */
-char *
-supervisor_ask(const struct cli *cli, const char *word, bool until_closed);
+char *supervisor_ask(const struct cli *cli, const char *word, bool until_closed);
 
 #endif

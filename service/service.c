@@ -32,8 +32,8 @@ enum {
 	EXIT_CONFIG = 78,
 	LISTEN_BACKLOG = 1024,
 	STOP_POLL_MS = 20,
-	/* Drafts come and go by the hundred KiB: giving each back to the kernel cost a third
-	 * of the draft path (page faults and brk). */
+	/* Drafts come and go by the hundred KiB: giving each back to the kernel cost a
+	 * third of the draft path (page faults and brk). */
 	HEAP_KEEP_BYTES = 32 * 1024 * 1024,
 	HEAP_MMAP_BYTES = 4 * 1024 * 1024,
 	RESTART_TEXT_MAX = 4096, /* bytes: names of keys that want a restart */
@@ -102,8 +102,8 @@ tls_load(struct service *s, const struct conf *conf)
 	enum status status = tls_context_server(conf->tls.certificate,
 	    conf->tls.private_key, conf->tls.min_version, &tls, &error);
 	if (status != STATUS_OK) {
-		LOG_ERROR("tls.fail",
-		    LF_STR("reason", error ? error : status_text(status)));
+		LOG_ERROR(
+		    "tls.fail", LF_STR("reason", error ? error : status_text(status)));
 		fprintf(stderr, "%s\n", error ? error : status_text(status));
 		free(error);
 		return false;
@@ -132,7 +132,8 @@ reload(void *arg)
 	buf_init(&restart, RESTART_TEXT_MAX);
 	if (conf_restart_needed(service_conf(s), conf, &restart))
 		LOG_WARN("server.reload", LF("restart_needed_for", buf_slice(&restart)));
-	/* The old one is kept: sessions may hold pointers into it, and reloads are rare. */
+	/* The old one is kept: sessions may hold pointers into it, and reloads are rare.
+	 */
 	atomic_store(&s->conf, conf);
 	if (s->options->reloaded)
 		s->options->reloaded(s);
@@ -268,12 +269,14 @@ stop_poll(void *arg)
 {
 	struct service *s = arg;
 	s->stop_waited_ms += STOP_POLL_MS;
-	if (worker_set_connections(s->workers) > 0 && s->stop_waited_ms < DAEMON_STOP_MS) {
-		loop_timer_start(s->main_loop, &s->stop_timer, STOP_POLL_MS, stop_poll, s);
+	if (worker_set_connections(s->workers) > 0 &&
+	    s->stop_waited_ms < DAEMON_STOP_MS) {
+		loop_timer_start(
+		    s->main_loop, &s->stop_timer, STOP_POLL_MS, stop_poll, s);
 		return;
 	}
-	LOG_INFO("server.stop",
-	    LF_U64("connections", worker_set_connections(s->workers)));
+	LOG_INFO(
+	    "server.stop", LF_U64("connections", worker_set_connections(s->workers)));
 	_exit(0);
 }
 
@@ -344,7 +347,8 @@ service_main(int argc, char **argv, const struct service_options *options)
 	int code = store_start(s, conf);
 	if (code != 0)
 		return code;
-	if (!tls_load(s, conf) || !service_auth_start(s, conf) || !listeners_open(s, conf))
+	if (!tls_load(s, conf) || !service_auth_start(s, conf) ||
+	    !listeners_open(s, conf))
 		return EXIT_CONFIG;
 	s->main_loop = loop_new();
 	struct worker_set_options workers = {

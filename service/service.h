@@ -29,10 +29,12 @@ struct service_options {
 	/* A new connection, on its worker; `token` goes back by worker_conn_done. */
 	void (*accept)(struct service *service, struct worker *worker, int fd,
 	    const struct listener *listener, struct worker_conn *token);
-	/* On each worker at its start and at its stop (end the sessions there); may be null. */
+	/* On each worker at its start and at its stop (end the sessions there); may be
+	 * null. */
 	void (*worker_start)(struct service *service, struct worker *worker);
 	void (*worker_stop)(struct service *service, struct worker *worker);
-	/* On the main thread's loop when everything serves, and when stopping; may be null. */
+	/* On the main thread's loop when everything serves, and when stopping; may be
+	 * null. */
 	void (*started)(struct service *service, struct loop *main_loop);
 	void (*stopping)(struct service *service);
 	/* After a reload has swapped the configuration; may be null. */
@@ -40,42 +42,30 @@ struct service_options {
 };
 
 /* Runs the daemon to its end; returns the exit code (0, 64, 78, 75). */
-int
-service_main(int argc, char **argv, const struct service_options *options);
+int service_main(int argc, char **argv, const struct service_options *options);
 
 /* The current configuration; stays valid for the process's life (old ones are kept). */
-const struct conf *
-service_conf(const struct service *service);
+const struct conf *service_conf(const struct service *service);
 /* A reference to the current server context: tls_context_unref when done; null when no
  * certificate is configured. */
-struct tls_context *
-service_tls(struct service *service);
-struct store *
-service_store(struct service *service);
-struct auth *
-service_auth(struct service *service);
-struct loop *
-service_main_loop(struct service *service);
-struct worker_set *
-service_workers(struct service *service);
+struct tls_context *service_tls(struct service *service);
+struct store *service_store(struct service *service);
+struct auth *service_auth(struct service *service);
+struct loop *service_main_loop(struct service *service);
+struct worker_set *service_workers(struct service *service);
 /* <root>/…, or the system path when there is no root. */
-const char *
-service_root(const struct service *service);
+const char *service_root(const struct service *service);
 
 /* This worker's store reader; its transactions end with each turn by themselves. */
-struct store_reader *
-service_reader(struct worker *worker);
+struct store_reader *service_reader(struct worker *worker);
 /* The daemon's own pointer per worker. */
-void
-service_worker_set_user(struct worker *worker, void *user);
-void *
-service_worker_user(struct worker *worker);
+void service_worker_set_user(struct worker *worker, void *user);
+void *service_worker_user(struct worker *worker);
 
 /* Sessions at once of one account in this process: true when one more is allowed, and
  * then it is counted until service_session_end. */
-bool
-service_session_begin(struct service *service, struct account_id account, unsigned max);
-void
-service_session_end(struct service *service, struct account_id account);
+bool service_session_begin(
+    struct service *service, struct account_id account, unsigned max);
+void service_session_end(struct service *service, struct account_id account);
 
 #endif

@@ -92,7 +92,8 @@ service_auth_start(struct service *s, const struct conf *conf)
 	enum status status = directory_secret(reader, secret);
 	auth_reader_give(s, reader);
 	if (status != STATUS_OK) {
-		fprintf(stderr, "could not read the directory: %s\n", status_text(status));
+		fprintf(
+		    stderr, "could not read the directory: %s\n", status_text(status));
 		return false;
 	}
 	struct auth_options options = {

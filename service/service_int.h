@@ -40,7 +40,6 @@ struct service {
 
 /* ---- service_auth.c ---- */
 /* False, with a line on standard error, when authentication cannot be set up. */
-bool
-service_auth_start(struct service *s, const struct conf *conf);
+bool service_auth_start(struct service *s, const struct conf *conf);
 
 #endif

@@ -181,7 +181,8 @@ trace_value(struct slice line, const char *key, char *out, size_t size)
 static bool
 line_matches(struct slice line, struct slice needle)
 {
-	static const char *const keys[] = {"mid", "to", "from", "orig", "msgid", "parent"};
+	static const char *const keys[] = {
+	    "mid", "to", "from", "orig", "msgid", "parent"};
 	char value[1024];
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
 		if (trace_value(line, keys[i], value, sizeof(value)) &&

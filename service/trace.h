@@ -11,25 +11,22 @@
 #include "base/status.h"
 
 enum {
-	TRACE_LINE_MAX = 4096,              /* bytes */
-	TRACE_FILE_MAX = 1024 * 1024 * 1024, /* bytes a day; what is over it is not kept */
+	TRACE_LINE_MAX = 4096, /* bytes */
+	TRACE_FILE_MAX =
+	    1024 * 1024 * 1024, /* bytes a day; what is over it is not kept */
 	TRACE_FIELDS_MAX = 24,
 };
 
 struct trace;
 
 /* `dir` is made when missing.  `daemon` is borrowed for ever. */
-enum status
-trace_open(const char *dir, const char *daemon, struct trace **out) MUST_USE;
-void
-trace_close(struct trace **trace);
+enum status trace_open(const char *dir, const char *daemon, struct trace **out) MUST_USE;
+void trace_close(struct trace **trace);
 /* Thread-safe; null trace does nothing. */
-void
-trace_event(struct trace *trace, const char *event, const struct log_field *fields,
-    size_t count);
+void trace_event(
+    struct trace *trace, const char *event, const struct log_field *fields, size_t count);
 /* Deletes files older than `days`. */
-void
-trace_prune(struct trace *trace, unsigned days);
+void trace_prune(struct trace *trace, unsigned days);
 
 #define TRACE(trace, event, ...)                                                         \
 	do {                                                                             \
@@ -39,13 +36,11 @@ trace_prune(struct trace *trace, unsigned days);
 	} while (0)
 
 /* Calls fn for each line (oldest first, without newline) since `since_s` that holds
- * `needle` as a value of mid, from, to, orig or msgid, ASCII case ignored; fn returns false to
- * stop.  NOT_FOUND when there are no trace files. */
-enum status
-trace_find(const char *dir, int64_t since_s, struct slice needle,
+ * `needle` as a value of mid, from, to, orig or msgid, ASCII case ignored; fn returns
+ * false to stop.  NOT_FOUND when there are no trace files. */
+enum status trace_find(const char *dir, int64_t since_s, struct slice needle,
     bool (*fn)(struct slice line, void *arg), void *arg) MUST_USE;
 /* The value of a key in a line, unescaped into out; false when it has none. */
-bool
-trace_value(struct slice line, const char *key, char *out, size_t size);
+bool trace_value(struct slice line, const char *key, char *out, size_t size);
 
 #endif

@@ -2,8 +2,8 @@
  * The relay's sites: jobs wait at them, in one line per sender that are served in turn;
  * connections are opened within the limits.  See relay_int.h for the whole.
  *
- * Woken by: the queue's change hint (new mail, the operator's wish), the timer of the next
- * due recipient, and results.  Runs on the main loop.
+ * Woken by: the queue's change hint (new mail, the operator's wish), the timer of the
+ * next due recipient, and results.  Runs on the main loop.
  */
 #include "smtpd/relay.h"
 
@@ -128,8 +128,8 @@ relay_job_open(struct relay *relay, struct relay_job *job)
 		relay_job_finish(relay, job,
 		    status == STATUS_CORRUPT ? QUEUE_FAILED : QUEUE_DEFERRED,
 		    status == STATUS_CORRUPT
-		        ? "554 5.3.0 the message is damaged on this server's disk"
-		        : "451 4.3.0 the message could not be read");
+			? "554 5.3.0 the message is damaged on this server's disk"
+			: "451 4.3.0 the message could not be read");
 		return false;
 	}
 	/* Deleted, held or paused in the meantime. */
@@ -198,7 +198,8 @@ site_run_deferred(void *arg)
 		relay_site_resolve(site);
 		return;
 	}
-	/* A connection for each job up to the limit; those that stand take what is left. */
+	/* A connection for each job up to the limit; those that stand take what is left.
+	 */
 	size_t wanted = site->pending_count;
 	while (wanted > 0 && site->connections < site_limit(site) &&
 	       !list_is_empty(&site->lines) &&
@@ -225,8 +226,7 @@ relay_site_next_job(struct relay_site *site)
 	if (list_is_empty(&site->lines))
 		return NULL;
 	struct relay_line *line = line_first(site);
-	struct relay_job *job =
-	    LIST_ENTRY(list_pop(&line->jobs), struct relay_job, node);
+	struct relay_job *job = LIST_ENTRY(list_pop(&line->jobs), struct relay_job, node);
 	site->pending_count--;
 	list_remove(&line->node);
 	if (list_is_empty(&line->jobs)) {
@@ -398,8 +398,8 @@ resolver_make(struct relay *relay, const struct conf *conf)
 		    (const char *const *)conf->dns.servers.items, conf->dns.servers.count,
 		    conf->dns.timeout_ms, &relay->resolver);
 	char *error = NULL;
-	enum status status = resolver_new_script(
-	    relay->loop, conf->dns.script, &relay->resolver, &error);
+	enum status status =
+	    resolver_new_script(relay->loop, conf->dns.script, &relay->resolver, &error);
 	if (status != STATUS_OK)
 		LOG_ERROR("server.start", LF_STR("reason", error ? error : "dns.script"));
 	free(error);

@@ -1,6 +1,6 @@
 /*
- * The outbound half of smtpd, as main.c sees it: what lies in the queue (store/queue.h) is
- * delivered, retried or reported back.  The two halves meet in the queue only; the
+ * The outbound half of smtpd, as main.c sees it: what lies in the queue (store/queue.h)
+ * is delivered, retried or reported back.  The two halves meet in the queue only; the
  * receiving half (smtp_*) adds, the relay (relay_*) takes out.
  *
  * Thread: the main one and its loop.
@@ -12,13 +12,10 @@
 #include "service/trace.h"
 
 /* Begins to work on the queue.  `trace` (may be null) is borrowed. */
-void
-relay_start(struct service *service, struct loop *main_loop, struct trace *trace);
+void relay_start(struct service *service, struct loop *main_loop, struct trace *trace);
 /* No new attempts; those that stand are given up and stay in the queue. */
-void
-relay_stop(void);
+void relay_stop(void);
 /* The configuration was read again: service_conf is the new one. */
-void
-relay_reloaded(void);
+void relay_reloaded(void);
 
 #endif

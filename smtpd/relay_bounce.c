@@ -16,8 +16,8 @@ date_append(struct buf *out, int64_t at_s)
 static void
 head_write(const struct bounce *b, struct buf *out)
 {
-	buf_append_format(out, "From: Mail Delivery System <postmaster@%s>\r\n",
-	    b->hostname);
+	buf_append_format(
+	    out, "From: Mail Delivery System <postmaster@%s>\r\n", b->hostname);
 	buf_append_format(out, "To: <%.*s>\r\n", SLICE_ARG(b->sender));
 	buf_append_format(out, "Subject: %s\r\nDate: ",
 	    b->delay ? "Your message is delayed" : "Your message was not delivered");
@@ -34,17 +34,19 @@ head_write(const struct bounce *b, struct buf *out)
 static void
 text_write(const struct bounce *b, struct buf *out)
 {
-	buf_append_format(out, "--=_%s\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n",
-	    b->report_id);
+	buf_append_format(out,
+	    "--=_%s\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n", b->report_id);
 	if (b->delay) {
-		buf_append_cstr(out, "Your message has not been delivered yet. It is being "
-		                     "tried further; nothing needs to\r\nbe done. If it "
-		                     "cannot be delivered by ");
+		buf_append_cstr(out,
+		    "Your message has not been delivered yet. It is being "
+		    "tried further; nothing needs to\r\nbe done. If it "
+		    "cannot be delivered by ");
 		date_append(out, b->expires_s);
 		buf_append_cstr(out, ",\r\nyou will get another report.\r\n\r\n");
 	} else {
-		buf_append_cstr(out, "Your message could not be delivered to the recipients "
-		                     "below and is not tried again.\r\n\r\n");
+		buf_append_cstr(out,
+		    "Your message could not be delivered to the recipients "
+		    "below and is not tried again.\r\n\r\n");
 	}
 	for (size_t i = 0; i < b->count; i++)
 		buf_append_format(out, "<%.*s>\r\n    the reason given: %.*s\r\n\r\n",
@@ -80,7 +82,8 @@ status_write(const struct bounce *b, struct buf *out)
 			    b->utf8 ? "utf-8" : "rfc822", SLICE_ARG(r->address));
 		else
 			buf_append_format(out,
-			    "\r\nFinal-Recipient: %s;%.*s\r\nAction: %s\r\nStatus: %s\r\n",
+			    "\r\nFinal-Recipient: %s;%.*s\r\nAction: %s\r\nStatus: "
+			    "%s\r\n",
 			    b->utf8 ? "utf-8" : "rfc822", SLICE_ARG(r->address),
 			    b->delay ? "delayed" : "failed", enhanced);
 		buf_append_format(
@@ -101,8 +104,8 @@ original_write(const struct bounce *b, struct buf *out)
 	buf_append_format(out, "--=_%s\r\nContent-Type: %s\r\n\r\n", b->report_id,
 	    b->utf8 ? "message/global-headers" : "text/rfc822-headers");
 	size_t len = header_block_length(b->original);
-	struct slice rest = slice_sub(
-	    b->original, 0, len < BOUNCE_HEADER_MAX ? len : BOUNCE_HEADER_MAX);
+	struct slice rest =
+	    slice_sub(b->original, 0, len < BOUNCE_HEADER_MAX ? len : BOUNCE_HEADER_MAX);
 	while (!slice_is_empty(rest)) {
 		struct slice line = slice_split(&rest, '\n');
 		if (slice_has_suffix(line, SLICE("\r")))

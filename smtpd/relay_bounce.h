@@ -16,20 +16,19 @@ struct bounce_recipient {
 };
 
 struct bounce {
-	const char *hostname; /* of this server */
-	const char *report_id; /* id of the report itself */
+	const char *hostname;   /* of this server */
+	const char *report_id;  /* id of the report itself */
 	const char *message_id; /* id of the message in the queue */
-	struct slice sender;  /* who gets the report */
+	struct slice sender;    /* who gets the report */
 	int64_t now_s, arrived_s;
-	int64_t expires_s;    /* for delay notices */
-	bool delay;           /* not failed yet */
-	bool utf8;            /* addresses may hold UTF-8 (RFC 6533) */
+	int64_t expires_s; /* for delay notices */
+	bool delay;        /* not failed yet */
+	bool utf8;         /* addresses may hold UTF-8 (RFC 6533) */
 	const struct bounce_recipient *recipients;
 	size_t count;
 	struct slice original; /* the message; its header block is quoted */
 };
 
-void
-bounce_write(const struct bounce *bounce, struct buf *out);
+void bounce_write(const struct bounce *bounce, struct buf *out);
 
 #endif

@@ -25,15 +25,16 @@
 #include "store/queue.h"
 
 enum {
-	RELAY_ACTIVE_MAX = 20000,     /* recipients in memory */
-	RELAY_JOB_RECIPIENTS_MAX = 100, /* of one transaction, RFC 5321 section 4.5.3.1.8 */
-	RELAY_ADDRESSES_MAX = 20,     /* addresses tried of one site */
-	RELAY_MX_MAX = 10,            /* hosts tried of one site */
-	RELAY_CONNECTIONS_MAX = 500,  /* of all sites together */
+	RELAY_ACTIVE_MAX = 20000, /* recipients in memory */
+	RELAY_JOB_RECIPIENTS_MAX =
+	    100,                     /* of one transaction, RFC 5321 section 4.5.3.1.8 */
+	RELAY_ADDRESSES_MAX = 20,    /* addresses tried of one site */
+	RELAY_MX_MAX = 10,           /* hosts tried of one site */
+	RELAY_CONNECTIONS_MAX = 500, /* of all sites together */
 	RELAY_MESSAGES_PER_CONNECTION = 200,
-	RELAY_SITE_TTL_S_MIN = 60,    /* a site's addresses are kept at least so long */
+	RELAY_SITE_TTL_S_MIN = 60, /* a site's addresses are kept at least so long */
 	RELAY_SITE_TTL_S_MAX = 3600,
-	RELAY_RESULTS_MAX = 2000,     /* in one commit */
+	RELAY_RESULTS_MAX = 2000,              /* in one commit */
 	RELAY_DOT_TIMEOUT_MS = 10 * 60 * 1000, /* RFC 5321 section 4.5.3.2.6 */
 	RELAY_DATA_SLICE = 64 * 1024, /* bytes of message text stuffed at a time */
 };
@@ -127,7 +128,8 @@ struct relay_site {
 	struct list lines; /* struct relay_line, served in turn */
 	size_t pending_count;
 	unsigned connections;
-	unsigned connections_max; /* lowered when the site refuses more, grows with success */
+	unsigned
+	    connections_max; /* lowered when the site refuses more, grows with success */
 };
 
 struct relay {
@@ -140,19 +142,19 @@ struct relay {
 	struct store_watch *watch;
 	struct loop_timer timer;
 	struct trace *trace;
-	struct hashmap *sites;  /* by key */
-	struct hashmap *active; /* "id number" → struct relay_lane */
-	struct hashmap *lanes;  /* struct relay_lane_key → struct relay_lane */
+	struct hashmap *sites;   /* by key */
+	struct hashmap *active;  /* "id number" → struct relay_lane */
+	struct hashmap *lanes;   /* struct relay_lane_key → struct relay_lane */
 	struct hashmap *senders; /* key → struct relay_sender */
 	struct hashmap *lines;   /* struct relay_line_key → struct relay_line */
 	struct list sites_list;
 	unsigned connections;
 	struct {
-		bool open;            /* a pass is under way, in several turns */
-		bool scheduled;       /* load_now will be called */
-		bool again;           /* the queue has changed since the pass began */
-		bool left;            /* something was left over its share */
-		struct queue_due at;  /* how far it has come; due_s < 0: not begun */
+		bool open;           /* a pass is under way, in several turns */
+		bool scheduled;      /* load_now will be called */
+		bool again;          /* the queue has changed since the pass began */
+		bool left;           /* something was left over its share */
+		struct queue_due at; /* how far it has come; due_s < 0: not begun */
 		uint64_t began_ms, ended_ms; /* monotonic, of the last pass */
 	} load;
 	bool stopping;
@@ -168,108 +170,81 @@ struct relay {
 /* ---- relay.c ---- */
 /* The job's unsettled recipients get this outcome; all results are handed in and the job
  * is freed. */
-void
-relay_job_finish(struct relay *relay, struct relay_job *job, enum queue_outcome outcome,
-    const char *reply);
-void
-relay_recipient_settle(
+void relay_job_finish(struct relay *relay, struct relay_job *job,
+    enum queue_outcome outcome, const char *reply);
+void relay_recipient_settle(
     struct relay_recipient *recipient, enum queue_outcome outcome, const char *reply);
 /* Reads the message again: false (job freed, nothing done) when it or all of the job's
  * recipients have gone or are held; opens the body. */
-bool
-relay_job_open(struct relay *relay, struct relay_job *job);
+bool relay_job_open(struct relay *relay, struct relay_job *job);
 /* Opens connections for what is pending, within the limits. */
-void
-relay_site_run(struct relay_site *site);
-struct relay_job *
-relay_site_next_job(struct relay_site *site);
+void relay_site_run(struct relay_site *site);
+struct relay_job *relay_site_next_job(struct relay_site *site);
 /* Everything pending there gets this outcome (the site cannot be reached). */
-void
-relay_site_fail(
+void relay_site_fail(
     struct relay_site *site, enum queue_outcome outcome, const char *reply);
-void
-relay_session_ended(struct relay_site *site, struct relay_sender *sender);
+void relay_session_ended(struct relay_site *site, struct relay_sender *sender);
 /* Counts a connection for the sender that is next there, and returns it. */
-struct relay_sender *
-relay_connection_began(struct relay_site *site);
+struct relay_sender *relay_connection_began(struct relay_site *site);
 /* Puts a job at the end of its sender's line and wakes the site. */
-void
-relay_site_add_job(struct relay_site *site, struct relay_job *job);
+void relay_site_add_job(struct relay_site *site, struct relay_job *job);
 /* Routing is decided here, at every attempt. */
-struct relay_site *
-relay_site_of(struct relay *relay, struct slice sender, struct slice domain);
+struct relay_site *relay_site_of(
+    struct relay *relay, struct slice sender, struct slice domain);
 /* Forgets sites that nothing is waiting for, when there are many. */
-void
-relay_sites_prune(struct relay *relay);
+void relay_sites_prune(struct relay *relay);
 /* Has the operator paused the address's domain? */
-bool
-relay_is_paused(struct relay *relay, struct slice address);
-char *
-relay_copy_text(struct slice s);
+bool relay_is_paused(struct relay *relay, struct slice address);
+char *relay_copy_text(struct slice s);
 
 /* ---- relay_load.c ---- */
 /* A pass over what is due, soon; many calls make one. */
-void
-relay_load_later(struct relay *relay);
+void relay_load_later(struct relay *relay);
 /* Recipients have left: if a pass left some over their share, it is time for the next. */
-void
-relay_load_room(struct relay *relay);
-void
-relay_load_stop(struct relay *relay);
+void relay_load_room(struct relay *relay);
+void relay_load_stop(struct relay *relay);
 /* Frees a sender of whom nothing is active or connected. */
-void
-relay_sender_release(struct relay *relay, struct relay_sender *sender);
+void relay_sender_release(struct relay *relay, struct relay_sender *sender);
 
 /* Octets of the Return-Path and Delivered-To fields at a queued body's front: it has them
  * when a delivery that failed in part put it there. They belong to a mailbox, not on the
  * way (RFC 5321 section 4.4). */
-size_t
-relay_body_head(struct slice body);
+size_t relay_body_head(struct slice body);
 
 /* ---- relay_target.c ---- */
 /* Finds the site's addresses; then relay_site_run or relay_site_fail. */
-void
-relay_site_resolve(struct relay_site *site);
-void
-relay_site_resolve_cancel(struct relay_site *site);
+void relay_site_resolve(struct relay_site *site);
+void relay_site_resolve_cancel(struct relay_site *site);
 /* Loopback, private, link-local, multicast, unspecified. */
-bool
-relay_address_is_private(const struct sockaddr *address);
+bool relay_address_is_private(const struct sockaddr *address);
 
 /* ---- relay_session.c ---- */
 /* A connection that works the site's jobs off; ends by relay_session_ended. */
-void
-relay_session_start(struct relay_site *site);
+void relay_session_start(struct relay_site *site);
 
 /* ---- relay_local.c ---- */
-void
-relay_local_deliver(struct relay *relay, struct relay_job *job);
+void relay_local_deliver(struct relay *relay, struct relay_job *job);
 
 /* ---- relay_result.c ---- */
-void
-relay_results_add(struct relay *relay, const struct relay_job *job,
+void relay_results_add(struct relay *relay, const struct relay_job *job,
     const struct relay_recipient *recipient);
 /* Forwards of a local delivery: committed together with the results. */
-void
-relay_results_forward(struct relay *relay, const struct relay_job *job,
+void relay_results_forward(struct relay *relay, const struct relay_job *job,
     struct body_draft *draft, const char *const *addresses, size_t count);
 /* The recipient is no longer active (its result is committed, or it was dropped). */
-void
-relay_active_remove(struct relay *relay, const char *id, uint32_t number);
+void relay_active_remove(struct relay *relay, const char *id, uint32_t number);
 
 /* ---- relay_schedule.c, pure ---- */
 /* May one more recipient be loaded, with so many active in all, of its sender, and of its
  * sender at its site?  The share is a part of what is free, so there always is room for
- * who has little: however many bulk runs there are, a single message is loaded at once. */
-bool
-relay_fair_may_load(size_t active, size_t of_sender, size_t of_lane);
+ * who has little: however many bulk runs there are, a single message is loaded at once.
+ */
+bool relay_fair_may_load(size_t active, size_t of_sender, size_t of_lane);
 /* The same for connections. */
-bool
-relay_fair_may_connect(size_t connections, size_t of_sender);
+bool relay_fair_may_connect(size_t connections, size_t of_sender);
 /* Seconds until the next attempt: the schedule's entry with up to a tenth of jitter taken
  * from `random`. */
-int64_t
-relay_retry_delay_s(
+int64_t relay_retry_delay_s(
     const uint64_t *retry_s, size_t retry_count, uint32_t attempts, uint64_t random);
 
 #endif

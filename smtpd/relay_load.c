@@ -36,8 +36,7 @@ struct load {
 	struct list local;     /* jobs for accounts here */
 };
 
-static void
-load_posted(void *arg);
+static void load_posted(void *arg);
 
 /* ---- shares ---- */
 
@@ -74,8 +73,8 @@ lane_make(struct relay *relay, const struct queue_due *due)
 	if (!sender) {
 		sender = xcalloc(1, sizeof(*sender));
 		sender->key = due->sender;
-		hashmap_put(
-		    relay->senders, key_slice_of(&sender->key, sizeof(sender->key)), sender);
+		hashmap_put(relay->senders,
+		    key_slice_of(&sender->key, sizeof(sender->key)), sender);
 	}
 	lane = xcalloc(1, sizeof(*lane));
 	lane->key = (struct relay_lane_key){due->sender, due->site};
@@ -97,8 +96,7 @@ static bool
 within_share(struct relay *relay, const struct queue_due *due)
 {
 	const struct relay_lane *lane = lane_of(relay, due);
-	const struct relay_sender *sender =
-	    lane ? lane->sender : sender_of(relay, due);
+	const struct relay_sender *sender = lane ? lane->sender : sender_of(relay, due);
 	return relay_fair_may_load(hashmap_count(relay->active),
 	    sender ? sender->active : 0, lane ? lane->active : 0);
 }
@@ -126,8 +124,8 @@ job_new(const struct queue_message *message, struct relay_site *site,
 static void
 job_add_recipient(struct relay_job *job, const struct queue_recipient *recipient)
 {
-	job->recipients = xrealloc(
-	    job->recipients, (job->count + 1) * sizeof(*job->recipients));
+	job->recipients =
+	    xrealloc(job->recipients, (job->count + 1) * sizeof(*job->recipients));
 	job->recipients[job->count++] = (struct relay_recipient){
 	    .number = recipient->number,
 	    .attempts = recipient->attempts,
@@ -168,7 +166,7 @@ recipient_load(struct load *load, const struct queue_due *due, const char *key)
 	    at == SIZE_MAX ? SLICE_NULL : slice_from(recipient.address, at + 1);
 	struct directory_domain found;
 	bool local = at == SIZE_MAX ||
-	    directory_domain_find(relay->reader, domain, &found) == STATUS_OK;
+	             directory_domain_find(relay->reader, domain, &found) == STATUS_OK;
 	if (!local && relay_is_paused(relay, recipient.address))
 		return false;
 	struct relay_site *site =
@@ -262,8 +260,8 @@ load_posted(void *arg)
 	list_init(&load.local);
 	int64_t next_due_s = 0;
 	int64_t now = clock_wall_s();
-	enum status status = queue_due_each(relay->reader, begins ? NULL : &after, now,
-	    load_one, &load, &next_due_s);
+	enum status status = queue_due_each(
+	    relay->reader, begins ? NULL : &after, now, load_one, &load, &next_due_s);
 	job_handed(&load);
 	if (status != STATUS_OK)
 		LOG_ERROR("store.error", LF_STR("op", "queue due"),

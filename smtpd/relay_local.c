@@ -44,8 +44,9 @@ outcome_of(enum status status, const char **out_reply)
 		*out_reply = "550 5.1.1 no such user here";
 		return QUEUE_FAILED;
 	}
-	*out_reply = status == STATUS_QUOTA ? "452 4.2.2 the mailbox is full"
-	                                    : "451 4.3.0 the mail store could not take it";
+	*out_reply = status == STATUS_QUOTA
+	                 ? "452 4.2.2 the mailbox is full"
+	                 : "451 4.3.0 the mail store could not take it";
 	return QUEUE_DEFERRED;
 }
 
@@ -118,7 +119,7 @@ recipient_resolve(
 	if (answer != DIRECTORY_TARGETS) {
 		relay_recipient_settle(r, QUEUE_FAILED,
 		    answer == DIRECTORY_LOOP ? "554 5.4.6 the alias goes in circles"
-		                             : "550 5.1.1 no such user here");
+					     : "550 5.1.1 no such user here");
 		return;
 	}
 	for (size_t i = 0; i < count; i++) {
@@ -158,8 +159,7 @@ relay_local_deliver(struct relay *relay, struct relay_job *job)
 		return;
 	}
 	int64_t now = clock_wall_s();
-	d->op.op =
-	    (struct store_op){.done = delivered, .user = d, .arena = d->arena};
+	d->op.op = (struct store_op){.done = delivered, .user = d, .arena = d->arena};
 	d->op.draft = d->draft;
 	d->op.recipients = recipients;
 	d->op.internaldate_s = now;

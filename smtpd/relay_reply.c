@@ -33,8 +33,8 @@ relay_reply_line(struct relay_reply *reply, struct slice line)
 	if (line.len < 3 || !ascii_is_digit(line.ptr[0]) ||
 	    !ascii_is_digit(line.ptr[1]) || !ascii_is_digit(line.ptr[2]))
 		return false;
-	int code = (line.ptr[0] - '0') * 100 + (line.ptr[1] - '0') * 10 +
-	           (line.ptr[2] - '0');
+	int code =
+	    (line.ptr[0] - '0') * 100 + (line.ptr[1] - '0') * 10 + (line.ptr[2] - '0');
 	char separator = line.len > 3 ? line.ptr[3] : ' ';
 	if (code < 200 || code > 599 || (separator != ' ' && separator != '-'))
 		return false;

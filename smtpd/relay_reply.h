@@ -8,9 +8,9 @@
 #include "base/buf.h"
 
 enum {
-	RELAY_REPLY_LINE_MAX = 4096,  /* octets of one line */
-	RELAY_REPLY_LINES_MAX = 200,  /* of one reply */
-	RELAY_REPLY_TEXT_MAX = 1000,  /* characters kept */
+	RELAY_REPLY_LINE_MAX = 4096, /* octets of one line */
+	RELAY_REPLY_LINES_MAX = 200, /* of one reply */
+	RELAY_REPLY_TEXT_MAX = 1000, /* characters kept */
 };
 
 struct relay_reply {
@@ -20,16 +20,13 @@ struct relay_reply {
 	char text[RELAY_REPLY_TEXT_MAX + 1]; /* "550 5.1.1 no such user", lines joined */
 };
 
-void
-relay_reply_reset(struct relay_reply *reply);
+void relay_reply_reset(struct relay_reply *reply);
 /* Takes one line without CRLF; false when it is no reply line, changes the code in the
  * middle, or there are too many: the session must end. */
-bool
-relay_reply_line(struct relay_reply *reply, struct slice line);
+bool relay_reply_line(struct relay_reply *reply, struct slice line);
 
 enum relay_reply_class { REPLY_GOOD, REPLY_MORE, REPLY_TRANSIENT, REPLY_PERMANENT };
-enum relay_reply_class
-relay_reply_class(const struct relay_reply *reply);
+enum relay_reply_class relay_reply_class(const struct relay_reply *reply);
 
 /* What an EHLO reply's lines offer. */
 struct relay_offer {
@@ -38,11 +35,9 @@ struct relay_offer {
 	bool auth_plain, auth_login;
 };
 /* One line of it without code and separator: "SIZE 1000". */
-void
-relay_offer_line(struct relay_offer *offer, struct slice line);
+void relay_offer_line(struct relay_offer *offer, struct slice line);
 
 /* The enhanced code in a reply's text, or one made from its first digit. */
-void
-relay_reply_enhanced(const char *text, char out[16]);
+void relay_reply_enhanced(const char *text, char out[16]);
 
 #endif

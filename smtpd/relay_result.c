@@ -51,8 +51,7 @@ struct relay_batch {
 	size_t report_count;
 };
 
-static void
-commit_later(struct relay *relay);
+static void commit_later(struct relay *relay);
 
 static void
 active_key(const char *id, uint32_t number, char out[ACTIVE_KEY_MAX])
@@ -118,7 +117,7 @@ result_schedule(struct relay *relay, struct relay_result *r, uint32_t attempts)
 		return;
 	}
 	r->result.due_s = now + relay_retry_delay_s(conf->relay.retry_s,
-	                            conf->relay.retry_count, attempts, random_u64());
+				    conf->relay.retry_count, attempts, random_u64());
 	/* One last attempt at the end of its life. */
 	if (r->result.due_s > r->expires_s)
 		r->result.due_s = r->expires_s;
@@ -143,8 +142,8 @@ relay_results_add(struct relay *relay, const struct relay_job *job,
 	result_schedule(relay, r, recipient->attempts + 1);
 	list_append(&relay->results, &r->node);
 	relay->result_count++;
-	static const char *const counters[] = {"relay_delivered_total",
-	    "relay_failed_total", "relay_deferred_total"};
+	static const char *const counters[] = {
+	    "relay_delivered_total", "relay_failed_total", "relay_deferred_total"};
 	stats_add(stats_get(counters[r->result.outcome]), 1);
 	TRACE(relay->trace, event_of(r->result.outcome), LF_STR("mid", job->id),
 	    LF_STR("from", job->sender), LF_STR("to", r->address),
@@ -178,8 +177,8 @@ message_add(struct relay_batch *batch)
 	*m = (struct queue_new_message){0};
 	id_make(m->id);
 	m->created_s = m->due_s = clock_wall_s();
-	m->expires_s = m->created_s +
-	    (int64_t)service_conf(batch->relay->service)->relay.lifetime_s;
+	m->expires_s =
+	    m->created_s + (int64_t)service_conf(batch->relay->service)->relay.lifetime_s;
 	return m;
 }
 
@@ -215,8 +214,7 @@ report_add(struct relay_batch *batch, struct relay_result *first,
 	bounce_write(&bounce, &text);
 	if (body.map)
 		body_handle_close(&body);
-	m->draft =
-	    body_draft_new(store_reader_store(relay->reader), BOUNCE_SIZE_MAX);
+	m->draft = body_draft_new(store_reader_store(relay->reader), BOUNCE_SIZE_MAX);
 	if (!buf_ok(&text) ||
 	    body_draft_append(m->draft, buf_slice(&text)) != STATUS_OK ||
 	    body_draft_seal(m->draft) != STATUS_OK) {
@@ -225,7 +223,8 @@ report_add(struct relay_batch *batch, struct relay_result *first,
 		return false;
 	}
 	m->flags = QUEUE_MESSAGE_BOUNCE | (first->flags & QUEUE_MESSAGE_UTF8);
-	struct queue_new_recipient *to = ARENA_NEW(batch->arena, struct queue_new_recipient);
+	struct queue_new_recipient *to =
+	    ARENA_NEW(batch->arena, struct queue_new_recipient);
 	to->address = to->original =
 	    arena_copy(batch->arena, slice_from_cstr(first->sender));
 	m->recipients = to;
@@ -239,7 +238,8 @@ report_add(struct relay_batch *batch, struct relay_result *first,
 static bool
 result_wants_report(const struct relay_batch *batch, const struct relay_result *r)
 {
-	/* Never a report about a report, never to the null sender (RFC 5321 section 6.1). */
+	/* Never a report about a report, never to the null sender (RFC 5321 section 6.1).
+	 */
 	if (r->sender[0] == '\0' || (r->flags & QUEUE_MESSAGE_BOUNCE))
 		return false;
 	if (r->result.outcome == QUEUE_FAILED)
@@ -259,14 +259,15 @@ reports_make(struct relay_batch *batch)
 	LIST_EACH(&batch->results, node)
 	{
 		struct relay_result *r = LIST_ENTRY(node, struct relay_result, node);
-		struct relay_result *previous = node->prev == &batch->results
-		    ? NULL
-		    : LIST_ENTRY(node->prev, struct relay_result, node);
+		struct relay_result *previous =
+		    node->prev == &batch->results
+			? NULL
+			: LIST_ENTRY(node->prev, struct relay_result, node);
 		if (!result_wants_report(batch, r))
 			continue;
 		bool continued = previous &&
-		    strcmp(previous->result.id, r->result.id) == 0 &&
-		    previous->result.outcome == r->result.outcome;
+		                 strcmp(previous->result.id, r->result.id) == 0 &&
+		                 previous->result.outcome == r->result.outcome;
 		if (continued)
 			continue;
 		size_t count = 0;
@@ -330,9 +331,9 @@ batch_free(struct relay_batch *batch)
 	for (size_t i = 0; i < batch->report_count; i++)
 		body_draft_unref(&batch->reports[i].draft);
 	LIST_EACH_SAFE(&batch->results, node)
-		result_free(LIST_ENTRY(node, struct relay_result, node));
+	result_free(LIST_ENTRY(node, struct relay_result, node));
 	LIST_EACH_SAFE(&batch->forwards, node)
-		forward_free(LIST_ENTRY(node, struct relay_forward, node));
+	forward_free(LIST_ENTRY(node, struct relay_forward, node));
 	arena_free(&batch->arena);
 	free(batch);
 }
@@ -353,8 +354,8 @@ batch_done(struct store_op *op)
 	struct relay *relay = batch->relay;
 	relay->commit_under_way = false;
 	if (op->status != STATUS_OK) {
-		/* The disk is full or failing: nothing of it happened.  The recipients stay
-		 * active, their results are kept and tried again in a second. */
+		/* The disk is full or failing: nothing of it happened.  The recipients
+		 * stay active, their results are kept and tried again in a second. */
 		LOG_ERROR("store.error", LF_STR("op", "queue results"),
 		    LF_STR("status", status_text(op->status)));
 		LIST_EACH_SAFE(&batch->results, node)
@@ -370,8 +371,8 @@ batch_done(struct store_op *op)
 		}
 		batch_free(batch);
 		relay->commit_scheduled = true;
-		loop_timer_start(
-		    relay->loop, &relay->commit_timer, RESULT_RETRY_MS, batch_retry, relay);
+		loop_timer_start(relay->loop, &relay->commit_timer, RESULT_RETRY_MS,
+		    batch_retry, relay);
 		return;
 	}
 	LIST_EACH(&batch->results, node)
@@ -413,16 +414,16 @@ commit_now(void *arg)
 	}
 	struct queue_result *results =
 	    ARENA_ARRAY(batch->arena, struct queue_result, count + 1);
-	batch->reports = ARENA_ARRAY(
-	    batch->arena, struct queue_new_message, count + forwards + 1);
+	batch->reports =
+	    ARENA_ARRAY(batch->arena, struct queue_new_message, count + forwards + 1);
 	ENSURE(results && batch->reports);
 	reports_make(batch);
 	forwards_make(batch);
 	count = 0;
 	LIST_EACH(&batch->results, at)
-		results[count++] = LIST_ENTRY(at, struct relay_result, node)->result;
-	batch->op.op = (struct store_op){
-	    .done = batch_done, .user = batch, .arena = batch->arena};
+	results[count++] = LIST_ENTRY(at, struct relay_result, node)->result;
+	batch->op.op =
+	    (struct store_op){.done = batch_done, .user = batch, .arena = batch->arena};
 	batch->op.results = results;
 	batch->op.result_count = count;
 	batch->op.reports = batch->reports;

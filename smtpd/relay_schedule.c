@@ -1,14 +1,14 @@
 /*
- * Shares of senders, and when to try again: the configured schedule, whose last entry repeats, with jitter so
- * that what failed together does not return together.  Pure.
+ * Shares of senders, and when to try again: the configured schedule, whose last entry
+ * repeats, with jitter so that what failed together does not return together.  Pure.
  */
 #include "base/ensure.h"
 #include "smtpd/relay_int.h"
 
 enum {
-	FAIR_LOAD_MIN = 10,    /* recipients that a sender at a site may always have */
-	FAIR_SENDER_PART = 2,  /* a sender may have a half of what is free */
-	FAIR_LANE_PART = 4,    /* at one site a quarter */
+	FAIR_LOAD_MIN = 10,   /* recipients that a sender at a site may always have */
+	FAIR_SENDER_PART = 2, /* a sender may have a half of what is free */
+	FAIR_LANE_PART = 4,   /* at one site a quarter */
 	FAIR_CONNECT_MIN = 1,
 };
 

@@ -1,6 +1,7 @@
 /*
  * The SMTP client: one connection to a site, working off its jobs one after the other
- * (RFC 5321; pipelined MAIL and RCPT by RFC 2920; STARTTLS by RFC 3207; AUTH by RFC 4954).
+ * (RFC 5321; pipelined MAIL and RCPT by RFC 2920; STARTTLS by RFC 3207; AUTH by RFC
+ * 4954).
  *
  *   CONNECT ─► BANNER ─► EHLO ─► [STARTTLS ─► TLS ─► EHLO] ─► [AUTH] ─► READY
  *     ▲ next address on failure                                          │ job
@@ -10,8 +11,8 @@
  *                                       └── DOT ◄─ BODY ◄──────────── DATA
  *
  * A failure before READY concerns the host: the next address is tried, and when none is
- * left all of the site's jobs wait.  From then on it concerns the job.  Nothing we send as
- * message text can end it early: bare CR and LF are rewritten, dots stuffed.
+ * left all of the site's jobs wait.  From then on it concerns the job.  Nothing we send
+ * as message text can end it early: bare CR and LF are rewritten, dots stuffed.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,10 +66,8 @@ struct relay_session {
 	bool ended;
 };
 
-static void
-session_event(struct conn *c, enum conn_event event, void *arg);
-static void
-job_next(struct relay_session *s);
+static void session_event(struct conn *c, enum conn_event event, void *arg);
+static void job_next(struct relay_session *s);
 
 static const struct conf *
 session_conf(const struct relay_session *s)
@@ -112,9 +111,9 @@ address_try(struct relay_session *s)
 		s->state = STATE_CONNECT;
 		s->offer = (struct relay_offer){0};
 		relay_reply_reset(&s->reply);
-		s->conn = conn_connect(s->relay->loop,
-		    (const struct sockaddr *)&a->address, a->len, NULL, 0, session_event,
-		    s);
+		s->conn =
+		    conn_connect(s->relay->loop, (const struct sockaddr *)&a->address,
+			a->len, NULL, 0, session_event, s);
 		if (s->conn) {
 			conn_deadline(s->conn, session_conf(s)->relay.connect_timeout_ms);
 			return;
@@ -164,8 +163,8 @@ connection_lost(struct relay_session *s, const char *why)
 		snprintf(reply, sizeof(reply), "451 4.4.2 %s: connection lost%s: %s",
 		    session_address(s)->host,
 		    s->state == STATE_DOT ? " after the message was sent, the outcome is "
-		                            "not known"
-		                          : "",
+					    "not known"
+					  : "",
 		    why);
 		job_end(s, QUEUE_DEFERRED, reply);
 	}
@@ -176,8 +175,8 @@ static void
 command_deadline(struct relay_session *s)
 {
 	conn_deadline(s->conn, s->state == STATE_DOT
-	        ? RELAY_DOT_TIMEOUT_MS
-	        : session_conf(s)->relay.command_timeout_ms);
+				   ? RELAY_DOT_TIMEOUT_MS
+				   : session_conf(s)->relay.command_timeout_ms);
 }
 
 static void
@@ -192,7 +191,7 @@ send_line(struct relay_session *s, enum session_state state, const char *format,
 	ENSURE(len + strlen(argument) < sizeof(line));
 	const char *hole = strstr(format, "%s");
 	int n = hole ? snprintf(line, sizeof(line), "%.*s%s%s", (int)(hole - format),
-	                   format, argument, hole + 2)
+			   format, argument, hole + 2)
 	             : snprintf(line, sizeof(line), "%.*s", (int)len, format);
 	conn_write(s->conn, slice_make(line, (size_t)n));
 	command_deadline(s);
@@ -219,11 +218,10 @@ static void
 begin_tls(struct relay_session *s)
 {
 	s->state = STATE_TLS;
-	/* A relay host is known by its name; an MX host's name comes from unsigned DNS, so
-	 * there is nothing to verify against (RFC 7672 section 1.3). */
+	/* A relay host is known by its name; an MX host's name comes from unsigned DNS,
+	 * so there is nothing to verify against (RFC 7672 section 1.3). */
 	bool verify = s->site->by_rule && s->site->tls == RELAY_TLS_REQUIRED;
-	conn_start_tls_client(
-	    s->conn, s->relay->tls, session_address(s)->host, verify);
+	conn_start_tls_client(s->conn, s->relay->tls, session_address(s)->host, verify);
 	conn_deadline(s->conn, session_conf(s)->relay.command_timeout_ms);
 }
 
@@ -294,8 +292,7 @@ mail_write(struct relay_session *s)
 	const struct relay_job *job = s->job;
 	conn_write_format(s->conn, "MAIL FROM:<%s>", job->sender);
 	if (s->offer.size)
-		conn_write_format(
-		    s->conn, " SIZE=%llu", (unsigned long long)job->size);
+		conn_write_format(s->conn, " SIZE=%llu", (unsigned long long)job->size);
 	if ((job->flags & QUEUE_MESSAGE_8BIT) && s->offer.eightbitmime)
 		conn_write(s->conn, SLICE(" BODY=8BITMIME"));
 	if (job->flags & QUEUE_MESSAGE_UTF8)
@@ -450,8 +447,8 @@ static void
 dot_reply(struct relay_session *s)
 {
 	enum queue_outcome outcome = relay_reply_class(&s->reply) == REPLY_GOOD
-	    ? QUEUE_DELIVERED
-	    : reply_outcome(&s->reply);
+	                                 ? QUEUE_DELIVERED
+	                                 : reply_outcome(&s->reply);
 	job_end(s, outcome, s->reply.text);
 	s->state = STATE_READY;
 	job_next(s);
@@ -475,7 +472,8 @@ reply_complete(struct relay_session *s)
 			greeted(s);
 		else if (class == REPLY_PERMANENT && !conn_is_secure(s->conn))
 			/* An old server: HELO (RFC 5321 section 3.2). */
-			send_line(s, STATE_HELO, "HELO %s\r\n", session_conf(s)->hostname);
+			send_line(
+			    s, STATE_HELO, "HELO %s\r\n", session_conf(s)->hostname);
 		else
 			host_failed(s, "EHLO", s->reply.text);
 		break;
@@ -504,8 +502,8 @@ reply_complete(struct relay_session *s)
 		break;
 	case STATE_AUTH_PASSWORD:
 		if (class == REPLY_MORE)
-			send_base64(s, STATE_AUTH, "%s\r\n",
-			    slice_from_cstr(s->site->password));
+			send_base64(
+			    s, STATE_AUTH, "%s\r\n", slice_from_cstr(s->site->password));
 		else
 			host_failed(s, "login", s->reply.text);
 		break;
@@ -548,8 +546,8 @@ input_run(struct relay_session *s)
 	while (s->conn && !s->ended && s->state != STATE_TLS) {
 		struct slice line;
 		size_t used;
-		enum framer_result result = framer_line(
-		    conn_input(s->conn), RELAY_REPLY_LINE_MAX, &line, &used);
+		enum framer_result result =
+		    framer_line(conn_input(s->conn), RELAY_REPLY_LINE_MAX, &line, &used);
 		if (result == FRAMER_MORE)
 			return;
 		if (result != FRAMER_DONE || !relay_reply_line(&s->reply, line)) {
@@ -602,7 +600,8 @@ session_event(struct conn *c, enum conn_event event, void *arg)
 			command_deadline(s);
 			input_run(s);
 		} else {
-			/* What was offered in clear is forgotten (RFC 3207 section 4.2). */
+			/* What was offered in clear is forgotten (RFC 3207 section 4.2).
+			 */
 			send_ehlo(s);
 		}
 		break;

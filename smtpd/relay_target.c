@@ -30,8 +30,7 @@ struct relay_lookup {
 	size_t address_count;
 };
 
-static void
-host_ask(struct relay_lookup *lookup);
+static void host_ask(struct relay_lookup *lookup);
 
 bool
 relay_address_is_private(const struct sockaddr *address)
@@ -125,7 +124,8 @@ lookup_finish(struct relay_lookup *lookup)
 			lookup_fail(lookup, QUEUE_DEFERRED, reply);
 		} else if (lookup->private_seen) {
 			snprintf(reply, sizeof(reply),
-			    "550 5.4.4 %s points to a private address only", site->domain);
+			    "550 5.4.4 %s points to a private address only",
+			    site->domain);
 			lookup_fail(lookup, QUEUE_FAILED, reply);
 		} else {
 			snprintf(reply, sizeof(reply),
@@ -214,8 +214,8 @@ static void
 host_add(struct relay_lookup *lookup, struct slice name)
 {
 	if (lookup->host_count < RELAY_MX_MAX &&
-	    slice_copy_cstr(name, lookup->hosts[lookup->host_count],
-	        sizeof(lookup->hosts[0])))
+	    slice_copy_cstr(
+		name, lookup->hosts[lookup->host_count], sizeof(lookup->hosts[0])))
 		lookup->host_count++;
 }
 
@@ -240,8 +240,8 @@ mx_take(struct relay_lookup *lookup, const struct resolver_answer *answer)
 {
 	const char *own = service_conf(lookup->site->relay->service)->hostname;
 	struct resolver_record records[RESOLVER_RECORDS_MAX];
-	size_t count = answer->count < RESOLVER_RECORDS_MAX ? answer->count
-	                                                    : RESOLVER_RECORDS_MAX;
+	size_t count =
+	    answer->count < RESOLVER_RECORDS_MAX ? answer->count : RESOLVER_RECORDS_MAX;
 	memcpy(records, answer->records, count * sizeof(records[0]));
 	/* We are one of them: only better ones may be used, or mail goes in circles. */
 	for (size_t i = 0; i < count; i++) {
@@ -313,7 +313,8 @@ relay_site_resolve(struct relay_site *site)
 	if (literal_parse(site->domain, site->port, &lookup->addresses[0])) {
 		const struct sockaddr *a =
 		    (const struct sockaddr *)&lookup->addresses[0].address;
-		lookup->private_seen = !site->by_rule &&
+		lookup->private_seen =
+		    !site->by_rule &&
 		    !service_conf(site->relay->service)->relay.allow_private &&
 		    relay_address_is_private(a);
 		lookup->address_count = !lookup->private_seen;

@@ -9,7 +9,9 @@
 
 #include "store/store.h"
 
-enum { SMTP_RATE_ACCOUNTS_KEPT = 10000 /* then those whose bucket is full are dropped */ };
+enum {
+	SMTP_RATE_ACCOUNTS_KEPT = 10000 /* then those whose bucket is full are dropped */
+};
 
 /* Takes one; false when there is none left.  `per_hour` 0: no limit. */
 bool smtp_rate_take(struct account_id account, uint32_t per_hour, uint64_t now_ms);

@@ -18,49 +18,38 @@ struct body_draft;
 enum { BODY_SPILL_BYTES = 512 * 1024 };
 
 /* `size_max`: bytes; an append past it is LIMIT. */
-struct body_draft *
-body_draft_new(struct store *store, uint64_t size_max);
+struct body_draft *body_draft_new(struct store *store, uint64_t size_max);
 /* Copies bytes in.  LIMIT, FULL or IO; sticky. */
-enum status
-body_draft_append(struct body_draft *draft, struct slice bytes) MUST_USE;
+enum status body_draft_append(struct body_draft *draft, struct slice bytes) MUST_USE;
 /* Puts bytes before everything appended so far (trace fields, known only at the end):
  * at most BODY_PREFIX_MAX, once.  Call before body_draft_seal. */
 enum { BODY_PREFIX_MAX = 64 * 1024 };
-enum status
-body_draft_prefix(struct body_draft *draft, struct slice bytes) MUST_USE;
+enum status body_draft_prefix(struct body_draft *draft, struct slice bytes) MUST_USE;
 /* No more appends; builds the derived record (message_index_build).  After it the bytes
  * can be read. */
-enum status
-body_draft_seal(struct body_draft *draft) MUST_USE;
-uint64_t
-body_draft_size(const struct body_draft *draft);
+enum status body_draft_seal(struct body_draft *draft) MUST_USE;
+uint64_t body_draft_size(const struct body_draft *draft);
 /* All bytes in one piece, prefix first (a spilled draft is mapped); after seal. */
-struct slice
-body_draft_bytes(struct body_draft *draft);
-struct slice
-body_draft_derived(const struct body_draft *draft);
+struct slice body_draft_bytes(struct body_draft *draft);
+struct slice body_draft_derived(const struct body_draft *draft);
 /* Reference counted: an op that was submitted keeps its own. */
-struct body_draft *
-body_draft_ref(struct body_draft *draft);
-void
-body_draft_unref(struct body_draft **draft);
+struct body_draft *body_draft_ref(struct body_draft *draft);
+void body_draft_unref(struct body_draft **draft);
 /* Chain for ops with several drafts (MULTIAPPEND): `next` goes to the end of first's
  * chain, which takes over the caller's reference on it; unref of the first lets the whole
  * chain go. */
-void
-body_draft_chain(struct body_draft *first, struct body_draft *next);
+void body_draft_chain(struct body_draft *first, struct body_draft *next);
 
 /* A stored body that stays readable while the handle is open, whatever is expunged or
  * reclaimed meanwhile.  Not tied to a read transaction. */
 struct body_handle {
-	int fd;             /* for sendfile and pread; not to be closed */
-	uint64_t offset;    /* of the first message byte in fd */
-	uint64_t size;      /* message octets */
-	const char *map;    /* the bytes, mapped read-only */
+	int fd;          /* for sendfile and pread; not to be closed */
+	uint64_t offset; /* of the first message byte in fd */
+	uint64_t size;   /* message octets */
+	const char *map; /* the bytes, mapped read-only */
 	void *pin;
 };
-void
-body_handle_close(struct body_handle *handle);
+void body_handle_close(struct body_handle *handle);
 
 static inline struct slice
 body_handle_bytes(const struct body_handle *handle)

@@ -28,19 +28,14 @@ enum {
 	BODY_FRAME_ALIGN = 8,
 };
 
-void
-body_segment_header_put(char out[BODY_SEGMENT_HEADER_SIZE]);
-bool
-body_segment_header_ok(const char *header);
+void body_segment_header_put(char out[BODY_SEGMENT_HEADER_SIZE]);
+bool body_segment_header_ok(const char *header);
 
-void
-body_frame_header_put(char out[BODY_FRAME_HEADER_SIZE], uint64_t size, uint32_t crc);
+void body_frame_header_put(char out[BODY_FRAME_HEADER_SIZE], uint64_t size, uint32_t crc);
 /* False when it is not a frame header. */
-bool
-body_frame_header_get(const char *header, uint64_t *out_size, uint32_t *out_crc);
+bool body_frame_header_get(const char *header, uint64_t *out_size, uint32_t *out_crc);
 
 /* CRC-32C (Castagnoli), by the processor's instruction where there is one. */
-uint32_t
-body_crc(uint32_t crc, struct slice bytes);
+uint32_t body_crc(uint32_t crc, struct slice bytes);
 
 #endif

@@ -35,11 +35,11 @@ struct body_draft {
 	enum status status; /* sticky */
 	bool sealed;
 	struct buf prefix;
-	struct buf memory;  /* until it spills */
-	int fd;             /* the spool file, or -1 */
-	char *map;          /* of the whole spool file, after seal */
+	struct buf memory; /* until it spills */
+	int fd;            /* the spool file, or -1 */
+	char *map;         /* of the whole spool file, after seal */
 	size_t map_size;
-	uint64_t start;     /* of the first message byte in the spool file, after seal */
+	uint64_t start; /* of the first message byte in the spool file, after seal */
 	uint32_t crc;
 	struct buf derived;
 	/* The engine's; lets a place go. */

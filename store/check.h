@@ -53,7 +53,8 @@ struct verify_finding {
 struct store_verify_options {
 	bool look_only; /* neither heal nor quarantine */
 	void (*finding)(const struct verify_finding *finding, void *arg);
-	void (*progress)(uint64_t done, uint64_t total, void *arg); /* bodies; may be null */
+	void (*progress)(
+	    uint64_t done, uint64_t total, void *arg); /* bodies; may be null */
 	void *arg;
 };
 

@@ -66,7 +66,8 @@ entry_covers(
 {
 	size_t at = slice_rindex(entry, '@');
 	if (at == SIZE_MAX)
-		return slice_equal(entry, SLICE("*")) || slice_equal_nocase(entry, domain);
+		return slice_equal(entry, SLICE("*")) ||
+		       slice_equal_nocase(entry, domain);
 	if (!slice_equal_nocase(slice_from(entry, at + 1), domain))
 		return false;
 	struct slice name = slice_sub(entry, 0, at);
@@ -150,8 +151,7 @@ send_as_change(
 }
 
 enum status
-directory_send_as_add(
-    struct store_reader *reader, struct slice login, struct slice entry)
+directory_send_as_add(struct store_reader *reader, struct slice login, struct slice entry)
 {
 	return send_as_change(reader, login, entry, false);
 }

@@ -28,11 +28,11 @@
 #include "store/body.h"
 
 enum {
-	ENGINE_KEY_MAX = 480,          /* bytes of a key inside its partition; at least one,
-	                                * and the first is not NUL */
+	ENGINE_KEY_MAX = 480, /* bytes of a key inside its partition; at least one,
+	                       * and the first is not NUL */
 	ENGINE_VALUE_MAX = 256 * 1024, /* bytes */
 	ENGINE_SHARDS_MAX = 16,
-	ENGINE_BATCH_MAX = 1024,       /* commits in one write transaction */
+	ENGINE_BATCH_MAX = 1024, /* commits in one write transaction */
 };
 
 struct partition_id {
@@ -52,98 +52,77 @@ struct engine_cursor;
 
 struct engine_options {
 	const char *path;
-	uint64_t map_size;       /* bytes of address space an environment */
-	uint32_t shards;         /* used at creation only; 0: one a core, at most 16 */
-	uint64_t segment_size;   /* bytes; 0: 64 MiB */
+	uint64_t map_size;     /* bytes of address space an environment */
+	uint32_t shards;       /* used at creation only; 0: one a core, at most 16 */
+	uint64_t segment_size; /* bytes; 0: 64 MiB */
 	bool create;
-	bool sync;               /* false: promises nothing (for measuring) */
+	bool sync;                 /* false: promises nothing (for measuring) */
 	uint32_t min_free_percent; /* new bodies are refused (FULL) below it; 0: off */
 };
 
-/* CORRUPT when the format is newer or is not ours, with *error one line (caller frees). */
-enum status
-engine_open(const struct engine_options *options, struct engine **out,
-    char **error) MUST_USE;
+/* CORRUPT when the format is newer or is not ours, with *error one line (caller frees).
+ */
+enum status engine_open(
+    const struct engine_options *options, struct engine **out, char **error) MUST_USE;
 /* A memory engine; `seed` drives injected re-runs (0: none). */
-struct engine *
-engine_open_mem(uint64_t seed);
+struct engine *engine_open_mem(uint64_t seed);
 /* Finishes queued commits, then closes. */
-void
-engine_close(struct engine **engine);
-uint32_t
-engine_shards(const struct engine *engine);
+void engine_close(struct engine **engine);
+uint32_t engine_shards(const struct engine *engine);
 /* Which shard an account lives in; commits of one shard are batched together. */
-uint32_t
-engine_shard_of(const struct engine *engine, struct partition_id part);
+uint32_t engine_shard_of(const struct engine *engine, struct partition_id part);
 
 /* A draft for this engine's environments; body_draft_new stands on it.  The engine must
  * outlive it. */
-struct body_draft *
-engine_draft_new(struct engine *engine, uint64_t size_max);
+struct body_draft *engine_draft_new(struct engine *engine, uint64_t size_max);
 
 /* ---- reading ---- */
 /* A reader keeps at most one open read transaction per environment, begun on first use
  * and shared by all snapshots until engine_reader_end. */
-struct engine_reader *
-engine_reader_new(struct engine *engine);
-void
-engine_reader_free(struct engine_reader **reader);
+struct engine_reader *engine_reader_new(struct engine *engine);
+void engine_reader_free(struct engine_reader **reader);
 /* Ends the read transactions: all snapshots and slices from them are invalid. */
-void
-engine_reader_end(struct engine_reader *reader);
+void engine_reader_end(struct engine_reader *reader);
 /* The partition's snapshot in this reader; valid until engine_reader_end. */
-enum status
-engine_snap(struct engine_reader *reader, struct partition_id part,
+enum status engine_snap(struct engine_reader *reader, struct partition_id part,
     struct engine_txn **out) MUST_USE;
 
 /* On a snapshot or inside a commit.  Slices point into the map: valid until
  * engine_reader_end, or inside a commit until its next write. */
-enum status
-engine_get(struct engine_txn *txn, struct slice key, struct slice *out_value) MUST_USE;
+enum status engine_get(
+    struct engine_txn *txn, struct slice key, struct slice *out_value) MUST_USE;
 /* Keys from `from` (included) up to `to` (excluded; null slice: no bound), in order or
  * reversed.  Borrows the slices for the cursor's life. */
-struct engine_cursor *
-engine_cursor_open(struct engine_txn *txn, struct slice from, struct slice to,
-    bool reverse);
+struct engine_cursor *engine_cursor_open(
+    struct engine_txn *txn, struct slice from, struct slice to, bool reverse);
 /* OK, or NOT_FOUND at the end. */
-enum status
-engine_cursor_next(struct engine_cursor *cursor, struct slice *out_key,
+enum status engine_cursor_next(struct engine_cursor *cursor, struct slice *out_key,
     struct slice *out_value) MUST_USE;
 /* Moves an ascending cursor to the first key >= `key`; next returns it. */
-void
-engine_cursor_seek(struct engine_cursor *cursor, struct slice key);
-void
-engine_cursor_close(struct engine_cursor **cursor);
+void engine_cursor_seek(struct engine_cursor *cursor, struct slice key);
+void engine_cursor_close(struct engine_cursor **cursor);
 
 /* ---- writing, inside a commit only; status is sticky in the transaction ---- */
-void
-engine_put(struct engine_txn *txn, struct slice key, struct slice value);
-void
-engine_del(struct engine_txn *txn, struct slice key); /* no matter if absent */
+void engine_put(struct engine_txn *txn, struct slice key, struct slice value);
+void engine_del(struct engine_txn *txn, struct slice key); /* no matter if absent */
 /* Deletes the keys of [from, to); returns how many. */
-uint64_t
-engine_del_range(struct engine_txn *txn, struct slice from, struct slice to);
-enum status
-engine_txn_status(const struct engine_txn *txn) MUST_USE;
+uint64_t engine_del_range(struct engine_txn *txn, struct slice from, struct slice to);
+enum status engine_txn_status(const struct engine_txn *txn) MUST_USE;
 
 /* The draft's bytes become a body of this shard (or gain a reference, when an earlier
  * commit attached the same draft here).  The commit must have named the draft. */
-enum status
-engine_body_attach(struct engine_txn *txn, struct body_draft *draft,
-    uint64_t *out_body) MUST_USE;
+enum status engine_body_attach(
+    struct engine_txn *txn, struct body_draft *draft, uint64_t *out_body) MUST_USE;
 /* One reference more or less; at zero the space is reclaimed later. */
-enum status
-engine_body_ref(struct engine_txn *txn, uint64_t body) MUST_USE;
-enum status
-engine_body_release(struct engine_txn *txn, uint64_t body) MUST_USE;
+enum status engine_body_ref(struct engine_txn *txn, uint64_t body) MUST_USE;
+enum status engine_body_release(struct engine_txn *txn, uint64_t body) MUST_USE;
 /* Replaces derived bytes (healing). */
-enum status
-engine_body_set_derived(struct engine_txn *txn, uint64_t body,
-    struct slice derived) MUST_USE;
+enum status engine_body_set_derived(
+    struct engine_txn *txn, uint64_t body, struct slice derived) MUST_USE;
 
 /* Into quarantine, or out of it. */
-enum status
-engine_body_mark(struct engine_txn *txn, uint64_t body, bool damaged) MUST_USE;
+enum status engine_body_mark(
+    struct engine_txn *txn, uint64_t body, bool damaged) MUST_USE;
 
 typedef enum status (*engine_commit_fn)(struct engine_txn *txn, void *arg);
 struct engine_commit;
@@ -154,76 +133,64 @@ struct engine_commit {
 	struct partition_id part;
 	engine_commit_fn fn;
 	void *arg;
-	engine_done_fn done;       /* after the commit is durable, or has failed */
-	struct body_draft *drafts; /* chain by `next`; null when none; all get placed first */
-	enum status status;        /* the engine's */
+	engine_done_fn done; /* after the commit is durable, or has failed */
+	struct body_draft
+	    *drafts;        /* chain by `next`; null when none; all get placed first */
+	enum status status; /* the engine's */
 };
 
 /* Queues it; the struct is the engine's until done. */
-void
-engine_submit(struct engine *engine, struct engine_commit *commit);
+void engine_submit(struct engine *engine, struct engine_commit *commit);
 /* Submits and waits; for the command line and tests. */
-enum status
-engine_commit_wait(struct engine *engine, struct partition_id part, engine_commit_fn fn,
-    void *arg, struct body_draft *drafts) MUST_USE;
+enum status engine_commit_wait(struct engine *engine, struct partition_id part,
+    engine_commit_fn fn, void *arg, struct body_draft *drafts) MUST_USE;
 
 /* ---- bodies, reading ---- */
 struct engine_body {
-	uint64_t size;    /* message octets */
+	uint64_t size; /* message octets */
 	uint32_t refs;
 	uint32_t segment;
 	uint64_t offset;
 	uint32_t crc;
 	bool damaged; /* in quarantine: it cannot be opened */
 };
-enum status
-engine_body_stat(struct engine_txn *txn, uint64_t body,
-    struct engine_body *out) MUST_USE;
-enum status
-engine_body_derived(struct engine_txn *txn, uint64_t body,
-    struct slice *out) MUST_USE;
+enum status engine_body_stat(
+    struct engine_txn *txn, uint64_t body, struct engine_body *out) MUST_USE;
+enum status engine_body_derived(
+    struct engine_txn *txn, uint64_t body, struct slice *out) MUST_USE;
 /* Pins the body's file: see store/body.h.  CORRUPT when it is in quarantine. */
-enum status
-engine_body_open(struct engine_txn *txn, uint64_t body, struct body_handle *out) MUST_USE;
+enum status engine_body_open(
+    struct engine_txn *txn, uint64_t body, struct body_handle *out) MUST_USE;
 /* Reads the whole body and compares its checksum: OK, CORRUPT or IO. */
-enum status
-engine_body_verify(struct engine_txn *txn, uint64_t body) MUST_USE;
+enum status engine_body_verify(struct engine_txn *txn, uint64_t body) MUST_USE;
 /* The same for what stands around the body's bytes in its file, which can be made anew
  * (engine_body_mend).  Stale after the body was moved: look in a new snapshot. */
-enum status
-engine_body_frame_verify(struct engine_txn *txn, uint64_t body) MUST_USE;
+enum status engine_body_frame_verify(struct engine_txn *txn, uint64_t body) MUST_USE;
 /* Writes it anew, and the head of the file that the body is in. */
-enum status
-engine_body_mend(struct engine_txn *txn, uint64_t body) MUST_USE;
+enum status engine_body_mend(struct engine_txn *txn, uint64_t body) MUST_USE;
 /* Every body of the environment that the partition lives in. */
-enum status
-engine_body_each(struct engine_txn *txn,
+enum status engine_body_each(struct engine_txn *txn,
     bool (*fn)(uint64_t id, const struct engine_body *body, void *arg),
     void *arg) MUST_USE;
 
 /* ---- changes ---- */
 /* 64-bit version of the partition: +1 per committed change. */
-uint64_t
-engine_version(struct engine_txn *txn);
+uint64_t engine_version(struct engine_txn *txn);
 /* One watcher a process: fn is called on the engine's watcher thread with the slot
  * (engine_watch_slot) of partitions that some process changed; hints may be doubled, and
  * when too many came at once fn gets ENGINE_WATCH_ALL.  Never misses. */
 enum { ENGINE_WATCH_SLOTS = 65536, ENGINE_WATCH_ALL = 65536 };
-void
-engine_watch(struct engine *engine, void (*fn)(uint32_t slot, void *arg), void *arg);
-uint32_t
-engine_watch_slot(struct partition_id part);
+void engine_watch(struct engine *engine, void (*fn)(uint32_t slot, void *arg), void *arg);
+uint32_t engine_watch_slot(struct partition_id part);
 
 /* ---- care ---- */
 /* Every partition of an area: fn returns false to stop. */
-enum status
-engine_partition_each(struct engine_reader *reader, enum partition_area area,
+enum status engine_partition_each(struct engine_reader *reader, enum partition_area area,
     bool (*fn)(struct partition_id part, void *arg), void *arg) MUST_USE;
 /* Deletes files of segments without live bytes that no process appends to and no reader
  * or backup can need, clears stale readers.  Bounded work; call now and then.  Returns
  * segments deleted. */
-uint32_t
-engine_maintain(struct engine *engine);
+uint32_t engine_maintain(struct engine *engine);
 
 struct engine_reclaim {
 	uint64_t moved_bodies, moved_bytes; /* copied to another segment */
@@ -236,15 +203,13 @@ struct engine_reclaim {
  * `dead_percent` of the bytes in segments that no process appends to are dead.  Moves
  * `budget` bytes at most (and then what is left of one step); other commits go on
  * meanwhile.  Adds to *out.  FULL without room to move to. */
-enum status
-engine_compact(struct engine *engine, uint64_t budget, uint32_t dead_percent,
+enum status engine_compact(struct engine *engine, uint64_t budget, uint32_t dead_percent,
     struct engine_reclaim *out) MUST_USE;
 
 /* See store/store_backup.h; INVALID for an engine that keeps nothing on disk. */
 struct store_backup_options;
 struct store_backup_totals;
-enum status
-engine_backup(struct engine *engine, const char *dir,
+enum status engine_backup(struct engine *engine, const char *dir,
     const struct store_backup_options *options, struct store_backup_totals *out,
     char **error) MUST_USE;
 
@@ -256,20 +221,17 @@ struct engine_space {
 	uint64_t index_bytes;   /* of the environments' data files */
 	uint64_t retired;       /* files that wait for readers or a backup */
 };
-enum status
-engine_space(struct engine *engine, struct engine_space *out) MUST_USE;
+enum status engine_space(struct engine *engine, struct engine_space *out) MUST_USE;
 /* The engine's own invariants (body counts against segments, files there, sizes). */
-enum status
-engine_check(struct engine *engine, void (*report)(const char *problem, void *arg),
-    void *arg) MUST_USE;
+enum status engine_check(struct engine *engine,
+    void (*report)(const char *problem, void *arg), void *arg) MUST_USE;
 
 struct engine_stats {
 	uint64_t commits, batches, syncs, body_bytes; /* of this process */
-	uint64_t moved_bytes;     /* by compaction */
+	uint64_t moved_bytes;                         /* by compaction */
 	uint64_t readers_cleared; /* slots of processes that have died */
 	uint64_t oldest_reader_age_ms;
 };
-void
-engine_stats(const struct engine *engine, struct engine_stats *out);
+void engine_stats(const struct engine *engine, struct engine_stats *out);
 
 #endif

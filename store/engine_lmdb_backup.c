@@ -1,13 +1,13 @@
 /*
  * A backup while everybody serves (decision 0023).
  *
- *	1. "backup.lock" is locked and kept fresh: no segment file goes (reclaim looks at it;
- *	   it dies with the process)
+ *	1. "backup.lock" is locked and kept fresh: no segment file goes (reclaim looks at
+ *it; it dies with the process)
  *	2. a snapshot of every environment, one right after the other: directory and queue
  *	   before the accounts, so that a message on its way between them is there twice
  *	   rather than not at all
- *	3. each environment's databases are copied from its snapshot into a new file, in the
- *	   order of their keys; the snapshots end, so the index files do not grow for long
+ *	3. each environment's databases are copied from its snapshot into a new file, in
+ *the order of their keys; the snapshots end, so the index files do not grow for long
  *	4. segments that the snapshots name are copied up to where the snapshots end; they
  *	   only ever grow, so what an earlier backup has is not copied again
  *	5. the manifest is replaced; only then what it does not name is deleted
@@ -45,7 +45,7 @@ struct backup {
 	struct wanted {
 		uint32_t env, segment;
 		uint64_t end;
-	} *wanted;
+	} * wanted;
 	size_t wanted_count, wanted_room;
 };
 
@@ -134,7 +134,8 @@ index_copy(struct lmdb_env *env, MDB_txn *source, const char *path)
 	mdb_env_set_maxdbs(target, 8);
 	rc = mdb_env_set_mapsize(target, info.me_mapsize);
 	if (rc == 0)
-		rc = mdb_env_open(target, path, MDB_NOSUBDIR | MDB_NOSYNC | MDB_NOLOCK, 0640);
+		rc = mdb_env_open(
+		    target, path, MDB_NOSUBDIR | MDB_NOSYNC | MDB_NOLOCK, 0640);
 	for (size_t i = 0; i < sizeof databases / sizeof databases[0] && rc == 0; i++)
 		rc = database_copy(source, target, databases[i].dbi, databases[i].name);
 	if (rc == 0)
@@ -164,8 +165,8 @@ segments_want(struct backup *b, struct lmdb_env *env, MDB_txn *txn)
 			b->wanted =
 			    xrealloc(b->wanted, b->wanted_room * sizeof *b->wanted);
 		}
-		b->wanted[b->wanted_count++] = (struct wanted){
-		    env->env.index, be32_get(key.mv_data), record.end};
+		b->wanted[b->wanted_count++] =
+		    (struct wanted){env->env.index, be32_get(key.mv_data), record.end};
 		b->total += record.end;
 	}
 	mdb_cursor_close(cursor);
@@ -273,7 +274,8 @@ segment_backup(struct backup *b, const struct wanted *wanted)
 	char name[16];
 	struct stat st;
 	segment_name(wanted->segment, name);
-	snprintf(file.from, sizeof file.from, "%.20s/bodies/%s", env_short_name(env), name);
+	snprintf(
+	    file.from, sizeof file.from, "%.20s/bodies/%s", env_short_name(env), name);
 	memcpy(file.to, file.from, sizeof file.to);
 	const struct backup_file *before = manifest_find(&b->before, file.from);
 	uint64_t from = 0;
@@ -320,11 +322,12 @@ small_copy(struct backup *b, const char *name)
 	uint32_t crc = 0;
 	struct stat st;
 	int source = openat(b->store_fd, name, O_RDONLY | O_CLOEXEC);
-	int target = openat(
-	    b->dir_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
-	enum status status = source < 0 || target < 0 || fstat(source, &st) < 0
-	                         ? STATUS_IO
-	                         : backup_copy(source, target, 0, (uint64_t)st.st_size, &crc);
+	int target =
+	    openat(b->dir_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
+	enum status status =
+	    source < 0 || target < 0 || fstat(source, &st) < 0
+		? STATUS_IO
+		: backup_copy(source, target, 0, (uint64_t)st.st_size, &crc);
 	if (source >= 0)
 		close(source);
 	if (target >= 0)
@@ -415,8 +418,8 @@ backup_begin(struct backup *b)
 	b->store_fd = open(b->engine->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (b->dir_fd < 0 || b->store_fd < 0)
 		return backup_fail(b, status_from_errno(errno), b->dir);
-	b->lock_fd = openat(
-	    b->store_fd, LMDB_BACKUP_LOCK, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+	b->lock_fd =
+	    openat(b->store_fd, LMDB_BACKUP_LOCK, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
 	if (b->lock_fd < 0)
 		return backup_fail(b, status_from_errno(errno), LMDB_BACKUP_LOCK);
 	/* Reclaim takes it for a moment to look. */
@@ -431,7 +434,8 @@ backup_begin(struct backup *b)
 		return backup_fail(b, STATUS_EXISTS, "a backup of another store");
 	enum status status = manifest_read(b->dir_fd, &b->before);
 	/* Without a manifest, or with a damaged one, all is copied. */
-	return status == STATUS_NOT_FOUND || status == STATUS_CORRUPT ? STATUS_OK : status;
+	return status == STATUS_NOT_FOUND || status == STATUS_CORRUPT ? STATUS_OK
+	                                                              : status;
 }
 
 enum status

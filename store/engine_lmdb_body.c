@@ -51,7 +51,8 @@ body_record_decode(struct slice value, struct body_record *out)
 	out->refs = be32_get(value.ptr + 20);
 	out->crc = be32_get(value.ptr + 24);
 	out->start = be32_get(value.ptr + 28);
-	out->flags = value.len > BODY_RECORD_SIZE ? (uint8_t)value.ptr[BODY_RECORD_SIZE] : 0;
+	out->flags =
+	    value.len > BODY_RECORD_SIZE ? (uint8_t)value.ptr[BODY_RECORD_SIZE] : 0;
 	return (out->flags & ~BODY_RECORD_DAMAGED) == 0;
 }
 
@@ -73,8 +74,8 @@ body_record_put(
 }
 
 enum status
-body_moved_del(struct lmdb_env *env, MDB_txn *mdb, uint64_t body,
-    const struct body_record *record)
+body_moved_del(
+    struct lmdb_env *env, MDB_txn *mdb, uint64_t body, const struct body_record *record)
 {
 	if (record->segment == (uint32_t)(body >> 32))
 		return STATUS_OK;
@@ -353,7 +354,8 @@ frame_mend(struct lmdb_env *env, const struct body_record *record)
 		return status_from_errno(err);
 	}
 	if (end + rest > (uint64_t)st.st_size)
-		rest = (uint64_t)st.st_size > end ? (size_t)((uint64_t)st.st_size - end) : 0;
+		rest =
+		    (uint64_t)st.st_size > end ? (size_t)((uint64_t)st.st_size - end) : 0;
 	body_segment_header_put(head);
 	body_frame_header_put(frame, record->size, record->crc);
 	bool done =

@@ -77,7 +77,8 @@ check_segment_begin(struct check *check, uint32_t segment)
 	struct stat st;
 	if (check->fd < 0 || fstat(check->fd, &st) < 0) {
 		if (first)
-			check_problem(check, "segment %08x: %s", segment, strerror(errno));
+			check_problem(
+			    check, "segment %08x: %s", segment, strerror(errno));
 		return;
 	}
 	check->file_size = (uint64_t)st.st_size;
@@ -93,8 +94,8 @@ check_place(struct check *check, uint64_t id, const struct body_record *record)
 	if (record->segment == (uint32_t)(id >> 32))
 		return;
 	char place[8];
-	be64_put(place,
-	    (uint64_t)record->segment << 32 | record->offset / BODY_FRAME_ALIGN);
+	be64_put(
+	    place, (uint64_t)record->segment << 32 | record->offset / BODY_FRAME_ALIGN);
 	MDB_val key = {sizeof place, place}, value;
 	if (mdb_get(check->txn, check->env->moved, &key, &value) != 0 ||
 	    value.mv_size != 8 || be64_get(value.mv_data) != id)
@@ -161,7 +162,8 @@ check_segment(struct check *check, uint32_t id, const struct segment_record *rec
 {
 	char key[4];
 	be32_put(key, id);
-	struct segment_sum *sum = hashmap_remove(check->sums, slice_make(key, sizeof key));
+	struct segment_sum *sum =
+	    hashmap_remove(check->sums, slice_make(key, sizeof key));
 	uint64_t live = sum ? sum->live : 0, end = sum ? sum->end : 0;
 	free(sum);
 	if (record->live != live)
@@ -218,8 +220,8 @@ check_moved(struct check *check)
 		if (key.mv_size != 8 || value.mv_size != 8 ||
 		    body_record_get(check->env, check->txn, be64_get(value.mv_data),
 			&record) != STATUS_OK ||
-		    ((uint64_t)record.segment << 32 |
-			record.offset / BODY_FRAME_ALIGN) != be64_get(key.mv_data))
+		    ((uint64_t)record.segment << 32 | record.offset / BODY_FRAME_ALIGN) !=
+			be64_get(key.mv_data))
 			check_problem(check, "a moved body's place without its body");
 	}
 	mdb_cursor_close(cursor);

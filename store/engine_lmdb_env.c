@@ -254,8 +254,8 @@ databases_open(struct lmdb_env *env, char **error)
 	    {"kv",      &env->kv     },
             {"body",    &env->body   },
             {"derived", &env->derived},
-	    {"moved", &env->moved},
-	    {"seg",     &env->seg    },
+	    {"moved",   &env->moved  },
+            {"seg",     &env->seg    },
             {"meta",    &env->meta   },
 	    {"redo",    &env->redo   }
         };

@@ -19,8 +19,8 @@
  *	                                           (of the bytes in the frame), and when
  *	                                           it has some: flags u8
  *	derived  body id u64                    -> derived record
- *	redo     body id u64                    -> bytes of a body whose segment is not synced
- *	moved    segment u32, offset / 8 u32    -> body id u64, of bodies that compaction
+ *	redo     body id u64                    -> bytes of a body whose segment is not
+ *synced moved    segment u32, offset / 8 u32    -> body id u64, of bodies that compaction
  *	                                           has moved there
  *	seg      segment u32                    -> live bytes u64, end u64
  *	meta     "format" u32, "installation" 16 bytes, "next_segment" u32
@@ -49,9 +49,9 @@ enum {
 	LMDB_SEGMENT_RESERVE = 16, /* ids taken at once */
 	LMDB_RETIRED_MAX = 256,    /* files that wait to be deleted, an environment */
 	LMDB_GATE_WAIT_MS = 2000,  /* for the transactions of others to end, to remap */
-	LMDB_REDO_BATCH_MAX = 4,           /* drafts of a batch that is not synced */
+	LMDB_REDO_BATCH_MAX = 4,   /* drafts of a batch that is not synced */
 	LMDB_REDO_BATCH_BYTES = 64 * 1024, /* their bytes */
-	LMDB_REDO_WAITING_MAX = 64,        /* drafts not synced, a process and environment */
+	LMDB_REDO_WAITING_MAX = 64, /* drafts not synced, a process and environment */
 	LMDB_REDO_RANGES_MAX = 8,
 	LMDB_INSTALLATION_SIZE = 16,
 	LMDB_PATH_MAX = 4096,
@@ -87,7 +87,7 @@ struct engine_segment {
 	uint64_t end;       /* where the next frame goes */
 	uint64_t capacity;  /* bytes */
 	uint64_t allocated; /* bytes of the file that exist ahead of `end` */
-	uint64_t synced;    /* bytes from the start that a sync has covered; 0: none yet */
+	uint64_t synced; /* bytes from the start that a sync has covered; 0: none yet */
 };
 
 /* What a write transaction changes in a segment's counters. */
@@ -151,7 +151,7 @@ struct lmdb_env {
 	_Atomic uint32_t current_id; /* of `current`; 0: none */
 	_Atomic uint32_t rotate_id;  /* the segment that is not to be appended to */
 
-	pthread_mutex_t reclaim_lock; /* taken before LMDB's write lock; guards: */
+	pthread_mutex_t reclaim_lock;     /* taken before LMDB's write lock; guards: */
 	struct engine_segment *compacted; /* takes moved bodies */
 	struct segment_ids compact_ids;
 	struct lmdb_retired retired[LMDB_RETIRED_MAX];
@@ -261,8 +261,8 @@ enum status lmdb_body_set_derived(
 enum status lmdb_body_stat(
     struct engine_txn *txn, uint64_t body, struct engine_body *out);
 enum status lmdb_body_derived(struct engine_txn *txn, uint64_t body, struct slice *out);
-enum status lmdb_body_open(struct engine_txn *txn, uint64_t body, bool even_damaged,
-    struct body_handle *out);
+enum status lmdb_body_open(
+    struct engine_txn *txn, uint64_t body, bool even_damaged, struct body_handle *out);
 enum status lmdb_body_mark(struct engine_txn *txn, uint64_t body, bool damaged);
 enum status lmdb_body_frame(struct engine_txn *txn, uint64_t body, bool mend);
 enum status lmdb_body_each(struct engine_txn *txn,
@@ -274,8 +274,8 @@ enum status body_record_get(
 enum status body_record_put(
     struct lmdb_env *env, MDB_txn *mdb, uint64_t body, const struct body_record *record);
 /* Takes the body's place out of `moved` when it is there. */
-enum status body_moved_del(struct lmdb_env *env, MDB_txn *mdb, uint64_t body,
-    const struct body_record *record);
+enum status body_moved_del(
+    struct lmdb_env *env, MDB_txn *mdb, uint64_t body, const struct body_record *record);
 /* Adds to the segment's counters. */
 enum status segment_record_add(
     struct lmdb_env *env, MDB_txn *mdb, const struct segment_delta *delta);
@@ -286,8 +286,7 @@ uint64_t body_live_bytes(uint64_t size);
 
 /* engine_lmdb_place.c */
 void lmdb_place(struct engine_env *env, struct engine_commit **commits, size_t count);
-enum status segment_id_take(
-    struct lmdb_env *env, struct segment_ids *ids, uint32_t *out);
+enum status segment_id_take(struct lmdb_env *env, struct segment_ids *ids, uint32_t *out);
 void lmdb_place_release(struct body_place *place);
 
 /* engine_lmdb_segment.c */

@@ -36,11 +36,11 @@ struct append {
 	size_t draft_count;
 	struct body_draft *drafts[PLACE_DRAFTS_MAX];
 	char headers[PLACE_DRAFTS_MAX][BODY_FRAME_HEADER_SIZE];
-	bool dirty;          /* the current segment has bytes that are not synced */
+	bool dirty;            /* the current segment has bytes that are not synced */
 	size_t placed;         /* drafts of this batch */
 	uint64_t placed_bytes; /* their frames */
-	bool linked;         /* the folder has entries that are not synced */
-	enum status failure; /* why the last draft was not placed */
+	bool linked;           /* the folder has entries that are not synced */
+	enum status failure;   /* why the last draft was not placed */
 };
 
 void
@@ -193,8 +193,7 @@ static enum status
 append_room(struct append *append, uint64_t frame)
 {
 	struct lmdb_env *env = append->env;
-	bool rotate =
-	    env->current && atomic_load(&env->rotate_id) == env->current->id;
+	bool rotate = env->current && atomic_load(&env->rotate_id) == env->current->id;
 	if (env->current && !rotate &&
 	    frame <= env->current->capacity - env->current->end)
 		return STATUS_OK;

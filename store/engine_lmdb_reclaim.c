@@ -5,8 +5,8 @@
  * A step of moving (decision 0021), each point safe to die at:
  *
  *	1. the segment is locked for us alone: no process appends to it any more
- *	2. live frames are copied to the end of this process's `compacted` segment; synced.
- *	   What no record names is garbage, so dying here loses nothing.
+ *	2. live frames are copied to the end of this process's `compacted` segment;
+ *synced. What no record names is garbage, so dying here loses nothing.
  *	3. one transaction: records that still are where they were copied from get the new
  *	   place; the one that moves the last also takes the segment's record out
  *	4. the file is unlinked when no reader can need it (below)
@@ -14,8 +14,8 @@
  * A file without a record that nobody has locked is garbage: dying between 3 and 4 leaves
  * one, which the next maintenance takes up.
  *
- * When no reader can need it: a body is found by its record in the reader's snapshot, so a
- * file may go once every open snapshot is at least as new as the transaction that has
+ * When no reader can need it: a body is found by its record in the reader's snapshot, so
+ *a file may go once every open snapshot is at least as new as the transaction that has
  * emptied it, and no backup is under way.  A handle that is open pins the file by itself.
  *
  * Body numbers do not change; where a moved body is found by its new place is in `moved`.
@@ -34,13 +34,13 @@
 #include "store/engine_lmdb_int.h"
 
 enum {
-	MAINTAIN_FILES_MAX = 256, /* deleted, an environment and call */
-	LEFTOVER_AGE_S = 600,     /* of a "new-" file whose process has died */
-	STEP_BODIES_MAX = 1024,   /* moved in one transaction */
+	MAINTAIN_FILES_MAX = 256,         /* deleted, an environment and call */
+	LEFTOVER_AGE_S = 600,             /* of a "new-" file whose process has died */
+	STEP_BODIES_MAX = 1024,           /* moved in one transaction */
 	STEP_BYTES_MAX = 4 * 1024 * 1024, /* the same; one body may be larger */
 	COPY_BUFFER = 1024 * 1024,
-	TRIM_MIN = 64 * 1024,     /* bytes behind the last frame that are worth a call */
-	BACKUP_STALE_S = 600,     /* a backup that did nothing for so long is given up */
+	TRIM_MIN = 64 * 1024, /* bytes behind the last frame that are worth a call */
+	BACKUP_STALE_S = 600, /* a backup that did nothing for so long is given up */
 };
 
 /* ---- when a file may go ---- */
@@ -407,7 +407,8 @@ static bool
 move_add(struct compaction *c, uint64_t body, const struct body_record *record)
 {
 	uint64_t bytes = body_live_bytes(record->size);
-	if (c->count == STEP_BODIES_MAX || (c->count > 0 && c->bytes + bytes > STEP_BYTES_MAX)) {
+	if (c->count == STEP_BODIES_MAX ||
+	    (c->count > 0 && c->bytes + bytes > STEP_BYTES_MAX)) {
 		c->more = true;
 		return false;
 	}
@@ -434,7 +435,8 @@ moves_gather(struct compaction *c)
 		char bytes[8];
 		be64_put(bytes, (uint64_t)c->segment << 32);
 		MDB_val key = {sizeof bytes, bytes}, value;
-		int rc = mdb_cursor_open(txn, pass == 0 ? env->body : env->moved, &cursor);
+		int rc =
+		    mdb_cursor_open(txn, pass == 0 ? env->body : env->moved, &cursor);
 		if (rc != 0) {
 			status = lmdb_status(rc);
 			break;
@@ -493,7 +495,8 @@ static enum status
 copy_bytes(struct compaction *c, const char *bytes, size_t len)
 {
 	while (len > 0) {
-		size_t part = COPY_BUFFER - c->filled < len ? COPY_BUFFER - c->filled : len;
+		size_t part =
+		    COPY_BUFFER - c->filled < len ? COPY_BUFFER - c->filled : len;
 		memcpy(c->buffer + c->filled, bytes, part);
 		c->filled += part;
 		bytes += part;
@@ -518,7 +521,8 @@ move_copy(struct compaction *c, struct move *move)
 	body_frame_header_put(header, size, move->from.crc);
 	enum status status = copy_bytes(c, header, sizeof header);
 	while (done < size && status == STATUS_OK) {
-		size_t want = size - done < COPY_BUFFER ? (size_t)(size - done) : COPY_BUFFER;
+		size_t want =
+		    size - done < COPY_BUFFER ? (size_t)(size - done) : COPY_BUFFER;
 		ssize_t got = pread(c->fd, c->chunk, want,
 		    (off_t)(move->from.offset + move->from.start + done));
 		if (got < 0 && errno == EINTR)
@@ -529,8 +533,8 @@ move_copy(struct compaction *c, struct move *move)
 		done += (uint64_t)got;
 	}
 	if (status == STATUS_OK)
-		status = copy_bytes(c, ZEROES,
-		    (size_t)(body_live_bytes(size) - sizeof header - size));
+		status = copy_bytes(
+		    c, ZEROES, (size_t)(body_live_bytes(size) - sizeof header - size));
 	return status;
 }
 
@@ -578,8 +582,8 @@ moves_copy(struct compaction *c)
 /* ---- the transaction ---- */
 
 static int
-moved_put(struct lmdb_env *env, MDB_txn *txn, uint32_t segment, uint64_t offset,
-    uint64_t body)
+moved_put(
+    struct lmdb_env *env, MDB_txn *txn, uint32_t segment, uint64_t offset, uint64_t body)
 {
 	char place[8], id[8];
 	be64_put(place, (uint64_t)segment << 32 | offset / BODY_FRAME_ALIGN);
@@ -669,8 +673,8 @@ segment_trim(struct compaction *c, const struct candidate *row)
 
 /* Steps until the segment is empty or the budget is used up. */
 static enum status
-segment_compact(struct compaction *c, const struct candidate *row, uint64_t *budget,
-    bool *out_done)
+segment_compact(
+    struct compaction *c, const struct candidate *row, uint64_t *budget, bool *out_done)
 {
 	char name[16];
 	segment_name(row->segment, name);

@@ -3,11 +3,10 @@
  * into the transaction that refers to it (database "redo", body → bytes), so that the
  * commit costs two flushes in series instead of three (decision 0011).
  *
- *   place: frame written to the segment, not synced ─► attach: bytes into "redo" ─► commit
- *   later: the segment is synced by a larger batch, a full count, or rotation ─► the next
- *          transaction deletes the entries that the sync covers
- *   open:  entries of processes that are gone are written to their places again and
- *          synced, then deleted
+ *   place: frame written to the segment, not synced ─► attach: bytes into "redo" ─►
+ * commit later: the segment is synced by a larger batch, a full count, or rotation ─► the
+ * next transaction deletes the entries that the sync covers open:  entries of processes
+ * that are gone are written to their places again and synced, then deleted
  *
  * Invariant: a body that a committed record refers to is either synced in its segment or
  * has its bytes in "redo".  Reading never looks here: the frame is in its place already.
@@ -134,12 +133,14 @@ body_rewrite(struct lmdb_env *env, const struct body_record *record, struct slic
 	bool done = flock(fd, LOCK_EX | LOCK_NB) == 0;
 	if (done) {
 		size_t rest = (size_t)(body_live_bytes(bytes.len) -
-		                       BODY_FRAME_HEADER_SIZE - bytes.len);
+				       BODY_FRAME_HEADER_SIZE - bytes.len);
 		body_segment_header_put(head);
 		body_frame_header_put(frame, bytes.len, record->crc);
-		struct iovec parts[] = {{frame, sizeof frame},
-		    {(void *)(uintptr_t)bytes.ptr, bytes.len},
-		    {(void *)(uintptr_t)ZEROES, rest}};
+		struct iovec parts[] = {
+		    {frame,                        sizeof frame},
+                    {(void *)(uintptr_t)bytes.ptr, bytes.len   },
+		    {(void *)(uintptr_t)ZEROES,    rest        }
+                };
 		ssize_t want = (ssize_t)(sizeof frame + bytes.len + rest);
 		done = pwrite(fd, head, sizeof head, 0) == sizeof head &&
 		       pwritev(fd, parts, 3, (off_t)record->offset) == want;

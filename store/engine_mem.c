@@ -527,8 +527,8 @@ mem_body_mark(struct engine_txn *txn, uint64_t body, bool damaged)
 	struct mem_item *item = array_get(txn_array(txn), body_key(key, body));
 	if (!item)
 		return STATUS_NOT_FOUND;
-	mem_body_put(txn, item->body, item->body_refs,
-	    slice_make(item->value, item->value_len))
+	mem_body_put(
+	    txn, item->body, item->body_refs, slice_make(item->value, item->value_len))
 	    ->body_damaged = damaged;
 	return STATUS_OK;
 }

@@ -135,7 +135,8 @@ enum status queue_wish(struct store_reader *reader, struct slice id, uint32_t nu
     enum queue_wish wish, int64_t now_s, uint64_t *out_recipients) MUST_USE;
 
 /* Paused sites: the mail to a recipient's domain is not tried until it is resumed; its
- * life goes on.  Waits; NOT_FOUND when it was not paused, INVALID when it is no domain. */
+ * life goes on.  Waits; NOT_FOUND when it was not paused, INVALID when it is no domain.
+ */
 enum status queue_site_pause(
     struct store_reader *reader, struct slice domain, bool paused) MUST_USE;
 enum status queue_site_is_paused(

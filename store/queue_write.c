@@ -85,8 +85,7 @@ sender_hash(struct slice login, struct slice sender)
 }
 
 static void
-due_put(
-    struct engine_txn *txn, const struct queue_recipient *recipient, uint64_t sender)
+due_put(struct engine_txn *txn, const struct queue_recipient *recipient, uint64_t sender)
 {
 	struct key key;
 	char record[QDUE_SIZE];

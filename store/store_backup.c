@@ -1,6 +1,6 @@
 /*
- * The manifest of a backup, copying with checksums, and restoring.  Making a backup is the
- * engine's (engine_lmdb_backup.c), which alone knows of snapshots.
+ * The manifest of a backup, copying with checksums, and restoring.  Making a backup is
+ * the engine's (engine_lmdb_backup.c), which alone knows of snapshots.
  */
 #include "store/store_backup.h"
 
@@ -28,8 +28,8 @@ manifest_add(struct manifest *manifest, const struct backup_file *file)
 	ENSURE(manifest->count < BACKUP_FILES_MAX);
 	if (manifest->count == manifest->room) {
 		manifest->room = manifest->room ? manifest->room * 2 : 64;
-		manifest->files = xrealloc(
-		    manifest->files, manifest->room * sizeof *manifest->files);
+		manifest->files =
+		    xrealloc(manifest->files, manifest->room * sizeof *manifest->files);
 	}
 	manifest->files[manifest->count++] = *file;
 	if (!manifest->by_from)
@@ -41,9 +41,9 @@ manifest_add(struct manifest *manifest, const struct backup_file *file)
 const struct backup_file *
 manifest_find(const struct manifest *manifest, const char *from)
 {
-	uintptr_t at = manifest->by_from ? (uintptr_t)hashmap_get(manifest->by_from,
-					       slice_from_cstr(from))
-					 : 0;
+	uintptr_t at = manifest->by_from ? (uintptr_t)hashmap_get(
+					       manifest->by_from, slice_from_cstr(from))
+	                                 : 0;
 	return at ? &manifest->files[at - 1] : NULL;
 }
 
@@ -78,11 +78,12 @@ manifest_parse(char *text, size_t len, struct manifest *out)
 	    version != 1)
 		return false;
 	end[1] = 0;
-	for (char *line = strstr(text, "\nfile "); line; line = strstr(line + 1, "\nfile ")) {
+	for (char *line = strstr(text, "\nfile "); line;
+	     line = strstr(line + 1, "\nfile ")) {
 		struct backup_file file;
 		if (out->count == BACKUP_FILES_MAX ||
-		    sscanf(line, "\nfile %" SCNu64 " %" SCNx32 " %63s %63s\n",
-			&file.size, &file.crc, file.from, file.to) != 4 ||
+		    sscanf(line, "\nfile %" SCNu64 " %" SCNx32 " %63s %63s\n", &file.size,
+			&file.crc, file.from, file.to) != 4 ||
 		    !name_is_safe(file.from) || !name_is_safe(file.to))
 			return false;
 		manifest_add(out, &file);
@@ -160,8 +161,8 @@ backup_copy(int source, int target, uint64_t from, uint64_t to, uint32_t *crc)
 			break;
 		}
 		*crc = body_crc(*crc, slice_make(chunk, (size_t)got));
-		ssize_t put = target < 0 ? got
-		                         : pwrite(target, chunk, (size_t)got, (off_t)from);
+		ssize_t put =
+		    target < 0 ? got : pwrite(target, chunk, (size_t)got, (off_t)from);
 		if (put < 0)
 			status = status_from_errno(errno);
 		else if (put < got)
@@ -235,8 +236,8 @@ file_restore(struct restore *r, const struct backup_file *file)
 	int source = openat(r->dir_fd, file->from, O_RDONLY | O_CLOEXEC);
 	if (source < 0)
 		return restore_fail(r, status_from_errno(errno), file->from);
-	int target = openat(
-	    r->target_fd, file->to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
+	int target =
+	    openat(r->target_fd, file->to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
 	uint32_t crc = 0;
 	status = target < 0 ? status_from_errno(errno)
 	                    : backup_copy(source, target, 0, file->size, &crc);
@@ -341,7 +342,8 @@ store_restore(const char *dir, const char *path,
 		status = restore_fail(&r, status_from_errno(errno), partial);
 	if (status == STATUS_OK) {
 		r.target_fd = open(partial, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		int parent = openat(r.target_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		int parent =
+		    openat(r.target_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (r.target_fd < 0 || parent < 0 || fstat(parent, &st) < 0)
 			status = restore_fail(&r, STATUS_IO, partial);
 		/* The daemons' user owns the folder that the store is in. */
@@ -355,8 +357,7 @@ store_restore(const char *dir, const char *path,
 			status = files_restore(&r, &manifest, options, out);
 		if (status == STATUS_OK &&
 		    (mkdirat(r.target_fd, "spool", 0750) < 0 ||
-			(r.chown &&
-			    fchownat(r.target_fd, "spool", r.uid, r.gid, 0) < 0)))
+			(r.chown && fchownat(r.target_fd, "spool", r.uid, r.gid, 0) < 0)))
 			status = restore_fail(&r, status_from_errno(errno), "spool");
 		if (status == STATUS_OK &&
 		    (rename(partial, path) < 0 || fsync(parent) < 0))

@@ -1,6 +1,6 @@
 /*
- * Backups: a folder that holds the store as it was at one moment, made while daemons serve
- * (decision 0023), and the way back.  Public part of the store; any one thread.
+ * Backups: a folder that holds the store as it was at one moment, made while daemons
+ * serve (decision 0023), and the way back.  Public part of the store; any one thread.
  *
  * The folder is the newest state only; made again into the same folder, bytes of messages
  * that are there already are not copied again.  Its "manifest" names every file with size

@@ -16,9 +16,9 @@
 #include "store/store_backup.h"
 
 enum {
-	BACKUP_NAME_MAX = 64,                     /* bytes of a file's name */
+	BACKUP_NAME_MAX = 64, /* bytes of a file's name */
 	BACKUP_FILES_MAX = 4 * 1024 * 1024,
-	BACKUP_MANIFEST_MAX = 512 * 1024 * 1024,  /* bytes */
+	BACKUP_MANIFEST_MAX = 512 * 1024 * 1024, /* bytes */
 };
 
 struct backup_file {
@@ -45,8 +45,8 @@ enum status manifest_read(int dir_fd, struct manifest *out) MUST_USE;
 /* Replaces it; what it names must be synced. */
 enum status manifest_write(int dir_fd, const struct manifest *manifest) MUST_USE;
 
-/* Copies bytes [from, to) at the same offsets; *crc goes on from what it is.  CORRUPT when
- * the source ends before. */
+/* Copies bytes [from, to) at the same offsets; *crc goes on from what it is.  CORRUPT
+ * when the source ends before. */
 enum status backup_copy(
     int source, int target, uint64_t from, uint64_t to, uint32_t *crc) MUST_USE;
 /* The checksum of the first `size` bytes. */

@@ -1,11 +1,11 @@
 /*
- * `postroom verify` for the store: one environment after the other, every body is read and
- * compared with its checksum, so are its derived record and the frame around it.  What was
- * found is named at the end of an environment, by a walk over its messages that is made
- * only then.
+ * `postroom verify` for the store: one environment after the other, every body is read
+ * and compared with its checksum, so are its derived record and the frame around it. What
+ * was found is named at the end of an environment, by a walk over its messages that is
+ * made only then.
  *
- * Online: a snapshot is held for some bodies only, and every change is a commit that looks
- * again at what it changes.
+ * Online: a snapshot is held for some bodies only, and every change is a commit that
+ * looks again at what it changes.
  */
 #include "store/store_check_int.h"
 
@@ -15,9 +15,9 @@
 #include "text/message_index.h"
 
 enum {
-	SNAP_BODIES_MAX = 16,                 /* read in one snapshot */
-	SNAP_BYTES_MAX = 4 * 1024 * 1024,     /* the same; one body may be larger */
-	VERIFY_LOGIN_MAX = 400,               /* bytes */
+	SNAP_BODIES_MAX = 16,             /* read in one snapshot */
+	SNAP_BYTES_MAX = 4 * 1024 * 1024, /* the same; one body may be larger */
+	VERIFY_LOGIN_MAX = 400,           /* bytes */
 };
 
 struct found {
@@ -116,9 +116,9 @@ derived_verify(struct verify *v, struct engine_txn *txn, uint64_t body, uint32_t
 		buf_fini(&change.derived);
 		return;
 	}
-	bool healed = !v->options->look_only &&
-	              engine_commit_wait(v->store->engine, v->part, commit_derived,
-			  &change, NULL) == STATUS_OK;
+	bool healed =
+	    !v->options->look_only && engine_commit_wait(v->store->engine, v->part,
+					  commit_derived, &change, NULL) == STATUS_OK;
 	found_add(v, body, segment, VERIFY_DERIVED, STATUS_CORRUPT, healed);
 	buf_fini(&change.derived);
 }
@@ -215,12 +215,13 @@ login_of(struct verify *v, struct partition_id part, char out[VERIFY_LOGIN_MAX])
 		for (size_t i = 0; i < sizeof(part.v); i++)
 			len += snprintf(out + len, 3, "%02x", part.v[i]);
 	}
-	return slice_make(out, len < VERIFY_LOGIN_MAX ? (size_t)len : VERIFY_LOGIN_MAX - 1);
+	return slice_make(
+	    out, len < VERIFY_LOGIN_MAX ? (size_t)len : VERIFY_LOGIN_MAX - 1);
 }
 
 static void
-name_in_account(struct verify *v, struct engine_txn *txn, struct partition_id part,
-    char class)
+name_in_account(
+    struct verify *v, struct engine_txn *txn, struct partition_id part, char class)
 {
 	struct key from, to;
 	struct slice key, value;

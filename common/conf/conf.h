@@ -98,7 +98,7 @@ struct conf {
 		uint32_t block_after; /* failures from one network */
 		uint64_t block_for_s;
 		uint32_t sends_per_hour; /* recipients of one account; 0: no limit */
-		uint32_t iterations; /* PBKDF2 rounds of new SCRAM keys */
+		uint32_t iterations;     /* PBKDF2 rounds of new SCRAM keys */
 	} auth;
 	struct {
 		struct conf_list servers; /* empty: the system's */

@@ -3,12 +3,12 @@
  * over by the supervisor, signals, readiness, limits, sandbox.
  *
  * Contract with the supervisor: `postroom-XXXd --config FILE --root DIR` with
- * the environment POSTROOM_LISTENERS = "name:protocol:tls:fd name:protocol:tls:fd …" (only the ones for
- * this daemon) and POSTROOM_READY_FD, a pipe to which one byte '1' is written when the
- * daemon serves.  Without POSTROOM_LISTENERS the daemon binds the sockets of its
- * protocols from the configuration itself (systemd without the supervisor).
- * SIGTERM and SIGINT: stop accepting, let commands in flight finish for at most
- * DAEMON_STOP_MS, exit 0.  SIGHUP: reload.
+ * the environment POSTROOM_LISTENERS = "name:protocol:tls:fd name:protocol:tls:fd …"
+ * (only the ones for this daemon) and POSTROOM_READY_FD, a pipe to which one byte '1' is
+ * written when the daemon serves.  Without POSTROOM_LISTENERS the daemon binds the
+ * sockets of its protocols from the configuration itself (systemd without the
+ * supervisor). SIGTERM and SIGINT: stop accepting, let commands in flight finish for at
+ * most DAEMON_STOP_MS, exit 0.  SIGHUP: reload.
  */
 #ifndef NET_DAEMON_H
 #define NET_DAEMON_H
@@ -25,36 +25,30 @@ struct daemon_arguments {
 };
 
 /* Reads --config and --root; on a mistake prints one line and exits 64. */
-void
-daemon_arguments_read(int argc, char **argv, struct daemon_arguments *out);
+void daemon_arguments_read(int argc, char **argv, struct daemon_arguments *out);
 
 /* Sockets handed over by the supervisor: fills name, protocol (allocated), tls, fd.
  * NOT_FOUND when the environment names none; INVALID when it is malformed. */
-enum status
-daemon_listeners_inherited(struct listener *out, size_t max, size_t *out_count) MUST_USE;
+enum status daemon_listeners_inherited(
+    struct listener *out, size_t max, size_t *out_count) MUST_USE;
 /* `address` is "192.0.2.1", "2001:db8::1" or "[2001:db8::1]".
  * Binds and listens (SO_REUSEADDR, IPV6_V6ONLY for IPv6), non-blocking, close-on-exec. */
-enum status
-daemon_bind(const char *address, uint16_t port, int backlog, int *out_fd) MUST_USE;
+enum status daemon_bind(
+    const char *address, uint16_t port, int backlog, int *out_fd) MUST_USE;
 
 /* Raises RLIMIT_NOFILE to its hard limit, ignores SIGPIPE, umask 0077, and opens
  * /dev/null on standard descriptors that are closed. */
-void
-daemon_limits(void);
+void daemon_limits(void);
 /* no_new_privs and a seccomp filter that leaves what a serving daemon uses (no execve, no
  * ptrace, no mount …).  STATUS_IO when the kernel refuses. */
-enum status
-daemon_sandbox(void) MUST_USE;
+enum status daemon_sandbox(void) MUST_USE;
 /* Tells the supervisor (or systemd by NOTIFY_SOCKET) that we serve. */
-void
-daemon_ready(void);
+void daemon_ready(void);
 
 /* Runs `loop` (the main thread's) until SIGTERM or SIGINT; calls reload on SIGHUP and
  * stop on the way out (the loop runs on for at most DAEMON_STOP_MS after it, until the
  * stop function's completion is signalled with daemon_stopped). */
-void
-daemon_run(struct loop *loop, loop_fn reload, loop_fn stop, void *arg);
-void
-daemon_stopped(struct loop *loop);
+void daemon_run(struct loop *loop, loop_fn reload, loop_fn stop, void *arg);
+void daemon_stopped(struct loop *loop);
 
 #endif

@@ -20,26 +20,24 @@ enum framer_result {
 	FRAMER_NUL,
 };
 
-/* One command line of at most line_max octets with its CRLF, as RFC 5321 counts.  On DONE *out_line is the line without CRLF (borrows the input) and
- * *out_used the bytes to consume.  On the faults *out_used is the bytes to consume so
- * that the stream is in step again (up to and with the next CRLF or LF), or 0 when the
- * end of that line has not come yet: then discard with framer_skip_line.  Bytes over 127
- * pass; NUL does not. */
-enum framer_result
-framer_line(struct slice input, size_t line_max, struct slice *out_line,
-    size_t *out_used);
+/* One command line of at most line_max octets with its CRLF, as RFC 5321 counts.  On DONE
+ * *out_line is the line without CRLF (borrows the input) and *out_used the bytes to
+ * consume.  On the faults *out_used is the bytes to consume so that the stream is in step
+ * again (up to and with the next CRLF or LF), or 0 when the end of that line has not come
+ * yet: then discard with framer_skip_line.  Bytes over 127 pass; NUL does not. */
+enum framer_result framer_line(
+    struct slice input, size_t line_max, struct slice *out_line, size_t *out_used);
 /* How many bytes of input belong to the rest of an over-long line; *out_ended when its
  * LF is among them. */
-size_t
-framer_skip_line(struct slice input, bool *out_ended);
+size_t framer_skip_line(struct slice input, bool *out_ended);
 
 /* ---- SMTP message data after DATA (RFC 5321 section 4.5.2) ---- */
 enum framer_dot_state {
 	FRAMER_DOT_LINE_START,
 	FRAMER_DOT_TEXT,
-	FRAMER_DOT_CR,          /* CR seen, LF must follow */
-	FRAMER_DOT_DOT,         /* dot at line start */
-	FRAMER_DOT_DOT_CR,      /* dot CR at line start */
+	FRAMER_DOT_CR,     /* CR seen, LF must follow */
+	FRAMER_DOT_DOT,    /* dot at line start */
+	FRAMER_DOT_DOT_CR, /* dot CR at line start */
 	FRAMER_DOT_ENDED,
 };
 
@@ -54,16 +52,15 @@ struct framer_dot {
 	bool has_8bit;       /* sticky: a byte over 127 */
 };
 
-void
-framer_dot_init(struct framer_dot *f);
+void framer_dot_init(struct framer_dot *f);
 /* Reads input; unstuffed message bytes are appended to `out` (as they are, CRLF kept;
  * may be null to discard).  DONE: the terminating line was read, and only CRLF.CRLF (or
  * .CRLF at the very start) is one; *out_used tells where the next command starts.  MORE:
  * all of the input was used.  Bare CR and LF are noted in the flags and never end the
- * message; the session refuses it at the end and closes.  Appends at most input.len + 2. */
-enum framer_result
-framer_dot_feed(struct framer_dot *f, struct slice input, struct buf *out,
-    size_t *out_used);
+ * message; the session refuses it at the end and closes.  Appends at most input.len + 2.
+ */
+enum framer_result framer_dot_feed(
+    struct framer_dot *f, struct slice input, struct buf *out, size_t *out_used);
 
 /* ---- dot-stuffing, for RETR and for the SMTP client ---- */
 struct framer_stuff {
@@ -71,17 +68,14 @@ struct framer_stuff {
 	bool last_cr;    /* the last byte given was a CR */
 	bool cr_held;    /* and it has not been appended yet (normalise) */
 };
-void
-framer_stuff_init(struct framer_stuff *s);
+void framer_stuff_init(struct framer_stuff *s);
 /* Appends bytes with a dot put before each line that begins with one.  Message bytes
  * must have CRLF ends; with `normalise` a bare CR or LF is rewritten to CRLF, so that
  * nothing we send can be read as the end of data. */
-void
-framer_stuff_feed(struct framer_stuff *s, struct slice bytes, bool normalise,
-    struct buf *out);
+void framer_stuff_feed(
+    struct framer_stuff *s, struct slice bytes, bool normalise, struct buf *out);
 /* Appends what ends the message: CRLF when the last line has none, then dot CRLF. */
-void
-framer_stuff_end(struct framer_stuff *s, struct buf *out);
+void framer_stuff_end(struct framer_stuff *s, struct buf *out);
 
 /* ---- IMAP command with literals (RFC 9051 section 4.3, RFC 7888) ---- */
 enum { FRAMER_LITERAL_TEXT_MAX = 24 };
@@ -94,16 +88,14 @@ struct framer_imap {
 	uint64_t literal_size; /* of the literal announced last */
 	bool literal_sync;     /* false for {n+}: the client does not wait */
 	bool literal_binary;   /* ~{n} (RFC 3516) */
-	bool waiting;          /* a literal was announced, accept/stream/reset not called */
-	bool too_long;         /* sticky for this command: its frame passed frame_max */
-	bool nul;              /* sticky for this command: NUL in a literal that is no ~{} */
+	bool waiting;  /* a literal was announced, accept/stream/reset not called */
+	bool too_long; /* sticky for this command: its frame passed frame_max */
+	bool nul;      /* sticky for this command: NUL in a literal that is no ~{} */
 };
 
 /* frame_max bounds command text and buffered literals together. */
-void
-framer_imap_init(struct framer_imap *f, size_t line_max, size_t frame_max);
-void
-framer_imap_fini(struct framer_imap *f);
+void framer_imap_init(struct framer_imap *f, size_t line_max, size_t frame_max);
+void framer_imap_fini(struct framer_imap *f);
 /* Reads input into the frame; *out_used bytes are to be consumed.
  * DONE: a whole command lies in framer_imap_frame(), without its last CRLF; inside it a
  * literal stands as sent: "{5}\r\nhello".  LITERAL: the frame so far ends in a literal
@@ -117,16 +109,12 @@ framer_imap_fini(struct framer_imap *f);
  * the stream stays in step: an accepted literal that has no room is read and dropped
  * (look at literal_size before inviting a synchronising one).  The same holds for NUL in
  * a literal that is not binary. */
-enum framer_result
-framer_imap_feed(struct framer_imap *f, struct slice input, size_t *out_used);
-void
-framer_imap_accept(struct framer_imap *f);
-void
-framer_imap_stream(struct framer_imap *f);
+enum framer_result framer_imap_feed(
+    struct framer_imap *f, struct slice input, size_t *out_used);
+void framer_imap_accept(struct framer_imap *f);
+void framer_imap_stream(struct framer_imap *f);
 /* Forgets the command (keeps no allocation when idle). */
-void
-framer_imap_reset(struct framer_imap *f);
-struct slice
-framer_imap_frame(const struct framer_imap *f);
+void framer_imap_reset(struct framer_imap *f);
+struct slice framer_imap_frame(const struct framer_imap *f);
 
 #endif

@@ -13,25 +13,20 @@ struct ssl_ctx_st;
 
 /* A server context from PEM files.  min_version is "1.2" or "1.3".  On failure *error is
  * set to one line that names the file (caller frees). */
-enum status
-tls_context_server(const char *certificate, const char *private_key,
+enum status tls_context_server(const char *certificate, const char *private_key,
     const char *min_version, struct tls_context **out, char **error) MUST_USE;
 /* A client context: trusts `ca_file`, or the system's store when null. */
-enum status
-tls_context_client(const char *ca_file, struct tls_context **out, char **error) MUST_USE;
-struct tls_context *
-tls_context_ref(struct tls_context *tls);
-void
-tls_context_unref(struct tls_context **tls);
-struct ssl_ctx_st *
-tls_context_ssl(struct tls_context *tls);
+enum status tls_context_client(
+    const char *ca_file, struct tls_context **out, char **error) MUST_USE;
+struct tls_context *tls_context_ref(struct tls_context *tls);
+void tls_context_unref(struct tls_context **tls);
+struct ssl_ctx_st *tls_context_ssl(struct tls_context *tls);
 
 /* Makes a private CA (`ca_path`, `ca_key_path`; P-256, ten years) unless both are there,
  * and a server certificate signed by it for the names and addresses given ("localhost",
  * "127.0.0.1", "::1" …), 825 days.  Keys are written 0600, nothing is half-written. */
-enum status
-tls_make_self_signed(const char *ca_path, const char *ca_key_path, const char *cert_path,
-    const char *key_path, const char *const *names, unsigned name_count,
-    char **error) MUST_USE;
+enum status tls_make_self_signed(const char *ca_path, const char *ca_key_path,
+    const char *cert_path, const char *key_path, const char *const *names,
+    unsigned name_count, char **error) MUST_USE;
 
 #endif

@@ -19,18 +19,19 @@ struct listener {
 	const char *name;     /* of the configuration section */
 	const char *protocol; /* "smtp", "submission", "imap", "pop3" */
 	enum listener_tls tls;
-	int fd;                      /* listening, non-blocking; owned by the worker set */
-	unsigned max_connections;    /* 0: no own limit */
-	unsigned max_per_ip;         /* 0: none */
-	struct slice refuse_text;    /* sent when over a limit, with CRLF; borrowed */
-	void *owner;                 /* the daemon's own settings for this listener */
+	int fd;                   /* listening, non-blocking; owned by the worker set */
+	unsigned max_connections; /* 0: no own limit */
+	unsigned max_per_ip;      /* 0: none */
+	struct slice refuse_text; /* sent when over a limit, with CRLF; borrowed */
+	void *owner;              /* the daemon's own settings for this listener */
 };
 
 struct worker;
 struct worker_set;
 
 /* Called on the worker's thread for each new connection: takes over fd.  `release` must
- * be called once, on the same thread, when that connection has ended (worker_conn_done). */
+ * be called once, on the same thread, when that connection has ended (worker_conn_done).
+ */
 struct worker_conn;
 typedef void (*worker_accept_fn)(struct worker *worker, int fd,
     const struct listener *listener, struct worker_conn *token);
@@ -47,35 +48,23 @@ struct worker_set_options {
 };
 
 /* Starts the threads and returns; STATUS_LIMIT when a thread cannot be made. */
-enum status
-worker_set_start(const struct worker_set_options *options, struct worker_set **out)
-    MUST_USE;
+enum status worker_set_start(
+    const struct worker_set_options *options, struct worker_set **out) MUST_USE;
 /* Stops accepting, stops each loop and joins.  Sessions end with their loops. */
-void
-worker_set_stop(struct worker_set **set);
+void worker_set_stop(struct worker_set **set);
 /* No new connections from now on; those that stand go on. */
-void
-worker_set_stop_accepting(struct worker_set *set);
-size_t
-worker_set_count(const struct worker_set *set);
+void worker_set_stop_accepting(struct worker_set *set);
+size_t worker_set_count(const struct worker_set *set);
 /* Connections that stand now, over all workers; from any thread. */
-size_t
-worker_set_connections(const struct worker_set *set);
-struct worker *
-worker_set_at(struct worker_set *set, size_t index);
+size_t worker_set_connections(const struct worker_set *set);
+struct worker *worker_set_at(struct worker_set *set, size_t index);
 
-struct loop *
-worker_loop(struct worker *worker);
-unsigned
-worker_index(const struct worker *worker);
-void *
-worker_arg(struct worker *worker);
+struct loop *worker_loop(struct worker *worker);
+unsigned worker_index(const struct worker *worker);
+void *worker_arg(struct worker *worker);
 /* Anything the daemon keeps per worker (its sessions list, its store readers). */
-void
-worker_set_user(struct worker *worker, void *user);
-void *
-worker_user(struct worker *worker);
-void
-worker_conn_done(struct worker_conn *token);
+void worker_set_user(struct worker *worker, void *user);
+void *worker_user(struct worker *worker);
+void worker_conn_done(struct worker_conn *token);
 
 #endif

@@ -25,31 +25,27 @@ enum address_result { ADDRESS_OK, ADDRESS_BAD, ADDRESS_TOO_LONG };
 /* "<a@b>" with or without source route (dropped), "<>" (local and domain empty) and
  * "<postmaster>" (domain empty) as flags allow.  On OK *out_used is the bytes read,
  * parameters follow behind.  UTF-8 only with `utf8` (RFC 6531). */
-enum address_result
-address_parse_path(struct slice in, bool utf8, struct arena *arena,
+enum address_result address_parse_path(struct slice in, bool utf8, struct arena *arena,
     struct mailbox_address *out, size_t *out_used);
 /* A bare addr-spec "a@b", nothing around it. */
-enum address_result
-address_parse(struct slice in, bool utf8, struct arena *arena,
-    struct mailbox_address *out);
+enum address_result address_parse(
+    struct slice in, bool utf8, struct arena *arena, struct mailbox_address *out);
 /* local@domain, quoting the local part when it needs it. */
-void
-address_write(const struct mailbox_address *address, struct buf *out);
+void address_write(const struct mailbox_address *address, struct buf *out);
 /* A domain name (or with `literal` an address literal): syntax and lengths. */
-bool
-address_domain_is_valid(struct slice domain, bool literal, bool utf8);
+bool address_domain_is_valid(struct slice domain, bool literal, bool utf8);
 /* A-labels, lower case (libidn2); ASCII passes lower-cased.  False when not valid. */
-bool
-address_domain_to_ascii(struct slice domain, struct buf *out);
-bool
-address_domain_to_unicode(struct slice domain, struct buf *out);
+bool address_domain_to_ascii(struct slice domain, struct buf *out);
+bool address_domain_to_unicode(struct slice domain, struct buf *out);
 
 /* One element of a parsed address list, as ENVELOPE wants it (RFC 9051 section 7.5.2). */
 struct list_address {
-	struct slice name;    /* display name: quotes removed, encoded-words kept as they are */
+	struct slice
+	    name; /* display name: quotes removed, encoded-words kept as they are */
 	struct slice route;   /* source route, mostly null */
 	struct slice mailbox; /* local part; for a group start its name */
-	struct slice host;    /* domain; null marks group start (mailbox set) or end (null) */
+	struct slice
+	    host; /* domain; null marks group start (mailbox set) or end (null) */
 	bool group_start;
 	bool group_end;
 };
@@ -58,7 +54,7 @@ enum { ADDRESS_LIST_MAX = 1000 };
 
 /* Lenient; unfolded or folded value.  At most ADDRESS_LIST_MAX elements.  Returns how
  * many; *out is in the arena. */
-size_t
-address_list_parse(struct slice value, struct arena *arena, struct list_address **out);
+size_t address_list_parse(
+    struct slice value, struct arena *arena, struct list_address **out);
 
 #endif

@@ -6,10 +6,8 @@
 
 #include "base/slice.h"
 
-uint32_t
-crc32c(struct slice s);
+uint32_t crc32c(struct slice s);
 /* Without the processor's instruction; the same sum (for tests). */
-uint32_t
-crc32c_portable(struct slice s);
+uint32_t crc32c_portable(struct slice s);
 
 #endif

@@ -8,8 +8,7 @@
 
 /* RFC 2231: from parameters as written to joined and decoded ones.  When nothing is to
  * be joined, *out shares written's array. */
-void
-header_value_join(const struct header_value *written, struct arena *arena,
-    struct header_value *out);
+void header_value_join(
+    const struct header_value *written, struct arena *arena, struct header_value *out);
 
 #endif

@@ -21,8 +21,8 @@ struct index_part {
 	uint64_t header_len;
 	uint64_t body_offset;
 	uint64_t body_len;
-	uint16_t parent; /* index; the root's is 0xffff */
-	uint8_t kind;    /* enum mime_kind */
+	uint16_t parent;  /* index; the root's is 0xffff */
+	uint8_t kind;     /* enum mime_kind */
 	uint8_t encoding; /* 0 identity, 1 base64, 2 quoted-printable, 3 unknown */
 };
 
@@ -35,7 +35,8 @@ struct message_index {
 	int32_t date_zone_min;
 	struct slice subject_key; /* base subject, casefolded (SORT SUBJECT, THREAD) */
 	bool subject_is_reply;
-	struct slice from_key, to_key, cc_key; /* mailbox local part of the first address */
+	struct slice from_key, to_key,
+	    cc_key; /* mailbox local part of the first address */
 	struct slice from_display, to_display; /* SORT=DISPLAY, casefolded */
 	struct slice message_id;               /* with <>, or null */
 	struct slice references; /* ids with <>, oldest first, joined by spaces */
@@ -48,17 +49,13 @@ struct message_index {
 /* Builds the record of a message and appends it to `out`.  With line ends of CRLF the
  * offsets and texts are exact for IMAP.  Never fails on odd messages; false only when
  * `out` overflows. */
-bool
-message_index_build(struct slice message, struct buf *out);
+bool message_index_build(struct slice message, struct buf *out);
 /* Checks version and CRC; false: rebuild it. */
-bool
-message_index_decode(struct slice record, struct message_index *out);
-void
-message_index_part(const struct message_index *index, uint32_t number,
-    struct index_part *out);
+bool message_index_decode(struct slice record, struct message_index *out);
+void message_index_part(
+    const struct message_index *index, uint32_t number, struct index_part *out);
 /* IMAP section numbers to the part's index; false when there is no such part. */
-bool
-message_index_find(const struct message_index *index, const uint32_t *numbers,
+bool message_index_find(const struct message_index *index, const uint32_t *numbers,
     size_t count, uint32_t *out_number);
 
 #endif

@@ -22,9 +22,11 @@ struct mime_part {
 	uint64_t body_offset;
 	uint64_t body_len; /* without the CRLF that belongs to the boundary */
 	uint32_t body_lines;
-	struct header_value content_type; /* default text/plain; charset=us-ascii left out */
+	struct header_value
+	    content_type; /* default text/plain; charset=us-ascii left out */
 	bool content_type_given;
-	/* The same two with their parameters as written (see header_value_parse_written). */
+	/* The same two with their parameters as written (see header_value_parse_written).
+	 */
 	struct header_value content_type_written;
 	struct header_value disposition_written;
 	struct slice encoding; /* lower case; "7bit" by default */
@@ -32,7 +34,7 @@ struct mime_part {
 	struct slice description;
 	struct slice md5;
 	struct slice location;
-	struct slice language; /* Content-Language value, raw */
+	struct slice language;           /* Content-Language value, raw */
 	struct header_value disposition; /* type null when absent */
 	struct mime_part *parent;
 	struct mime_part *child; /* first; of a message: its one body */
@@ -43,17 +45,17 @@ struct mime_part {
 /* Parses the whole message (CRLF or LF line ends).  Never null; the tree and what it
  * points to lie in the arena, which must allow MIME_ARENA_MAX bytes. */
 enum { MIME_ARENA_MAX = 16 * 1024 * 1024 };
-struct mime_part *
-mime_parse(struct slice message, struct arena *arena, uint32_t *out_count);
+struct mime_part *mime_parse(
+    struct slice message, struct arena *arena, uint32_t *out_count);
 
 /* The part of an IMAP section number ("1.2.3" as numbers, RFC 9051 section 6.4.5.1), or
  * null.  Zero numbers: the root.  Inside a message/rfc822 part numbers go on into its
  * body; a non-multipart message has part 1. */
-struct mime_part *
-mime_part_find(struct mime_part *root, const uint32_t *numbers, size_t count);
+struct mime_part *mime_part_find(
+    struct mime_part *root, const uint32_t *numbers, size_t count);
 
 /* Decodes a leaf's transfer encoding (base64, quoted-printable, else as it is). */
-void
-mime_body_decode(const struct mime_part *part, struct slice message, struct buf *out);
+void mime_body_decode(
+    const struct mime_part *part, struct slice message, struct buf *out);
 
 #endif

@@ -1,19 +1,20 @@
 /*
- * The machine stops at every point of a recorded run.  While the engine works, every write,
- * sync, truncation, link, rename and unlink below the store's folder is recorded in order,
- * with the acknowledged commits between them.  Then for each point of the record the disk
- * is rebuilt as a crash there may leave it, once with only what was synced and some times
- * with part of the rest (whole writes, writes torn at 512 bytes, any order; names in
- * order), opened, and compared with the ledger:
+ * The machine stops at every point of a recorded run.  While the engine works, every
+ *write, sync, truncation, link, rename and unlink below the store's folder is recorded in
+ *order, with the acknowledged commits between them.  Then for each point of the record
+ *the disk is rebuilt as a crash there may leave it, once with only what was synced and
+ *some times with part of the rest (whole writes, writes torn at 512 bytes, any order;
+ *names in order), opened, and compared with the ledger:
  *
- *	1. what was acknowledged before the point is there, whole, and what was acknowledged
- *	   as deleted is gone
+ *	1. what was acknowledged before the point is there, whole, and what was
+ *acknowledged as deleted is gone
  *	2. what else is there is whole
  *	3. the engine's invariants hold, and it can go on
  *
  * The calls of the engine and of LMDB are both caught: this program's definitions come
  * before the C library's.  A write through a descriptor with O_DSYNC is synced when it
- * returns.  POSTROOM_CRASH_STATES: states with parts of the rest at each point (default 2).
+ * returns.  POSTROOM_CRASH_STATES: states with parts of the rest at each point (default
+ *2).
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -225,8 +226,8 @@ fallocate(int fd, int mode, off_t offset, off_t len)
 }
 
 static void
-record_name(enum event_kind kind, int dir, const char *name, const char *name2,
-    uint64_t file)
+record_name(
+    enum event_kind kind, int dir, const char *name, const char *name2, uint64_t file)
 {
 	struct stat st;
 	char path[PATH_MAX];
@@ -297,7 +298,8 @@ unlinkat(int dir, const char *name, int flags)
 
 enum { SLOTS = 12, LEDGER_MAX = 2000, SPILLED = BODY_SPILL_BYTES + 3000 };
 
-/* One commit on a slot; in the order in which they were submitted, one at a time a slot. */
+/* One commit on a slot; in the order in which they were submitted, one at a time a slot.
+ */
 static struct ledger {
 	uint64_t slot, number; /* number 0: taken away */
 	size_t submitted_at;   /* events before it */
@@ -674,7 +676,8 @@ state_check(const char *path, size_t point, const char *what)
 			number = be64_get(value.ptr + 8);
 			status = engine_body_verify(txn, be64_get(value.ptr));
 			if (status == STATUS_OK)
-				status = engine_body_stat(txn, be64_get(value.ptr), &body);
+				status =
+				    engine_body_stat(txn, be64_get(value.ptr), &body);
 			if (status != STATUS_OK || body.size != size_of(number))
 				fail_msg("%s, point %zu: slot %llu is %s", what, point,
 				    (unsigned long long)slot, status_text(status));
@@ -725,7 +728,8 @@ base_read(const char *below)
 			ENSURE(pread(fd, image->bytes, image->size, 0) ==
 			       (ssize_t)image->size);
 		close(fd);
-		struct event event = {.kind = EVENT_NAME, .dir = dir_ino, .file = st.st_ino};
+		struct event event = {
+		    .kind = EVENT_NAME, .dir = dir_ino, .file = st.st_ino};
 		snprintf(event.name, sizeof event.name, "%.31s", entry->d_name);
 		name_apply(names, &name_count, &event);
 	}
@@ -762,14 +766,15 @@ test_every_point(void **state)
 			by_kind[events[point].kind]++;
 		}
 	}
-	printf("%zu events (%zu writes, %zu sizes, %zu syncs, %zu folder syncs, %zu names), "
-	       "%zu acknowledged, %zu states\n",
+	printf(
+	    "%zu events (%zu writes, %zu sizes, %zu syncs, %zu folder syncs, %zu names), "
+	    "%zu acknowledged, %zu states\n",
 	    event_count, by_kind[EVENT_WRITE], by_kind[EVENT_TRUNCATE],
 	    by_kind[EVENT_SYNC], by_kind[EVENT_SYNC_DIR],
 	    by_kind[EVENT_NAME] + by_kind[EVENT_UNNAME] + by_kind[EVENT_RENAME],
 	    by_kind[EVENT_ACK], states);
 	assert_true(by_kind[EVENT_SYNC] > 20 && by_kind[EVENT_UNNAME] > 0 &&
-	            by_kind[EVENT_SYNC_DIR] > 3);
+		    by_kind[EVENT_SYNC_DIR] > 3);
 	fixture_path_remove(root);
 	for (size_t i = 0; i < event_count; i++)
 		free(events[i].bytes);

@@ -1,6 +1,6 @@
 /*
- * The n-th call of each kind fails, for all n: every commit either has its whole effect or
- * none and says which, the engine's invariants hold, and the writer goes on.  A failed
+ * The n-th call of each kind fails, for all n: every commit either has its whole effect
+ * or none and says which, the engine's invariants hold, and the writer goes on.  A failed
  * sync, and a commit that may have failed in its sync, end the process.
  *
  * The calls are caught by the linker (--wrap) where the store makes them.
@@ -96,8 +96,8 @@ WRAP(int, mdb_get, (MDB_txn * t, MDB_dbi d, MDB_val *k, MDB_val *v), CALL_MDB_GE
     error_code, (t, d, k, v))
 WRAP(int, mdb_txn_begin, (MDB_env * e, MDB_txn *p, unsigned f, MDB_txn **t),
     CALL_MDB_TXN_BEGIN, error_code, (e, p, f, t))
-WRAP(int, mdb_cursor_open, (MDB_txn * t, MDB_dbi d, MDB_cursor **c),
-    CALL_MDB_CURSOR_OPEN, error_code, (t, d, c))
+WRAP(int, mdb_cursor_open, (MDB_txn * t, MDB_dbi d, MDB_cursor **c), CALL_MDB_CURSOR_OPEN,
+    error_code, (t, d, c))
 WRAP(ssize_t, pwrite, (int fd, const void *b, size_t n, off_t o), CALL_PWRITE, -1,
     (fd, b, n, o))
 WRAP(ssize_t, pread, (int fd, void *b, size_t n, off_t o), CALL_PREAD, -1, (fd, b, n, o))
@@ -387,7 +387,8 @@ static void
 test_failed_sync_ends_the_process(void **state)
 {
 	(void)state;
-	static const enum call calls[] = {CALL_FDATASYNC, CALL_FSYNC, CALL_MDB_TXN_COMMIT};
+	static const enum call calls[] = {
+	    CALL_FDATASYNC, CALL_FSYNC, CALL_MDB_TXN_COMMIT};
 	for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
 		int n = 1;
 		while (n <= 4 && must_abort(calls[i], n, EIO))

@@ -108,7 +108,7 @@ test_mailboxes(void **state)
 	/* RFC 3501 section 5.1.3: its example. */
 	imap_resp_mailbox(&out,
 	    SLICE("~peter/mail/\xe5\x8f\xb0\xe5\x8c\x97/"
-	          "\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e"),
+		  "\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e"),
 	    false);
 	expect("~peter/mail/&U,BTFw-/&ZeVnLIqe-");
 }

@@ -194,7 +194,8 @@ lengths(void **state)
 			len += label_len;
 			text[len++] = '.';
 		}
-		len -= 1; /* a path of 254 octets, or one more (RFC 5321 section 4.5.3.1.3) */
+		len -= 1; /* a path of 254 octets, or one more (RFC 5321
+		             section 4.5.3.1.3) */
 		if (extra)
 			text[len++] = 'x';
 		text[len++] = '>';

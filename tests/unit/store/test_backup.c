@@ -1,7 +1,7 @@
 /*
- * Backup and restore: what is restored is the store as it was, also when mail comes in, is
- * deleted and compacted meanwhile; made again, only what is new is copied; a backup that
- * was cut short or damaged is told.
+ * Backup and restore: what is restored is the store as it was, also when mail comes in,
+ * is deleted and compacted meanwhile; made again, only what is new is copied; a backup
+ * that was cut short or damaged is told.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -43,7 +43,8 @@ restored_count(const struct fixture *f, const char *dir)
 	enum status status = store_restore(dir, path, &options, &totals, &error);
 	if (status != STATUS_OK)
 		fail_msg("restore: %s", error);
-	assert_int_equal(store_restore(dir, path, &options, &totals, &error), STATUS_EXISTS);
+	assert_int_equal(
+	    store_restore(dir, path, &options, &totals, &error), STATUS_EXISTS);
 	free(error);
 	ENSURE(strlen(path) < sizeof r.path);
 	memcpy(r.path, path, strlen(path) + 1);
@@ -126,8 +127,8 @@ test_damage_is_told(void **state)
 		assert_true(fd >= 0 && pread(fd, &byte, 1, 24) == 1);
 		byte ^= 4;
 		assert_int_equal(pwrite(fd, &byte, 1, 24), 1);
-		assert_int_equal(
-		    store_restore(dir, target, &options, &totals, &error), STATUS_CORRUPT);
+		assert_int_equal(store_restore(dir, target, &options, &totals, &error),
+		    STATUS_CORRUPT);
 		free(error);
 		assert_int_not_equal(lstat(target, &st), 0);
 		byte ^= 4;
@@ -159,7 +160,8 @@ serve_main(void *arg)
 		uint32_t uid;
 		char subject[40];
 		snprintf(subject, sizeof subject, "n%u", atomic_load(&s->delivered));
-		ENSURE(fixture_deliver(&mine, mine.jo, "INBOX", subject, 0, NULL) == STATUS_OK);
+		ENSURE(fixture_deliver(&mine, mine.jo, "INBOX", subject, 0, NULL) ==
+		       STATUS_OK);
 		atomic_fetch_add(&s->delivered, 1);
 		ENSURE(fixture_deliver(&mine, mine.amy, "INBOX", subject, MESSAGE_DELETED,
 			   &uid) == STATUS_OK);

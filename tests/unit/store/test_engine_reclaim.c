@@ -19,8 +19,8 @@
 #include "unit/store/engine_fixture.h"
 
 enum {
-	LIVE = 1500,   /* bodies */
-	CHURN = 3000,  /* replaced in a run */
+	LIVE = 1500,  /* bodies */
+	CHURN = 3000, /* replaced in a run */
 	SIZE_MAX_ = 16 * 1024,
 	MAINTAIN_EVERY = 600,
 };
@@ -141,14 +141,15 @@ compact_all(struct engine *engine, uint32_t dead_percent)
 	struct engine_reclaim total = {0};
 	do {
 		total.deleted += engine_maintain(engine);
-		ENSURE(engine_compact(engine, 1 << 20, dead_percent, &total) == STATUS_OK);
+		ENSURE(
+		    engine_compact(engine, 1 << 20, dead_percent, &total) == STATUS_OK);
 	} while (total.more);
 	total.deleted += engine_maintain(engine);
 	return total;
 }
 
-/* A steady number of messages, of which some old ones and many young ones are replaced all
- * the time. */
+/* A steady number of messages, of which some old ones and many young ones are replaced
+ * all the time. */
 static void
 test_churn(void **state)
 {
@@ -251,7 +252,8 @@ test_backup_keeps_files(void **state)
 	fill_and_thin(engine);
 	assert_int_equal(compact_all(engine, 15).deleted, 0);
 	/* One that has not moved for long is not waited for. */
-	struct timespec old[2] = {{.tv_sec = time(NULL) - 3600}, {.tv_sec = time(NULL) - 3600}};
+	struct timespec old[2] = {
+	    {.tv_sec = time(NULL) - 3600}, {.tv_sec = time(NULL) - 3600}};
 	assert_int_equal(futimens(fd, old), 0);
 	assert_true(engine_maintain(engine) > 3);
 	close(fd);
@@ -305,7 +307,8 @@ test_beside_others(void **state)
 	assert_int_equal(slots_check(engine), LIVE);
 }
 
-/* The oldest reader's age is told; a reader of a process that was killed holds nothing. */
+/* The oldest reader's age is told; a reader of a process that was killed holds nothing.
+ */
 static void
 test_readers(void **state)
 {

@@ -21,13 +21,18 @@
 enum { BODIES = 150 /* more than wait for one sync */, TEXT_MAX = 9000 };
 
 static char root[64];
-static const struct partition_id PART = {{'A', 1}};
+static const struct partition_id PART = {
+    {'A', 1}
+};
 
 static struct engine *
 open_engine(void)
 {
-	struct engine_options options = {.path = root, .map_size = 64 << 20, .shards = 1,
-	    .create = true, .sync = true};
+	struct engine_options options = {.path = root,
+	    .map_size = 64 << 20,
+	    .shards = 1,
+	    .create = true,
+	    .sync = true};
 	struct engine *engine = NULL;
 	char *error = NULL;
 	assert_int_equal(engine_open(&options, &engine, &error), STATUS_OK);
@@ -64,7 +69,8 @@ body_add(struct engine *engine, unsigned number)
 	struct attach a = {.draft = engine_draft_new(engine, TEXT_MAX)};
 	assert_int_equal(body_draft_append(a.draft, slice_make(text, len)), STATUS_OK);
 	assert_int_equal(body_draft_seal(a.draft), STATUS_OK);
-	assert_int_equal(engine_commit_wait(engine, PART, attach, &a, a.draft), STATUS_OK);
+	assert_int_equal(
+	    engine_commit_wait(engine, PART, attach, &a, a.draft), STATUS_OK);
 	body_draft_unref(&a.draft);
 	return a.body;
 }
@@ -110,7 +116,8 @@ segments_zero_tail(size_t bytes)
 		int fd = open(path, O_RDWR | O_CLOEXEC);
 		struct stat st;
 		assert_true(fd >= 0 && fstat(fd, &st) == 0);
-		size_t from = (size_t)st.st_size > bytes ? (size_t)st.st_size - bytes : 64;
+		size_t from =
+		    (size_t)st.st_size > bytes ? (size_t)st.st_size - bytes : 64;
 		char *zeroes = xcalloc(1, (size_t)st.st_size - from + 1);
 		assert_int_equal(
 		    pwrite(fd, zeroes, (size_t)st.st_size - from, (off_t)from),

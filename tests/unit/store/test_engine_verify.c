@@ -1,6 +1,7 @@
 /*
- * Verify: a flipped bit anywhere in a segment file or a derived record is found and named;
- * what is derived heals, a damaged message is in quarantine and its neighbours are not.
+ * Verify: a flipped bit anywhere in a segment file or a derived record is found and
+ * named; what is derived heals, a damaged message is in quarantine and its neighbours are
+ * not.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -175,8 +176,8 @@ test_quarantine(void **state)
 	assert_int_equal(
 	    message_index_bytes(f.reader, f.jo, &message, f.arena, &index), STATUS_OK);
 	for (uint32_t uid = 2; uid <= MESSAGES / 2; uid++) {
-		assert_int_equal(message_get(f.reader, f.jo, fixture_box(&f, f.jo, "INBOX"),
-				     uid, &message),
+		assert_int_equal(message_get(f.reader, f.jo,
+				     fixture_box(&f, f.jo, "INBOX"), uid, &message),
 		    STATUS_OK);
 		assert_int_equal(
 		    message_body_open(f.reader, f.jo, &message, &handle), STATUS_OK);
@@ -232,8 +233,8 @@ case_derived(struct fixture *f)
 		struct set_derived set = {message.body, slice_make(bytes, kept.len)};
 		memcpy(bytes, kept.ptr, kept.len);
 		bytes[at] ^= (char)(1 << at % 8);
-		assert_int_equal(
-		    store_commit_wait(f->reader, partition_account(f->jo), commit_set, &set),
+		assert_int_equal(store_commit_wait(f->reader, partition_account(f->jo),
+				     commit_set, &set),
 		    STATUS_OK);
 		struct store_verify_totals totals = verify(f, false, &seen);
 		assert_int_equal(totals.findings, 1);

@@ -56,7 +56,8 @@ due_count(struct fixture *f, int64_t until_s, int64_t *out_next_s)
 {
 	struct due due = {0, 0};
 	assert_int_equal(
-	    queue_due_each(f->reader, NULL, until_s, note_due, &due, out_next_s), STATUS_OK);
+	    queue_due_each(f->reader, NULL, until_s, note_due, &due, out_next_s),
+	    STATUS_OK);
 	return due.count;
 }
 

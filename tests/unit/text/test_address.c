@@ -156,7 +156,8 @@ xml_text(struct slice raw, char *out, size_t size)
 			out[len++] = (char)strtoul(rest.ptr + 5, NULL, 16);
 			i += slice_index(rest, ';');
 		} else if (!done && slice_has_prefix(rest, SLICE("&#x"))) {
-			/* The only others are Latin-1 letters: one byte over 127 will do. */
+			/* The only others are Latin-1 letters: one byte over 127 will do.
+			 */
 			out[len++] = (char)strtoul(rest.ptr + 3, NULL, 16);
 			i += slice_index(rest, ';');
 		} else if (!done) {

@@ -152,7 +152,7 @@ test_multiparts(void **state)
 	CHECK_STRUCTURE("Content-Type: multipart/alternative; boundary=b\r\n"
 			"Content-Language: en\r\n\r\n"
 			"--b\r\n\r\none\r\n\r\n--b\r\nContent-Type: "
-	                "text/html\r\n\r\ntwo\r\n--b--\r\n",
+			"text/html\r\n\r\ntwo\r\n--b--\r\n",
 	    "((\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 5 1)"
 	    "(\"text\" \"html\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 3 0) "
 	    "\"alternative\")",

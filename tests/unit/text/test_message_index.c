@@ -179,11 +179,11 @@ test_fields(void **state)
 		  "From: \"J\xc3\x84RG\" <Joe@Example.org>\r\nTo: Group: A@b, c@d;\r\n"
 		  "Cc: X@y\r\nSubject: [list] Re: =?utf-8?Q?=C3=84pfel?= (fwd)\r\n"
 		  "Message-ID: <1@x>\r\nReferences: <a@x>\r\n <b@x>\r\nIn-Reply-To: "
-	          "<c@x>\r\n"
+		  "<c@x>\r\n"
 		  "Content-Type: multipart/alternative; boundary=b\r\n\r\n"
 		  "--b\r\nContent-Type: text/html\r\n\r\n<p>no</p>\r\n"
 		  "--b\r\nContent-Type: text/plain\r\nContent-Transfer-Encoding: "
-	          "base64\r\n\r\n"
+		  "base64\r\n\r\n"
 		  "SGVsbG8sICAKCndvcmxk\r\n--b--\r\n"),
 	    &record));
 	assert_true(message_index_decode(slice_from(buf_slice(&record), 6), &index));

@@ -125,7 +125,7 @@ test_message(void **state)
 	    "  M multipart/mixed []\n   L text/plain [x] 0\n L text/plain [y] 0\n");
 	/* In a digest parts are messages when they do not say otherwise. */
 	CHECK_TREE("Content-Type: multipart/digest; boundary=b\r\n\r\n--b\r\n\r\nA: "
-	           "b\r\n\r\nx\r\n"
+		   "b\r\n\r\nx\r\n"
 		   "--b\r\nContent-Type: text/plain\r\n\r\ny\r\n--b--",
 	    "M multipart/digest []\n R message/rfc822 [9] 2\n  L text/plain [x] 0\n"
 	    " L text/plain [y] 0\n");
@@ -146,7 +146,7 @@ test_fields(void **state)
 		  "Content-Description: some\r\n text\r\nContent-MD5: Q2hl\r\n"
 		  "Content-Location: http://x/\r\nContent-Language: en, de\r\n"
 		  "Content-Disposition: Attachment; "
-	          "filename*=utf-8''%c3%a4.png\r\n\r\nQUJD"),
+		  "filename*=utf-8''%c3%a4.png\r\n\r\nQUJD"),
 	    arena, &count);
 	assert_int_equal(count, 1);
 	CHECK_TEXT(part->content_type.type, "image");
@@ -191,7 +191,7 @@ test_sections(void **state)
 		 "Content-Type: message/rfc822\r\n\r\n" MIXED(
 		     "i") "--i\r\n\r\n2.1\r\n--i\r\n\r\n"
 			  "2.2\r\n--i--\r\n--o\r\nContent-Type: message/rfc822\r\n\r\nA: "
-	                  "b\r\n\r\n3.1\r\n"
+			  "b\r\n\r\n3.1\r\n"
 			  "--o\r\n" MIXED("j") "--j\r\n\r\n4.1\r\n--j--\r\n--o--\r\n");
 	struct mime_part *root = mime_parse(message, arena, &count);
 	assert_int_equal(count, 10);

@@ -31,7 +31,7 @@ test_examples(void **state)
 {
 	(void)state;
 	check_pair(SLICE("~peter/mail/\xe5\x8f\xb0\xe5\x8c\x97/"
-	                 "\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e"),
+			 "\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e"),
 	    SLICE("~peter/mail/&U,BTFw-/&ZeVnLIqe-"));
 	check_pair(SLICE("&&x&&"), SLICE("&-&-x&-&-"));
 	check_pair(SLICE("Entw\xc3\xbcrfe"), SLICE("Entw&APw-rfe"));
