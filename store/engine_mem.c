@@ -60,7 +60,8 @@ struct mem_env {
 	struct mem_array *work; /* null: no write transaction */
 	struct engine_txn txn;
 	uint64_t next_body;
-	uint64_t random;
+	/* One stream for the thread that places, one for the one that commits. */
+	uint64_t place_random, commit_random;
 };
 
 struct mem_engine {
@@ -347,19 +348,20 @@ mem_commit(struct engine_env *base)
 
 /* xorshift64: repeatable from the seed. */
 static uint64_t
-mem_random(struct mem_env *env)
+mem_random(uint64_t *state)
 {
-	env->random ^= env->random << 13;
-	env->random ^= env->random >> 7;
-	env->random ^= env->random << 17;
-	return env->random;
+	*state ^= *state << 13;
+	*state ^= *state >> 7;
+	*state ^= *state << 17;
+	return *state;
 }
 
 static bool
 mem_inject_rerun(struct engine_env *base)
 {
 	struct mem_env *env = (struct mem_env *)base;
-	return env->random != 0 && mem_random(env) % MEM_RERUN_ONE_IN == 0;
+	return env->commit_random != 0 &&
+	       mem_random(&env->commit_random) % MEM_RERUN_ONE_IN == 0;
 }
 
 static uint64_t
@@ -440,9 +442,9 @@ static void
 mem_place(struct engine_env *base, struct engine_commit **commits, size_t count)
 {
 	struct mem_env *env = (struct mem_env *)base;
-	if (env->random != 0) {
+	if (env->place_random != 0) {
 		struct timespec t = {
-		    0, (long)(mem_random(env) % MEM_DAWDLE_US_MAX) * 1000};
+		    0, (long)(mem_random(&env->place_random) % MEM_DAWDLE_US_MAX) * 1000};
 		nanosleep(&t, NULL);
 	}
 	for (size_t i = 0; i < count; i++) {
@@ -730,7 +732,9 @@ engine_open_mem(uint64_t seed)
 		pthread_mutex_init(&env->lock, NULL);
 		env->published = array_clone(NULL);
 		env->next_body = 1;
-		env->random = seed == 0 ? 0 : (seed ^ (i + 1) * 0x9e3779b97f4a7c15u) | 1;
+		uint64_t own = (seed ^ (i + 1) * 0x9e3779b97f4a7c15u) | 1;
+		env->commit_random = seed == 0 ? 0 : own;
+		env->place_random = seed == 0 ? 0 : own ^ 0x2545f4914f6cdd1du;
 		engine->engine.envs[i] = &env->env;
 	}
 	/* Without a file it fails only when there is no memory for one page. */
