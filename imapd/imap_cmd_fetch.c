@@ -14,6 +14,7 @@
  * Messages that another session has expunged have no record any more: nothing is sent for
  * them and the reply is OK with EXPUNGEISSUED (RFC 2180 section 4.1.2, RFC 5530).
  */
+#include "imapd/imap_cmd_store.h"
 #include "imapd/imap_fetch_write.h"
 #include "imapd/imap_walk.h"
 
@@ -154,7 +155,7 @@ seen_done(struct imap_session *s, struct imap_command *cmd)
 {
 	struct fetch_run *run = s->cmd_data;
 	if (run->op.op.status == STATUS_OK)
-		s->told_modseq = run->op.out_modseq;
+		s->told_modseq = imap_store_told(&run->op);
 	else
 		run->op.out_count = 0;
 	return fetch_write_begin(s, cmd);

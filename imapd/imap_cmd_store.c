@@ -128,6 +128,15 @@ modified_code(
 	return arena_copy(s->arena, buf_slice(&code));
 }
 
+uint64_t
+imap_store_told(const struct flags_op *op)
+{
+	for (size_t i = 0; i < op->out_count; i++)
+		if (op->out[i].changed)
+			return op->out_modseq;
+	return 0;
+}
+
 static enum cmd_result
 store_done(struct imap_session *s, struct imap_command *cmd)
 {
@@ -136,7 +145,7 @@ store_done(struct imap_session *s, struct imap_command *cmd)
 
 	if (op->op.status != STATUS_OK)
 		return imap_cmd_fail(s, cmd, op->op.status);
-	s->told_modseq = op->out_modseq;
+	s->told_modseq = imap_store_told(op);
 	write_results(s, cmd, op);
 	struct slice code = modified_code(s, cmd, op);
 	if (code.ptr)

@@ -15,4 +15,8 @@ struct imap_store_args {
 	uint64_t unchangedsince;
 };
 
+/* What s->told_modseq is after the op: its mod-sequence, or 0 when it changed nothing;
+ * the mailbox's then is of somebody else's change, which is still to be told. */
+uint64_t imap_store_told(const struct flags_op *op);
+
 #endif
