@@ -5,7 +5,8 @@
  * A synchronising literal is invited ("+") only when the message would be taken: mailbox,
  * size, quota and syntax are looked at first.  When something is wrong, a literal that is
  * on its way already ({n+}) is read and dropped, and so are those behind it, so that the
- * stream stays in step; the reply comes at the command's end.  Small messages are indexed
+ * stream stays in step; the reply comes at the command's end.  One that is far too large
+ * ends the session.  Small messages are indexed
  * as they arrive, large ones on the worker pool.
  *
  * Thread: the worker's loop.  RFC 9051 section 6.3.12, RFC 3502 (MULTIAPPEND), RFC 3516
@@ -195,6 +196,10 @@ imap_append_literal(struct imap_session *s)
 	struct framer_imap *f = &s->framer;
 	if (a->failed && f->literal_sync) {
 		imap_command_result(s, append_refuse(s, a)); /* nothing follows */
+		return true;
+	}
+	if (a->failed && f->literal_size > a->limit * IMAP_APPEND_DROP_FACTOR) {
+		imap_bye(s, "TOOBIG", "message far larger than APPENDLIMIT");
 		return true;
 	}
 	a->left = f->literal_size;

@@ -55,6 +55,9 @@ enum {
 	IMAP_OUT_MAX = 64 * 1024 * 1024, /* bytes of a worker's scratch output */
 	IMAP_APPEND_MESSAGES_MAX = 1000, /* messages of one MULTIAPPEND */
 	IMAP_APPEND_TOTAL_FACTOR = 4, /* times imap.max_append_size: octets of them all */
+	IMAP_APPEND_DROP_FACTOR = 2,  /* times imap.max_append_size: octets of a refused
+	                                 message that are read and dropped; above it BYE
+	                                 (RFC 7888 section 4) */
 };
 
 enum imap_state {
@@ -102,6 +105,7 @@ struct imap_worker {
 	struct arena *sync_arena;  /* of imap_sync, empty between calls */
 	struct buf out;            /* scratch: empty between calls into sessions */
 	size_t background_ops;     /* ops under way that no session waits for */
+	struct list recent_claims; /* those that claim \Recent (imap_sync.c) */
 	bool stopping;
 };
 

@@ -256,6 +256,7 @@ imap_worker_init(struct imap_worker *w, struct loop *loop, struct store_reader *
 {
 	*w = (struct imap_worker){.loop = loop, .reader = reader, .stats = stats};
 	list_init(&w->sessions);
+	list_init(&w->recent_claims);
 	buf_init(&w->out, IMAP_OUT_MAX);
 }
 

@@ -69,6 +69,7 @@ recent_add(struct imap_session *s, uint32_t first, uint32_t last)
 /* The claim goes on without its session. */
 struct recent_claim {
 	struct mailbox_recent_op op;
+	struct list node; /* in the worker's recent_claims */
 	struct imap_worker *worker;
 	struct arena *arena;
 };
@@ -79,8 +80,25 @@ on_recent_done(struct store_op *op)
 	struct recent_claim *claim = op->user;
 
 	claim->worker->background_ops--;
+	list_remove(&claim->node);
 	arena_free(&claim->arena);
 	free(claim);
+}
+
+/* What is being claimed is recent no more, though the store does not say so yet: a client
+ * that selects twice in one go is told of it once. */
+static uint32_t
+recent_unclaimed(const struct imap_session *s, uint32_t first)
+{
+	LIST_EACH(&s->worker->recent_claims, node)
+	{
+		const struct recent_claim *claim =
+		    LIST_ENTRY(node, struct recent_claim, node);
+		if (memcmp(&claim->op.account, &s->account, sizeof(s->account)) == 0 &&
+		    claim->op.mailbox == s->mailbox && claim->op.uidnext > first)
+			first = claim->op.uidnext;
+	}
+	return first;
 }
 
 void
@@ -88,6 +106,7 @@ imap_recent_claim(struct imap_session *s, uint32_t first, uint32_t uidnext)
 {
 	if (first == 0)
 		first = 1;
+	first = recent_unclaimed(s, first);
 	if (first >= uidnext)
 		return;
 	recent_add(s, first, uidnext - 1);
@@ -103,6 +122,7 @@ imap_recent_claim(struct imap_session *s, uint32_t first, uint32_t uidnext)
 	    .uidnext = uidnext,
 	};
 	s->worker->background_ops++;
+	list_append(&s->worker->recent_claims, &claim->node);
 	mailbox_recent_submit(imap_reader(s), &claim->op);
 }
 

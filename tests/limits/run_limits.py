@@ -244,6 +244,8 @@ def imap_lines():
     answers(s.tagged("a"), r"^a NO \[TOOBIG\]", "APPEND larger than APPENDLIMIT")
     s.send(f"b APPEND INBOX {{{SIZE_MAX + 1}+}}\r\n" + "x" * (SIZE_MAX + 1) + "\r\n")
     answers(s.tagged("b"), r"^(b NO \[TOOBIG\]|\* BYE)", "and unasked")
+    s.send("c APPEND INBOX {4294967290+}\r\n")
+    answers(s.tagged("c"), r"^\* BYE \[TOOBIG\]", "4 GB unasked")
     s.close()
     s = Raw("imaps")
     s.send("a LOGIN anna@demo.test {20000+}\r\n" + "x" * 20000 + "\r\n")
