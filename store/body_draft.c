@@ -20,6 +20,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/crc32c.h"
 #include "base/ids.h"
 #include "store/engine_int.h"
 #include "text/message_index.h"
@@ -211,7 +212,7 @@ body_draft_seal(struct body_draft *draft)
 	buf_fini(&draft->prefix);
 	draft->sealed = true;
 	struct slice bytes = body_draft_bytes(draft);
-	draft->crc = body_crc(0, bytes);
+	draft->crc = crc32c(0, bytes);
 	if (draft->fd >= 0) {
 		status = seal_file_headers(draft);
 		if (status != STATUS_OK)

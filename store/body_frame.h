@@ -35,7 +35,4 @@ void body_frame_header_put(char out[BODY_FRAME_HEADER_SIZE], uint64_t size, uint
 /* False when it is not a frame header. */
 bool body_frame_header_get(const char *header, uint64_t *out_size, uint32_t *out_crc);
 
-/* CRC-32C (Castagnoli), by the processor's instruction where there is one. */
-uint32_t body_crc(uint32_t crc, struct slice bytes);
-
 #endif

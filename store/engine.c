@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/crc32c.h"
 #include "base/hashmap.h"
 #include "store/engine_int.h"
 
@@ -333,7 +334,7 @@ engine_body_verify(struct engine_txn *txn, uint64_t body)
 		} else if (got == 0) {
 			status = STATUS_CORRUPT; /* the file ends before the body */
 		} else {
-			crc = body_crc(crc, slice_make(chunk, (size_t)got));
+			crc = crc32c(crc, slice_make(chunk, (size_t)got));
 			done += (uint64_t)got;
 		}
 	}

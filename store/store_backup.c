@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "store/body_frame.h"
+#include "base/crc32c.h"
 #include "store/store_backup_int.h"
 #include "store/store_int.h"
 
@@ -69,7 +69,7 @@ manifest_parse(char *text, size_t len, struct manifest *out)
 	size_t count;
 	uint32_t crc;
 	if (!end || sscanf(end + 1, "end %zu %" SCNx32 "\n", &count, &crc) != 2 ||
-	    body_crc(0, slice_make(text, (size_t)(end + 1 - text))) != crc)
+	    crc32c(0, slice_make(text, (size_t)(end + 1 - text))) != crc)
 		return false;
 	(void)len;
 	unsigned version;
@@ -126,7 +126,7 @@ manifest_write(int dir_fd, const struct manifest *manifest)
 		buf_append_format(&text, "file %" PRIu64 " %08" PRIx32 " %s %s\n",
 		    file->size, file->crc, file->from, file->to);
 	}
-	uint32_t crc = body_crc(0, buf_slice(&text));
+	uint32_t crc = crc32c(0, buf_slice(&text));
 	buf_append_format(&text, "end %zu %08" PRIx32 "\n", manifest->count, crc);
 	enum status status = buf_ok(&text) ? STATUS_OK : STATUS_LIMIT;
 	int fd = openat(
@@ -160,7 +160,7 @@ backup_copy(int source, int target, uint64_t from, uint64_t to, uint32_t *crc)
 			status = got < 0 ? STATUS_IO : STATUS_CORRUPT;
 			break;
 		}
-		*crc = body_crc(*crc, slice_make(chunk, (size_t)got));
+		*crc = crc32c(*crc, slice_make(chunk, (size_t)got));
 		ssize_t put =
 		    target < 0 ? got : pwrite(target, chunk, (size_t)got, (off_t)from);
 		if (put < 0)

@@ -18,7 +18,8 @@ struct slice {
 
 #define SLICE(literal) ((struct slice){"" literal "", sizeof(literal) - 1})
 #define SLICE_NULL     ((struct slice){NULL, 0})
-/* For printf's "%.*s". */
+/* For printf's "%.*s".  Evaluates its argument twice: never give it a call that consumes.
+ */
 #define SLICE_ARG(s) (int)(s).len, (s).ptr
 
 static inline struct slice

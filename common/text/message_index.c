@@ -22,8 +22,8 @@
 
 #include <assert.h>
 
+#include "base/crc32c.h"
 #include "base/ensure.h"
-#include "text/crc32c_int.h"
 #include "text/date.h"
 #include "text/encoding.h"
 #include "text/imap_structure.h"
@@ -311,7 +311,7 @@ record_write(struct builder *b)
 	if (!buf_ok(b->out))
 		return;
 	b->out->ptr[b->start + 1] = is_reply ? 1 : 0;
-	buf_append_be32(b->out, crc32c(slice_from(buf_slice(b->out), b->start)));
+	buf_append_be32(b->out, crc32c(0, slice_from(buf_slice(b->out), b->start)));
 }
 
 bool
@@ -340,7 +340,7 @@ message_index_decode(struct slice record, struct message_index *out)
 	if (record.len < TEXTS_AT + CRC_BYTES || record.ptr[0] != MESSAGE_INDEX_VERSION)
 		return false;
 	struct slice covered = slice_sub(record, 0, record.len - CRC_BYTES);
-	if (be32_get(record.ptr + covered.len) != crc32c(covered))
+	if (be32_get(record.ptr + covered.len) != crc32c(0, covered))
 		return false;
 
 	struct slice texts[TEXT_COUNT];

@@ -1,7 +1,6 @@
 /* UTF-8: validity byte by byte, NFC, case folding; and the CRC of the index record. */
 #include "unit/text/text_test.h"
 
-#include "text/crc32c_int.h"
 #include "text/encoding.h"
 #include "text/utf8_int.h"
 
@@ -70,30 +69,12 @@ test_nfc_and_fold(void **state)
 	buf_fini(&out);
 }
 
-static void
-test_crc32c(void **state)
-{
-	(void)state;
-	assert_true(crc32c(SLICE("123456789")) == 0xe3069283u);
-	assert_true(crc32c(SLICE("")) == 0);
-	char zeros[32] = {0};
-	/* RFC 3720 appendix B.4 */
-	assert_true(crc32c(slice_make(zeros, 32)) == 0x8a9136aau);
-	char bytes[300];
-	for (size_t i = 0; i < sizeof(bytes); i++)
-		bytes[i] = (char)(i * 31);
-	for (size_t i = 0; i < sizeof(bytes); i++)
-		assert_true(crc32c(slice_make(bytes, i)) ==
-			    crc32c_portable(slice_make(bytes, i)));
-}
-
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_valid),
 	    cmocka_unit_test(test_nfc_and_fold),
-	    cmocka_unit_test(test_crc32c),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
