@@ -3,10 +3,40 @@
  */
 #include "pop3d/pop3_drop.h"
 
-#include <inttypes.h>
-#include <stdio.h>
-
 #include "base/ensure.h"
+
+/* The message of a uid, or null. */
+static struct pop3_message *
+drop_find(struct pop3_drop *drop, uint32_t uid)
+{
+	uint32_t low = 0;
+	uint32_t high = drop->count;
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+		if (drop->messages[middle].uid < uid)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < drop->count && drop->messages[low].uid == uid ? &drop->messages[low]
+	                                                           : NULL;
+}
+
+/* One that came with its message from another server. */
+static bool
+take_uidl(uint32_t uid, const struct pop3_record *record, void *arg)
+{
+	struct pop3_drop *drop = arg;
+	struct pop3_message *message = drop_find(drop, uid);
+	if (!message || record->uidl.len == 0)
+		return true;
+	if (drop->uidls.len == 0)
+		buf_append_byte(&drop->uidls, '\0');
+	message->uidl = (uint32_t)drop->uidls.len;
+	buf_append(&drop->uidls, record->uidl);
+	buf_append_byte(&drop->uidls, '\0');
+	return buf_ok(&drop->uidls);
+}
 
 enum status
 pop3_drop_open(struct store_reader *reader, struct account_id account,
@@ -34,7 +64,14 @@ pop3_drop_open(struct store_reader *reader, struct account_id account,
 		drop.bytes += record.size;
 	}
 	message_cursor_close(&cursor);
-	if (status != STATUS_OK && status != STATUS_NOT_FOUND) {
+	if (status == STATUS_NOT_FOUND)
+		status = STATUS_OK;
+	buf_init(&drop.uidls, POP3_UIDL_BYTES_MAX);
+	if (status == STATUS_OK)
+		status = pop3_record_each(reader, account, info.number, take_uidl, &drop);
+	if (status == STATUS_OK && !buf_ok(&drop.uidls))
+		status = STATUS_LIMIT;
+	if (status != STATUS_OK) {
 		pop3_drop_close(&drop);
 		return status;
 	}
@@ -46,6 +83,7 @@ void
 pop3_drop_close(struct pop3_drop *drop)
 {
 	free(drop->messages);
+	buf_fini(&drop->uidls);
 	*drop = (struct pop3_drop){0};
 }
 
@@ -83,8 +121,11 @@ void
 pop3_drop_uidl(const struct pop3_drop *drop, const struct pop3_message *message,
     char out[POP3_UIDL_MAX + 1])
 {
-	snprintf(out, POP3_UIDL_MAX + 1, "%08" PRIx32 "%08" PRIx32, drop->uidvalidity,
-	    message->uid);
+	if (message->uidl == 0)
+		pop3_uidl_default(drop->uidvalidity, message->uid, out);
+	else
+		memcpy(out, drop->uidls.ptr + message->uidl,
+		    strlen(drop->uidls.ptr + message->uidl) + 1);
 }
 
 static bool

@@ -6,11 +6,12 @@
 #ifndef POP3D_POP3_DROP_H
 #define POP3D_POP3_DROP_H
 
-#include "store/message.h"
+#include "base/buf.h"
+#include "store/pop3.h"
 
 enum {
-	POP3_MESSAGES_MAX = 10 * 1000 * 1000, /* messages shown to a session */
-	POP3_UIDL_MAX = 70,                   /* characters, RFC 1939 section 7 */
+	POP3_MESSAGES_MAX = 10 * 1000 * 1000,    /* messages shown to a session */
+	POP3_UIDL_BYTES_MAX = 256 * 1024 * 1024, /* of unique ids that are not default */
 };
 
 struct pop3_message {
@@ -18,6 +19,7 @@ struct pop3_message {
 	bool deleted;   /* by DELE */
 	bool retrieved; /* RETR has delivered it whole */
 	bool expired;   /* older than the policy keeps */
+	uint32_t uidl;  /* where its own unique id begins in `uidls`; 0: default form */
 	uint64_t size;  /* octets with CRLF line ends */
 };
 
@@ -28,7 +30,8 @@ struct pop3_drop {
 	struct pop3_message *messages; /* owned */
 	uint32_t count;
 	uint32_t deleted_count;
-	uint64_t bytes; /* of the messages not deleted */
+	uint64_t bytes;   /* of the messages not deleted */
+	struct buf uidls; /* one NUL, then each with a NUL behind it */
 };
 
 /* Reads the INBOX in one scan.  `expire_before_s`: messages that came before it are
@@ -42,7 +45,7 @@ struct pop3_message *pop3_drop_message(struct pop3_drop *drop, uint32_t number);
 void pop3_drop_delete(struct pop3_drop *drop, struct pop3_message *message);
 /* RSET: no message is marked deleted.  What RETR delivered stays delivered. */
 void pop3_drop_reset(struct pop3_drop *drop);
-/* The unique id: UIDVALIDITY and UID, so it is stable for ever and never used again. */
+/* The unique id (store/pop3.h). */
 void pop3_drop_uidl(const struct pop3_drop *drop, const struct pop3_message *message,
     char out[POP3_UIDL_MAX + 1]);
 /* What UPDATE removes, as ascending ranges in the arena: marked by DELE, retrieved when

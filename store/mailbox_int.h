@@ -66,7 +66,8 @@ struct uid_range *ranges_normalise(
  * neither state nor account is saved. */
 void message_add(struct engine_txn *txn, struct account_state *account,
     struct mailbox_state *state, struct message_record *message, uint64_t modseq);
-/* Leaves the mailbox: M and live C go, counters shrink; X is the caller's business. */
+/* Leaves the mailbox: M, P, Y and live C go, counters shrink; X is the caller's business.
+ */
 void message_take(struct engine_txn *txn, struct account_state *account,
     struct mailbox_state *state, const struct message_record *message);
 /* The mark that is left behind at `modseq`: expunged C and its T. */

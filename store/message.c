@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "store/mailbox_int.h"
+#include "store/pop3_int.h"
 #include "text/message_index.h"
 
 enum { MESSAGE_CURSOR_MAGIC = 0x4d734375 };
@@ -327,6 +328,7 @@ message_take(struct engine_txn *txn, struct account_state *account,
 	struct key key;
 	key_message(&key, KEY_MESSAGE, state->number, message->uid);
 	engine_del(txn, key_slice(&key));
+	pop3_record_drop(txn, state->number, message->uid);
 	key_change(&key, state->number, message->modseq, message->uid);
 	engine_del(txn, key_slice(&key));
 	count_down_32(&state->exists, 1);

@@ -82,6 +82,10 @@ struct append_message {
 	size_t keyword_count;
 	int64_t internaldate_s;
 	int16_t internaldate_zone_min;
+	/* Its POP3 unique id when it had one elsewhere (store/pop3.h); null: the default
+	 * form.  INVALID when it is none, EXISTS when another message has it: then
+	 * nothing is appended. */
+	struct slice uidl;
 	uint32_t uid; /* out */
 };
 struct append_op {

@@ -13,6 +13,7 @@
 
 #include "base/hashmap.h"
 #include "store/body_int.h"
+#include "store/pop3_int.h"
 
 enum { APPEND_MESSAGES_MAX = 10000 };
 
@@ -246,6 +247,10 @@ commit_append(struct engine_txn *txn, void *arg)
 			return status;
 		message_add(txn, &account, &box, &message, modseq);
 		append->uid = message.uid;
+		if (append->uidl.ptr)
+			status = pop3_uidl_set(txn, &box, message.uid, append->uidl);
+		if (status != STATUS_OK)
+			return status;
 	}
 	if (made)
 		keywords_save(txn, box.number, &state->keywords);

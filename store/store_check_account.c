@@ -1,7 +1,8 @@
 /*
- * Invariants 1 to 13 of one account's partition (but 13's reference counts, which are
+ * Invariants 1 to 14 of one account's partition (but 13's reference counts, which are
  * store_check_body's): mailbox states are read first, then one walk over all keys.
  */
+#include "store/pop3_int.h"
 #include "store/store_check_int.h"
 
 #include <stdio.h>
@@ -24,6 +25,7 @@ struct look {
 	struct account_state account;
 	struct vec boxes; /* struct seen_box by number */
 	uint64_t names, gone_changes, gone_times;
+	uint64_t own_uidls, uidls;
 };
 
 static struct seen_box *
@@ -254,6 +256,44 @@ look_expunged(struct look *look, struct slice key, struct slice value)
 }
 
 static void
+look_pop3(struct look *look, struct slice key, struct slice value)
+{
+	struct pop3_record record;
+	struct message_record message;
+	uint32_t uid;
+	if (!key_message_uid(key, &uid) || !pop3_record_decode(value, &record)) {
+		check_problem(look->check, 1, "damaged POP3 record");
+		return;
+	}
+	uint32_t mailbox = be32_get(key.ptr + 1);
+	look->own_uidls += record.uidl.len != 0;
+	if (message_load(look->txn, mailbox, uid, &message) == STATUS_NOT_FOUND)
+		check_problem(look->check, 14,
+		    "mailbox %u uid %u: POP3 record of no message", (unsigned)mailbox,
+		    (unsigned)uid);
+}
+
+/* That they are as many as P's unique ids makes the two one to one. */
+static void
+look_uidl(struct look *look, struct slice key, struct slice value)
+{
+	struct pop3_record record;
+	uint32_t uid;
+	if (key.len < 6 || !pop3_uidl_is_valid(slice_from(key, 5)) ||
+	    !uidl_decode(value, &uid)) {
+		check_problem(look->check, 1, "damaged POP3 unique id");
+		return;
+	}
+	uint32_t mailbox = be32_get(key.ptr + 1);
+	look->uidls++;
+	if (pop3_record_load(look->txn, mailbox, uid, &record) != STATUS_OK ||
+	    !slice_equal(record.uidl, slice_from(key, 5)))
+		check_problem(look->check, 14,
+		    "mailbox %u: unique id %.*s is not that of uid %u", (unsigned)mailbox,
+		    SLICE_ARG(slice_from(key, 5)), (unsigned)uid);
+}
+
+static void
 look_key(struct look *look, struct slice key, struct slice value)
 {
 	switch (key.len ? key.ptr[0] : 0) {
@@ -284,6 +324,12 @@ look_key(struct look *look, struct slice key, struct slice value)
 	case KEY_SUBSCRIBED:
 		if (key.len < 2 || value.len != 1 || value.ptr[0] != STORE_RECORD_VERSION)
 			check_problem(look->check, 1, "damaged subscription");
+		break;
+	case KEY_POP3:
+		look_pop3(look, key, value);
+		break;
+	case KEY_UIDL:
+		look_uidl(look, key, value);
 		break;
 	default:
 		check_problem(look->check, 1, "key of an unknown class");
@@ -367,6 +413,10 @@ check_sums(struct look *look)
 		    "%llu expunged log entries, %llu of them with a time",
 		    (unsigned long long)look->gone_changes,
 		    (unsigned long long)look->gone_times);
+	if (look->own_uidls != look->uidls)
+		check_problem(look->check, 14,
+		    "%llu messages with a POP3 unique id, %llu such ids",
+		    (unsigned long long)look->own_uidls, (unsigned long long)look->uidls);
 	if (name_load(look->txn, mailbox_inbox, &inbox) != STATUS_OK)
 		check_problem(look->check, 12, "there is no INBOX");
 }

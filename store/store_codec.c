@@ -318,6 +318,41 @@ expunged_decode(
 	return true;
 }
 
+size_t
+pop3_record_encode(const struct pop3_record *record, char out[POP3_RECORD_MAX])
+{
+	ENSURE(record->uidl.len <= POP3_UIDL_MAX);
+	out[0] = STORE_RECORD_VERSION;
+	be64_put(out + POP3_RETRIEVED, (uint64_t)record->retrieved_s);
+	out[POP3_UIDL_LEN] = (char)record->uidl.len;
+	if (record->uidl.len)
+		memcpy(out + POP3_UIDL, record->uidl.ptr, record->uidl.len);
+	return POP3_UIDL + record->uidl.len;
+}
+
+bool
+pop3_record_decode(struct slice record, struct pop3_record *out)
+{
+	if (!record_fits(record, POP3_UIDL))
+		return false;
+	size_t len = (unsigned char)record.ptr[POP3_UIDL_LEN];
+	struct slice uidl = slice_from(record, POP3_UIDL);
+	if (uidl.len != len || (len && !pop3_uidl_is_valid(uidl)))
+		return false;
+	out->retrieved_s = (int64_t)be64_get(record.ptr + POP3_RETRIEVED);
+	out->uidl = len ? uidl : SLICE_NULL;
+	return true;
+}
+
+bool
+uidl_decode(struct slice record, uint32_t *out_uid)
+{
+	if (!record_fits(record, UIDL_SIZE) || record.len != UIDL_SIZE)
+		return false;
+	*out_uid = be32_get(record.ptr + UIDL_UID);
+	return true;
+}
+
 /* ---- directory ---- */
 void
 domain_encode(const struct domain_record *domain, char out[DOMAIN_SIZE])

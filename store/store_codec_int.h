@@ -11,6 +11,7 @@
 #include "store/directory.h"
 #include "store/engine.h"
 #include "store/message.h"
+#include "store/pop3.h"
 #include "store/queue.h"
 #include "store/store_schema.h"
 
@@ -143,6 +144,12 @@ void expunged_encode(
     const struct message_record *message, int64_t time_s, char out[EXPUNGED_SIZE]);
 bool expunged_decode(
     struct slice record, uint32_t uid, struct message_record *out, int64_t *out_time_s);
+
+enum { POP3_RECORD_MAX = POP3_UIDL + POP3_UIDL_MAX };
+/* Returns the record's length. */
+size_t pop3_record_encode(const struct pop3_record *record, char out[POP3_RECORD_MAX]);
+bool pop3_record_decode(struct slice record, struct pop3_record *out);
+bool uidl_decode(struct slice record, uint32_t *out_uid);
 
 /* ---- directory ---- */
 struct domain_record {

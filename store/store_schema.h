@@ -22,6 +22,8 @@
  *   X mbox32 uid32               expunged message that can still come back (EXPUNGED_*)
  *   T time64 mbox32 uid32        when it was expunged: modseq64 of its C entry, 8 bytes
  *   U name                       subscription, version byte only
+ *   P mbox32 uid32               what POP3 keeps of a message (POP3_*); absent: nothing
+ *   Y mbox32 uidl                the message that has this POP3 unique id (UIDL_*)
  *
  * DIRECTORY PARTITION ('D' and zeros)
  *
@@ -66,6 +68,7 @@
  *   12. INBOX is there; a mailbox use is had by at most one mailbox.
  *   13. Every M and X has a body whose size it gives; a body's references are exactly the
  *       M and X records of its environment (and the m records of the queue's).
+ *   14. Every P has its M; P's unique ids and the Y records are one to one.
  *   Directory:
  *   20. L and A are one to one; every L's domain has its D.
  *   21. D.accounts and D.aliases are counts of L and F; D.postmaster is an account of the
@@ -101,6 +104,8 @@ enum {
 	KEY_EXPUNGED   = 'X',
 	KEY_TIME       = 'T',
 	KEY_SUBSCRIBED = 'U',
+	KEY_POP3       = 'P',
+	KEY_UIDL       = 'Y',
 
 	KEY_INSTALL    = 'I',
 	KEY_DOMAIN     = 'D',
@@ -178,6 +183,19 @@ enum { CHANGE_LIVE = 1, CHANGE_EXPUNGED = 2 };
 
 /* Expunged (X), 68 bytes: time, then the message record as it was. */
 enum { EXPUNGED_TIME = 60, EXPUNGED_SIZE = 68 };
+
+/* POP3 record (P), 10 bytes and the unique id. */
+enum {
+	POP3_RETRIEVED = 1, /* i64, seconds: first fetched; 0 not, or not kept */
+	POP3_UIDL_LEN  = 9, /* u8, 0 to 70: 0 is the default form */
+	POP3_UIDL      = 10,
+};
+
+/* Unique id (Y), 5 bytes. */
+enum {
+	UIDL_UID  = 1, /* u32 */
+	UIDL_SIZE = 5,
+};
 
 /* Installation (I), 37 bytes. */
 enum { INSTALL_SECRET = 1, INSTALL_NEXT_RELAY = 33, INSTALL_SIZE = 37 };

@@ -84,6 +84,20 @@ fuzz_message(void)
 }
 
 static void
+fuzz_pop3(void)
+{
+	struct pop3_record pop3;
+	char out[POP3_RECORD_MAX];
+	uint32_t uid;
+	if (pop3_record_decode(record, &pop3)) {
+		inside(pop3.uidl);
+		same(out, pop3_record_encode(&pop3, out));
+	}
+	if (uidl_decode(record, &uid))
+		ENSURE(record.len == UIDL_SIZE);
+}
+
+static void
 fuzz_directory(void)
 {
 	struct domain_record domain;
@@ -172,6 +186,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	    fuzz_queue,
 	    fuzz_keys,
 	    fuzz_body,
+	    fuzz_pop3,
 	};
 	if (size == 0)
 		return 0;

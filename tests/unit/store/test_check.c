@@ -133,6 +133,11 @@ account_damage(struct fixture *f)
 	    .range_count = 1};
 	expunge_op_submit(f->reader, &op);
 	assert_int_equal(op.op.status, STATUS_OK);
+	struct pop3_uidl_item item = {.uid = 2, .uidl = SLICE("old")};
+	struct pop3_uidl_op uidl = {
+	    .account = f->jo, .mailbox = inbox, .items = &item, .item_count = 1};
+	pop3_uidl_op_submit(f->reader, &uidl);
+	assert_int_equal(uidl.op.status, STATUS_OK);
 	fixture_check(f);
 
 	key_begin(&key, '!');
@@ -188,6 +193,19 @@ account_damage(struct fixture *f)
 	damage_byte(f, part, &key, 0, 1);
 	damage_byte(f, part, &key, EXPUNGED_TIME + 7, 9);
 	damage(f, part, &key, SLICE_NULL, 13);
+	key_message(&key, KEY_POP3, inbox, 2);
+	damage_byte(f, part, &key, POP3_UIDL_LEN, 1);
+	damage_byte(f, part, &key, POP3_UIDL, 14);
+	damage(f, part, &key, SLICE_NULL, 14);
+	key_message(&key, KEY_POP3, inbox, 3);
+	damage(f, part, &key, SLICE("\1\0\0\0\0\0\0\0\0\1x"), 14);
+	key_mailbox(&key, KEY_UIDL, inbox);
+	key_bytes(&key, SLICE("old"));
+	damage(f, part, &key, SLICE("x"), 1);
+	damage_byte(f, part, &key, UIDL_UID + 3, 14);
+	damage(f, part, &key, SLICE_NULL, 14);
+	key_bytes(&key, SLICE("er"));
+	damage(f, part, &key, SLICE("\1\0\0\0\2"), 14);
 	key_begin(&key, KEY_ACCOUNT);
 	damage_byte(f, part, &key, ACCOUNT_BYTES + 7, 7);
 	damage_byte(f, part, &key, ACCOUNT_MESSAGES + 7, 7);
