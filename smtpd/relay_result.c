@@ -18,6 +18,7 @@ enum {
 	RESULT_ARENA_MAX = 16 * 1024 * 1024, /* bytes of one commit's outputs */
 	RESULT_RETRY_MS = 1000,              /* after a commit that failed */
 	REPORT_RETRY_S = 300,                /* a report that could not be written */
+	REPORT_RECIPIENTS_MAX = 100,         /* told in one report */
 	ACTIVE_KEY_MAX = 48,
 };
 
@@ -251,51 +252,54 @@ result_wants_report(const struct relay_batch *batch, const struct relay_result *
 	       clock_wall_s() - r->created_s >= (int64_t)conf->relay.warn_after_s;
 }
 
-/* Results of a message with the same outcome that stand side by side (a job's results
- * are added together) make one report. */
+/* The results of one report: those from `first` on that stand side by side, of the same
+ * message and outcome, REPORT_RECIPIENTS_MAX at most (then the next report goes on).
+ * *out_end is the node behind them. */
+static size_t
+report_gather(struct relay_batch *batch, struct list *first,
+    struct bounce_recipient recipients[REPORT_RECIPIENTS_MAX], struct list **out_end)
+{
+	const struct relay_result *r = LIST_ENTRY(first, struct relay_result, node);
+	struct list *at = first;
+	size_t count = 0;
+	while (at != &batch->results && count < REPORT_RECIPIENTS_MAX) {
+		struct relay_result *same = LIST_ENTRY(at, struct relay_result, node);
+		if (strcmp(same->result.id, r->result.id) != 0 ||
+		    same->result.outcome != r->result.outcome)
+			break;
+		recipients[count++] = (struct bounce_recipient){
+		    slice_from_cstr(same->address), slice_from_cstr(same->reply)};
+		at = at->next;
+	}
+	*out_end = at;
+	return count;
+}
+
 static void
 reports_make(struct relay_batch *batch)
 {
-	LIST_EACH(&batch->results, node)
-	{
+	struct list *node = batch->results.next;
+	while (node != &batch->results) {
 		struct relay_result *r = LIST_ENTRY(node, struct relay_result, node);
-		struct relay_result *previous =
-		    node->prev == &batch->results
-			? NULL
-			: LIST_ENTRY(node->prev, struct relay_result, node);
-		if (!result_wants_report(batch, r))
+		struct bounce_recipient recipients[REPORT_RECIPIENTS_MAX];
+		struct list *end = node->next;
+		if (!result_wants_report(batch, r)) {
+			node = end;
 			continue;
-		bool continued = previous &&
-		                 strcmp(previous->result.id, r->result.id) == 0 &&
-		                 previous->result.outcome == r->result.outcome;
-		if (continued)
-			continue;
-		size_t count = 0;
-		struct bounce_recipient recipients[RELAY_JOB_RECIPIENTS_MAX];
-		for (struct list *at = node;
-		     at != &batch->results && count < RELAY_JOB_RECIPIENTS_MAX;
-		     at = at->next) {
-			struct relay_result *same =
-			    LIST_ENTRY(at, struct relay_result, node);
-			if (strcmp(same->result.id, r->result.id) != 0 ||
-			    same->result.outcome != r->result.outcome)
-				break;
-			recipients[count++] = (struct bounce_recipient){
-			    slice_from_cstr(same->address), slice_from_cstr(same->reply)};
 		}
+		size_t count = report_gather(batch, node, recipients, &end);
 		bool delay = r->result.outcome == QUEUE_DEFERRED;
-		if (delay)
-			memcpy(batch->op.warned_id, r->result.id,
-			    sizeof(batch->op.warned_id));
-		if (report_add(batch, r, recipients, count, delay))
+		if (report_add(batch, r, recipients, count, delay)) {
+			if (delay)
+				memcpy(batch->op.warned_id, r->result.id,
+				    sizeof(batch->op.warned_id));
+			node = end;
 			continue;
+		}
 		/* No recipient leaves without its report: these stay a while longer. */
-		if (delay)
-			batch->op.warned_id[0] = '\0';
-		struct list *at = node;
-		for (size_t i = 0; i < count; i++, at = at->next) {
+		for (; node != end; node = node->next) {
 			struct relay_result *same =
-			    LIST_ENTRY(at, struct relay_result, node);
+			    LIST_ENTRY(node, struct relay_result, node);
 			if (!delay)
 				same->result.due_s = clock_wall_s() + REPORT_RETRY_S;
 			same->result.outcome = QUEUE_DEFERRED;
