@@ -26,16 +26,23 @@ static struct relay relay_singleton;
 
 /* ---- jobs ---- */
 
+void
+relay_recipient_fini(struct relay_recipient *recipient)
+{
+	free(recipient->address);
+	free(recipient->orcpt);
+	free(recipient->reply);
+}
+
 static void
 job_free(struct relay_job *job)
 {
 	if (job->body.map || job->body.pin)
 		body_handle_close(&job->body);
-	for (size_t i = 0; i < job->count; i++) {
-		free(job->recipients[i].address);
-		free(job->recipients[i].reply);
-	}
+	for (size_t i = 0; i < job->count; i++)
+		relay_recipient_fini(&job->recipients[i]);
 	free(job->recipients);
+	free(job->envid);
 	free(job->sender);
 	free(job);
 }
@@ -118,8 +125,7 @@ relay_job_open(struct relay *relay, struct relay_job *job)
 	if (status == STATUS_OK && w.kept > 0) {
 		for (size_t i = w.kept; i < job->count; i++) {
 			relay_active_remove(relay, job->id, job->recipients[i].number);
-			free(job->recipients[i].address);
-			free(job->recipients[i].reply);
+			relay_recipient_fini(&job->recipients[i]);
 		}
 		job->count = w.kept;
 		status = queue_body_open(relay->reader, &message, &job->body);

@@ -49,6 +49,8 @@ struct relay_recipient {
 	enum queue_outcome outcome;
 	bool settled; /* outcome and reply are final for this attempt */
 	char *reply;
+	uint8_t notify; /* QUEUE_NOTIFY_* */
+	char *orcpt;    /* as given, or "" */
 };
 
 /* One message for one site. */
@@ -62,6 +64,9 @@ struct relay_job {
 	uint64_t size;
 	int64_t created_s, expires_s;
 	bool authenticated; /* somebody who logged in waits for news */
+	char *envid;        /* as given, or "" */
+	int64_t by_s;       /* as queue_message */
+	int8_t priority;
 	struct relay_recipient *recipients;
 	size_t count;
 	/* while a session or a delivery has it */
@@ -172,6 +177,8 @@ struct relay {
  * is freed. */
 void relay_job_finish(struct relay *relay, struct relay_job *job,
     enum queue_outcome outcome, const char *reply);
+/* Frees what it owns. */
+void relay_recipient_fini(struct relay_recipient *recipient);
 void relay_recipient_settle(
     struct relay_recipient *recipient, enum queue_outcome outcome, const char *reply);
 /* Reads the message again: false (job freed, nothing done) when it or all of the job's

@@ -118,6 +118,9 @@ job_new(const struct queue_message *message, struct relay_site *site,
 	job->created_s = message->created_s;
 	job->expires_s = message->expires_s;
 	job->authenticated = !slice_is_empty(message->login);
+	job->envid = relay_copy_text(message->envid);
+	job->by_s = message->by_s;
+	job->priority = message->priority;
 	return job;
 }
 
@@ -130,6 +133,8 @@ job_add_recipient(struct relay_job *job, const struct queue_recipient *recipient
 	    .number = recipient->number,
 	    .attempts = recipient->attempts,
 	    .address = relay_copy_text(recipient->address),
+	    .notify = recipient->notify,
+	    .orcpt = relay_copy_text(recipient->orcpt),
 	};
 }
 

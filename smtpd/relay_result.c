@@ -29,6 +29,7 @@ struct relay_result {
 	char *address;
 	char *reply;
 	uint32_t flags;
+	uint8_t notify;
 	bool authenticated;
 	int64_t created_s, expires_s;
 };
@@ -137,6 +138,7 @@ relay_results_add(struct relay *relay, const struct relay_job *job,
 	r->reply = xstrdup(recipient->reply);
 	r->result.reply = slice_from_cstr(r->reply);
 	r->flags = job->flags;
+	r->notify = recipient->notify;
 	r->authenticated = job->authenticated;
 	r->created_s = job->created_s;
 	r->expires_s = job->expires_s;
@@ -247,8 +249,7 @@ result_wants_report(const struct relay_batch *batch, const struct relay_result *
 		return true;
 	const struct conf *conf = service_conf(batch->relay->service);
 	return r->result.outcome == QUEUE_DEFERRED && r->authenticated &&
-	       !(r->flags & QUEUE_MESSAGE_WARNED) && conf->relay.warn_after_s > 0 &&
-	       batch->op.warned_id[0] == '\0' &&
+	       !(r->notify & QUEUE_NOTIFY_WARNED) && conf->relay.warn_after_s > 0 &&
 	       clock_wall_s() - r->created_s >= (int64_t)conf->relay.warn_after_s;
 }
 
@@ -265,7 +266,8 @@ report_gather(struct relay_batch *batch, struct list *first,
 	while (at != &batch->results && count < REPORT_RECIPIENTS_MAX) {
 		struct relay_result *same = LIST_ENTRY(at, struct relay_result, node);
 		if (strcmp(same->result.id, r->result.id) != 0 ||
-		    same->result.outcome != r->result.outcome)
+		    same->result.outcome != r->result.outcome ||
+		    !result_wants_report(batch, same))
 			break;
 		recipients[count++] = (struct bounce_recipient){
 		    slice_from_cstr(same->address), slice_from_cstr(same->reply)};
@@ -290,10 +292,9 @@ reports_make(struct relay_batch *batch)
 		size_t count = report_gather(batch, node, recipients, &end);
 		bool delay = r->result.outcome == QUEUE_DEFERRED;
 		if (report_add(batch, r, recipients, count, delay)) {
-			if (delay)
-				memcpy(batch->op.warned_id, r->result.id,
-				    sizeof(batch->op.warned_id));
-			node = end;
+			for (; node != end; node = node->next)
+				LIST_ENTRY(node, struct relay_result, node)
+				    ->result.warned = delay;
 			continue;
 		}
 		/* No recipient leaves without its report: these stay a while longer. */

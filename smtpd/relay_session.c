@@ -297,6 +297,41 @@ mail_write(struct relay_session *s)
 		conn_write(s->conn, SLICE(" BODY=8BITMIME"));
 	if (job->flags & QUEUE_MESSAGE_UTF8)
 		conn_write(s->conn, SLICE(" SMTPUTF8"));
+	/* As they were given, and only then (RFC 3461 section 5.2.1). */
+	if (s->offer.dsn && (job->flags & QUEUE_MESSAGE_RET_FULL))
+		conn_write(s->conn, SLICE(" RET=FULL"));
+	else if (s->offer.dsn && (job->flags & QUEUE_MESSAGE_RET_HDRS))
+		conn_write(s->conn, SLICE(" RET=HDRS"));
+	if (s->offer.dsn && job->envid[0])
+		conn_write_format(s->conn, " ENVID=%s", job->envid);
+	conn_write(s->conn, SLICE("\r\n"));
+}
+
+static void
+rcpt_write(struct relay_session *s, const struct relay_recipient *r)
+{
+	conn_write_format(s->conn, "RCPT TO:<%s>", r->address);
+	unsigned notify = r->notify & QUEUE_NOTIFY_ASKED;
+	if (s->offer.dsn && notify) {
+		static const struct {
+			unsigned bit;
+			const char *word;
+		} words[] = {
+		    {QUEUE_NOTIFY_NEVER,   "NEVER"  },
+		    {QUEUE_NOTIFY_SUCCESS, "SUCCESS"},
+		    {QUEUE_NOTIFY_FAILURE, "FAILURE"},
+		    {QUEUE_NOTIFY_DELAY,   "DELAY"  },
+		};
+		const char *before = " NOTIFY=";
+		for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+			if (!(notify & words[i].bit))
+				continue;
+			conn_write_format(s->conn, "%s%s", before, words[i].word);
+			before = ",";
+		}
+	}
+	if (s->offer.dsn && r->orcpt[0])
+		conn_write_format(s->conn, " ORCPT=%s", r->orcpt);
 	conn_write(s->conn, SLICE("\r\n"));
 }
 
@@ -309,8 +344,7 @@ envelope_write(struct relay_session *s)
 		if (s->commands_sent == 0)
 			mail_write(s);
 		else
-			conn_write_format(s->conn, "RCPT TO:<%s>\r\n",
-			    s->job->recipients[s->commands_sent - 1].address);
+			rcpt_write(s, &s->job->recipients[s->commands_sent - 1]);
 		s->commands_sent++;
 	}
 	relay_reply_reset(&s->reply);

@@ -12,6 +12,8 @@
 enum {
 	QUEUE_RECIPIENTS_MAX = 10000, /* of one message */
 	QUEUE_REPLY_MAX = 1024,       /* bytes kept of a remote's last reply */
+	QUEUE_ENVID_MAX = 100,        /* bytes, RFC 3461 section 4.4 */
+	QUEUE_ORCPT_MAX = 500,        /* bytes, RFC 3461 section 4.2 */
 	QUEUE_SITE_MAX = 255,         /* bytes of a paused domain */
 };
 
@@ -21,7 +23,25 @@ enum {
 	QUEUE_MESSAGE_UTF8 = 1 << 0,   /* needs SMTPUTF8 */
 	QUEUE_MESSAGE_8BIT = 1 << 1,   /* has 8-bit content */
 	QUEUE_MESSAGE_BOUNCE = 1 << 2, /* a delivery report of ours */
-	QUEUE_MESSAGE_WARNED = 1 << 3, /* delay notice sent */
+	/* 1 << 3 was: delay notice sent; now by recipient, QUEUE_NOTIFY_WARNED */
+	QUEUE_MESSAGE_RET_FULL = 1 << 4,     /* RET=FULL (RFC 3461 section 4.3) */
+	QUEUE_MESSAGE_RET_HDRS = 1 << 5,     /* RET=HDRS */
+	QUEUE_MESSAGE_BINARY = 1 << 6,       /* BODY=BINARYMIME (RFC 3030) */
+	QUEUE_MESSAGE_REQUIRETLS = 1 << 7,   /* RFC 8689 section 2 */
+	QUEUE_MESSAGE_TLS_OPTIONAL = 1 << 8, /* "TLS-Required: No", RFC 8689 section 5 */
+	QUEUE_MESSAGE_BY_RETURN = 1 << 9,    /* BY=…;R (RFC 2852): else ;N, when by_s */
+	QUEUE_MESSAGE_BY_TRACE = 1 << 10,    /* BY=…T */
+};
+
+/* When a report is wanted for a recipient (RFC 3461 section 4.1); 0: not said. */
+enum {
+	QUEUE_NOTIFY_NEVER = 1 << 0,
+	QUEUE_NOTIFY_SUCCESS = 1 << 1,
+	QUEUE_NOTIFY_FAILURE = 1 << 2,
+	QUEUE_NOTIFY_DELAY = 1 << 3,
+	QUEUE_NOTIFY_ASKED = 0xf,
+	QUEUE_NOTIFY_WARNED = 1 << 4, /* the delay notice was sent */
+	QUEUE_NOTIFY_ALL = 0x1f,
 };
 
 struct queue_message {
@@ -35,6 +55,9 @@ struct queue_message {
 	uint32_t recipients; /* still in the queue */
 	uint64_t size;
 	uint64_t body;
+	struct slice envid; /* ENVID as given, xtext; empty: none */
+	int64_t by_s;       /* BY (RFC 2852): the moment; 0: none */
+	int8_t priority;    /* MT-PRIORITY (RFC 6710), -9 to 9 */
 };
 
 struct queue_recipient {
@@ -47,6 +70,8 @@ struct queue_recipient {
 	int64_t due_s;
 	int64_t last_try_s; /* 0: never */
 	struct slice last_reply;
+	uint8_t notify;     /* QUEUE_NOTIFY_* */
+	struct slice orcpt; /* ORCPT as given, "rfc822;" and xtext; empty: none */
 };
 
 /* ---- reading ---- */
@@ -89,6 +114,8 @@ enum status queue_counts_get(
 struct queue_new_recipient {
 	struct slice address;
 	struct slice original;
+	uint8_t notify;     /* as queue_recipient */
+	struct slice orcpt; /* null: none */
 };
 struct queue_new_message {
 	char id[ID_TEXT_SIZE];
@@ -99,6 +126,9 @@ struct queue_new_message {
 	const struct queue_new_recipient *recipients;
 	size_t recipient_count;
 	bool held;
+	struct slice envid; /* as queue_message; null: none */
+	int64_t by_s;
+	int8_t priority;
 };
 struct queue_add_op {
 	struct store_op op;
@@ -115,6 +145,7 @@ struct queue_result {
 	enum queue_outcome outcome;
 	struct slice reply;
 	int64_t due_s; /* DEFERRED */
+	bool warned;   /* DEFERRED: `reports` hold its delay notice */
 };
 struct queue_result_op {
 	struct store_op op;
@@ -122,7 +153,6 @@ struct queue_result_op {
 	size_t result_count;
 	const struct queue_new_message *reports; /* bounces, delay notices */
 	size_t report_count;
-	char warned_id[ID_TEXT_SIZE]; /* set QUEUE_MESSAGE_WARNED on this one, or "" */
 	int64_t now_s;
 };
 void queue_result_submit(struct store_reader *reader, struct queue_result_op *op);

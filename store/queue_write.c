@@ -130,14 +130,18 @@ new_check(const struct queue_new_message *message)
 	if (message->recipient_count == 0 ||
 	    !queue_id_fold(slice_make(message->id, ID_TEXT_LEN), id) ||
 	    message->sender.len > QUEUE_ADDRESS_MAX ||
-	    message->login.len > QUEUE_TEXT_MAX || message->origin.len > QUEUE_TEXT_MAX)
+	    message->login.len > QUEUE_TEXT_MAX || message->origin.len > QUEUE_TEXT_MAX ||
+	    message->envid.len > QUEUE_ENVID_MAX || message->priority < -9 ||
+	    message->priority > 9)
 		return STATUS_INVALID;
 	if (message->recipient_count > QUEUE_RECIPIENTS_MAX)
 		return STATUS_LIMIT;
 	for (size_t i = 0; i < message->recipient_count; i++)
 		if (message->recipients[i].address.len == 0 ||
 		    message->recipients[i].address.len > QUEUE_ADDRESS_MAX ||
-		    message->recipients[i].original.len > QUEUE_ADDRESS_MAX)
+		    message->recipients[i].original.len > QUEUE_ADDRESS_MAX ||
+		    message->recipients[i].orcpt.len > QUEUE_ORCPT_MAX ||
+		    (message->recipients[i].notify & ~QUEUE_NOTIFY_ALL))
 			return STATUS_INVALID;
 	return STATUS_OK;
 }
@@ -170,6 +174,9 @@ new_put(struct engine_txn *txn, const struct queue_new_message *new_message,
 	    .flags = new_message->flags,
 	    .recipients = (uint32_t)new_message->recipient_count,
 	    .size = body_draft_size(new_message->draft),
+	    .envid = new_message->envid,
+	    .by_s = new_message->by_s,
+	    .priority = new_message->priority,
 	};
 	(void)queue_id_fold(slice_make(new_message->id, ID_TEXT_LEN), message.id);
 	enum status status = engine_body_attach(txn, new_message->draft, &message.body);
@@ -186,6 +193,8 @@ new_put(struct engine_txn *txn, const struct queue_new_message *new_message,
 		    .original = new_message->recipients[i].original,
 		    .state = new_message->held ? QUEUE_HELD : QUEUE_WAITING,
 		    .due_s = due_clamp(new_message->due_s),
+		    .notify = new_message->recipients[i].notify,
+		    .orcpt = new_message->recipients[i].orcpt,
 		};
 		memcpy(recipient.id, message.id, sizeof(recipient.id));
 		recipient_put(txn, &recipient);
@@ -275,13 +284,16 @@ recipient_defer(struct engine_txn *txn, const struct queue_recipient *old,
 	struct queue_recipient recipient = *old;
 	AUTO_BUF struct buf texts;
 	buf_init(&texts, QUEUE_RECORD_MAX);
-	buf_append(&texts, old->address);
-	buf_append(&texts, old->original);
-	recipient.address = slice_sub(buf_slice(&texts), 0, old->address.len);
-	recipient.original = slice_from(buf_slice(&texts), old->address.len);
+	/* The old texts lie in the record: a copy of it stays good over the delete. */
+	queue_recipient_encode(old, &texts);
+	ENSURE(buf_ok(&texts) &&
+	       queue_recipient_decode(buf_slice(&texts), slice_make(old->id, ID_TEXT_LEN),
+		   old->number, &recipient));
 	uint64_t sender = sender_hash_of(txn, old->id);
 	due_del(txn, old);
 	recipient.attempts++;
+	if (result->warned)
+		recipient.notify |= QUEUE_NOTIFY_WARNED;
 	recipient.last_try_s = now_s;
 	recipient.last_reply = slice_sub(result->reply, 0, QUEUE_REPLY_MAX);
 	recipient.due_s = due_clamp(result->due_s);
@@ -310,22 +322,6 @@ result_apply(struct engine_txn *txn, const struct queue_result *result, int64_t 
 }
 
 static enum status
-mark_warned(struct engine_txn *txn, const char *text)
-{
-	struct kept_message kept;
-	char id[ID_TEXT_SIZE];
-	if (!queue_id_fold(slice_from_cstr(text), id))
-		return STATUS_INVALID;
-	enum status status = message_keep(txn, id, &kept);
-	if (status == STATUS_OK) {
-		kept.message.flags |= QUEUE_MESSAGE_WARNED;
-		message_put(txn, &kept.message);
-	}
-	buf_fini(&kept.bytes);
-	return status == STATUS_NOT_FOUND ? STATUS_OK : status;
-}
-
-static enum status
 commit_queue_result(struct engine_txn *txn, void *arg)
 {
 	struct store_op_state *state = arg;
@@ -336,8 +332,6 @@ commit_queue_result(struct engine_txn *txn, void *arg)
 		status = new_check_free(txn, &op->reports[i]);
 	for (size_t i = 0; i < op->report_count && status == STATUS_OK; i++)
 		status = new_put(txn, &op->reports[i], &counts);
-	if (status == STATUS_OK && op->warned_id[0])
-		status = mark_warned(txn, op->warned_id);
 	for (size_t i = 0; i < op->result_count && status == STATUS_OK; i++)
 		status = result_apply(txn, &op->results[i], op->now_s, &counts);
 	if (status != STATUS_OK)

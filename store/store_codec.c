@@ -137,6 +137,28 @@ text_take(struct slice *rest, struct slice *out)
 	return true;
 }
 
+/* An optional field at a record's end; an empty one is left out. */
+static void
+field_append(struct buf *out, char tag, struct slice value)
+{
+	if (value.len == 0)
+		return;
+	buf_append_byte(out, tag);
+	text_append(out, value);
+}
+
+/* The next field; its tag must be above `tag`, so that there is one way to write it. */
+static bool
+field_take(struct slice *rest, char *tag, struct slice *out)
+{
+	char next = rest->ptr[0];
+	*rest = slice_from(*rest, 1);
+	if (next <= *tag || !text_take(rest, out) || out->len == 0)
+		return false;
+	*tag = next;
+	return true;
+}
+
 static bool
 record_fits(struct slice record, size_t size_min)
 {
@@ -508,6 +530,34 @@ queue_message_encode(const struct queue_message *message, struct buf *out)
 	text_append(out, message->sender);
 	text_append(out, message->login);
 	text_append(out, message->origin);
+	if (message->by_s) {
+		char at[8];
+		be64_put(at, (uint64_t)message->by_s);
+		field_append(out, QMESSAGE_TAG_BY, slice_make(at, sizeof(at)));
+	}
+	field_append(out, QMESSAGE_TAG_ENVID, message->envid);
+	if (message->priority) {
+		char priority = (char)message->priority;
+		field_append(out, QMESSAGE_TAG_PRIORITY, slice_make(&priority, 1));
+	}
+}
+
+static bool
+message_field(struct queue_message *out, char tag, struct slice value)
+{
+	switch (tag) {
+	case QMESSAGE_TAG_BY:
+		out->by_s = value.len == 8 ? (int64_t)be64_get(value.ptr) : 0;
+		return out->by_s != 0;
+	case QMESSAGE_TAG_ENVID:
+		out->envid = value;
+		return true;
+	case QMESSAGE_TAG_PRIORITY:
+		out->priority = value.len == 1 ? (int8_t)value.ptr[0] : 0;
+		return out->priority != 0 && out->priority >= -9 && out->priority <= 9;
+	default:
+		return false;
+	}
 }
 
 bool
@@ -525,8 +575,19 @@ queue_message_decode(struct slice record, struct slice id, struct queue_message 
 	out->size = be64_get(p + QMESSAGE_BYTES);
 	out->body = be64_get(p + QMESSAGE_BODY);
 	struct slice rest = slice_from(record, QMESSAGE_TEXTS);
-	return text_take(&rest, &out->sender) && text_take(&rest, &out->login) &&
-	       text_take(&rest, &out->origin) && rest.len == 0;
+	out->envid = SLICE("");
+	out->by_s = 0;
+	out->priority = 0;
+	if (!text_take(&rest, &out->sender) || !text_take(&rest, &out->login) ||
+	    !text_take(&rest, &out->origin))
+		return false;
+	char tag = 0;
+	struct slice value;
+	while (rest.len > 0) {
+		if (!field_take(&rest, &tag, &value) || !message_field(out, tag, value))
+			return false;
+	}
+	return true;
 }
 
 void
@@ -542,6 +603,25 @@ queue_recipient_encode(const struct queue_recipient *recipient, struct buf *out)
 	text_append(out, recipient->address);
 	text_append(out, recipient->original);
 	text_append(out, recipient->last_reply);
+	if (recipient->notify)
+		field_append(out, QRECIPIENT_TAG_NOTIFY,
+		    slice_make((const char *)&recipient->notify, 1));
+	field_append(out, QRECIPIENT_TAG_ORCPT, recipient->orcpt);
+}
+
+static bool
+recipient_field(struct queue_recipient *out, char tag, struct slice value)
+{
+	switch (tag) {
+	case QRECIPIENT_TAG_NOTIFY:
+		out->notify = value.len == 1 ? (uint8_t)value.ptr[0] : 0;
+		return out->notify != 0 && !(out->notify & ~QUEUE_NOTIFY_ALL);
+	case QRECIPIENT_TAG_ORCPT:
+		out->orcpt = value;
+		return true;
+	default:
+		return false;
+	}
 }
 
 bool
@@ -560,6 +640,16 @@ queue_recipient_decode(
 	out->due_s = (int64_t)be64_get(p + QRECIPIENT_DUE);
 	out->last_try_s = (int64_t)be64_get(p + QRECIPIENT_LAST_TRY);
 	struct slice rest = slice_from(record, QRECIPIENT_TEXTS);
-	return text_take(&rest, &out->address) && text_take(&rest, &out->original) &&
-	       text_take(&rest, &out->last_reply) && rest.len == 0;
+	out->notify = 0;
+	out->orcpt = SLICE("");
+	if (!text_take(&rest, &out->address) || !text_take(&rest, &out->original) ||
+	    !text_take(&rest, &out->last_reply))
+		return false;
+	char tag = 0;
+	struct slice value;
+	while (rest.len > 0) {
+		if (!field_take(&rest, &tag, &value) || !recipient_field(out, tag, value))
+			return false;
+	}
+	return true;
 }

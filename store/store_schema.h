@@ -240,7 +240,9 @@ enum {
 	COUNTS_SIZE       = 25,
 };
 
-/* Queue message (m), 41 bytes, then length u16 and bytes of sender, login, origin. */
+/* Queue message (m), 41 bytes, then length u16 and bytes of sender, login, origin, then
+ * fields in the order of their tags: tag u8, length u16, bytes.  One that has its default
+ * is not there. */
 enum {
 	QMESSAGE_FLAGS      = 1,  /* u32 */
 	QMESSAGE_CREATED    = 5,  /* i64, seconds */
@@ -249,19 +251,27 @@ enum {
 	QMESSAGE_BYTES      = 25, /* u64 */
 	QMESSAGE_BODY       = 33, /* u64 */
 	QMESSAGE_TEXTS      = 41,
+
+	QMESSAGE_TAG_BY       = 'b', /* i64, seconds, not 0 */
+	QMESSAGE_TAG_ENVID    = 'e', /* xtext, not empty */
+	QMESSAGE_TAG_PRIORITY = 'p', /* i8, -9 to 9, not 0 */
 };
 
 /* Due (d), 17 bytes: who sends (the login, else the sender's domain) and where to (the
  * recipient's domain), as hash_stable of the text in lower case: for fairness only. */
 enum { QDUE_SENDER = 1, QDUE_SITE = 9, QDUE_SIZE = 17 };
 
-/* Queue recipient (r), 22 bytes, then length u16 and bytes of address, original, reply. */
+/* Queue recipient (r), 22 bytes, then length u16 and bytes of address, original, reply,
+ * then fields as in m. */
 enum {
 	QRECIPIENT_STATE    = 1,  /* u8, enum queue_state */
 	QRECIPIENT_ATTEMPTS = 2,  /* u32 */
 	QRECIPIENT_DUE      = 6,  /* i64, seconds, at least 0 */
 	QRECIPIENT_LAST_TRY = 14, /* i64, seconds */
 	QRECIPIENT_TEXTS    = 22,
+
+	QRECIPIENT_TAG_NOTIFY = 'n', /* u8, QUEUE_NOTIFY_* bits, not 0 */
+	QRECIPIENT_TAG_ORCPT  = 'o', /* as given at RCPT, not empty */
 };
 /* clang-format on */
 

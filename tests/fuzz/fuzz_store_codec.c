@@ -136,10 +136,21 @@ fuzz_queue(void)
 	struct queue_message message;
 	struct queue_recipient recipient;
 	(void)counts_decode(record, &counts);
-	if (queue_message_decode(record, SLICE("0123456789abcdef"), &message))
+	struct buf buf;
+	if (queue_message_decode(record, SLICE("0123456789abcdef"), &message)) {
 		inside(message.sender);
-	if (queue_recipient_decode(record, SLICE("0123456789abcdef"), 1, &recipient))
+		inside(message.envid);
+		buf_init(&buf, record.len + 1);
+		queue_message_encode(&message, &buf);
+		buf_same(&buf);
+	}
+	if (queue_recipient_decode(record, SLICE("0123456789abcdef"), 1, &recipient)) {
 		inside(recipient.address);
+		inside(recipient.orcpt);
+		buf_init(&buf, record.len + 1);
+		queue_recipient_encode(&recipient, &buf);
+		buf_same(&buf);
+	}
 }
 
 static void

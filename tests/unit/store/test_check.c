@@ -257,7 +257,8 @@ static void
 queue_damage(struct fixture *f)
 {
 	struct partition_id part = partition_queue();
-	struct queue_new_recipient to = {SLICE("x@example.com"), SLICE("x@example.com")};
+	struct queue_new_recipient to = {
+	    .address = SLICE("x@example.com"), .original = SLICE("x@example.com")};
 	struct queue_add_op op = {
 	    .op = {.arena = f->arena    },
 	    .message = {
