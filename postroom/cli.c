@@ -183,12 +183,7 @@ char *
 cli_trace_dir(struct cli *cli)
 {
 	char *out = NULL;
-	const char *log = cli->conf->log.to;
-	const char *slash = strrchr(log, '/');
-	if (!slash)
-		return cli->root ? cli_path(cli, "/log/trace")
-		                 : xstrdup("/var/log/postroom/trace");
-	if (asprintf(&out, "%.*s/trace", (int)(slash - log), log) < 0)
+	if (asprintf(&out, "%s/trace", cli->conf->log.dir) < 0)
 		abort();
 	return out;
 }

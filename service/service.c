@@ -1,9 +1,9 @@
 /*
  * The daemons' shared frame; see service.h.
  *
- * Start order: arguments → configuration (all errors, then exit 78) → log → limits →
- * store → TLS → authentication → listeners → workers → sandbox → ready.  Nothing listens
- * before everything that it needs is there.
+ * Start order: arguments → configuration (all errors, then exit 78) → log → limits → file
+ * guard → store → TLS → authentication → listeners → workers → sandbox → ready.  Nothing
+ * listens before everything that it needs is there.
  *
  * Stop: no more accepting, the workers' sessions are told to end, and when the last one
  * is gone (or after DAEMON_STOP_MS) the process leaves by _exit.  Crash-only on purpose:
@@ -327,6 +327,20 @@ stats_start(const struct service *s, const struct conf *conf)
 		    LF_STR("path", path));
 }
 
+/* Before the first thread starts: it holds for threads that come later. */
+static void
+confine(const struct conf *conf)
+{
+	const char *const folders[] = {conf->store.path, conf->run_dir, conf->log.dir};
+	enum status status =
+	    daemon_write_only_below(folders, sizeof(folders) / sizeof(folders[0]));
+	if (status != STATUS_OK)
+		LOG_WARN("server.start",
+		    LF_STR(
+			"reason", "files are guarded by permissions only: no Landlock"),
+		    LF_STR("status", status_text(status)));
+}
+
 int
 service_main(int argc, char **argv, const struct service_options *options)
 {
@@ -344,6 +358,7 @@ service_main(int argc, char **argv, const struct service_options *options)
 	log_open(s, conf);
 	daemon_limits();
 	stats_start(s, conf);
+	confine(conf);
 	int code = store_start(s, conf);
 	if (code != 0)
 		return code;

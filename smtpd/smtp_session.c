@@ -353,22 +353,11 @@ static struct trace *the_trace;
 static struct service *trace_service;
 static pthread_once_t trace_once = PTHREAD_ONCE_INIT;
 
-/* Beside the log file, as `postroom trace` looks for it. */
 static void
 trace_open_once(void)
 {
-	const struct conf *conf = service_conf(trace_service);
-	const char *root = service_root(trace_service);
-	const char *slash = strrchr(conf->log.to, '/');
 	char *dir = NULL;
-	int len;
-	if (slash)
-		len = asprintf(
-		    &dir, "%.*s/trace", (int)(slash - conf->log.to), conf->log.to);
-	else if (root)
-		len = asprintf(&dir, "%s/log/trace", root);
-	else
-		len = asprintf(&dir, "/var/log/postroom/trace");
+	int len = asprintf(&dir, "%s/trace", service_conf(trace_service)->log.dir);
 	ENSURE(len >= 0);
 	enum status status = trace_open(dir, "smtpd", &the_trace);
 	if (status != STATUS_OK)

@@ -442,6 +442,22 @@ default_path(char **field, const char *root, const char *below, const char *othe
 	buf_fini(&out);
 }
 
+/* Beside the log file, else where it would be. */
+static void
+fill_log_dir(struct conf *conf, const char *root)
+{
+	struct slice to = slice_from_cstr(conf->log.to);
+	const char *slash = strrchr(conf->log.to, '/');
+
+	if (slash) {
+		conf->log.dir =
+		    slice_to_cstr(slice_sub(to, 0, (size_t)(slash - conf->log.to)));
+		return;
+	}
+	conf->log.dir = xstrdup("");
+	default_path(&conf->log.dir, root, "log", "/var/log/postroom");
+}
+
 static void
 fill_paths(struct conf *conf, const char *root)
 {
@@ -452,6 +468,7 @@ fill_paths(struct conf *conf, const char *root)
 	default_path(&conf->tls.private_key, root, "etc/tls/server.key",
 	    "/etc/postroom/tls/server.key");
 	default_path(&conf->log.to, root, "log/postroom.log", "stderr");
+	fill_log_dir(conf, root);
 }
 
 static void
@@ -601,6 +618,7 @@ conf_free(struct conf **conf)
 	for (size_t i = 0; i < c->listener_count; i++)
 		free(c->listeners[i].name);
 	free(c->listeners);
+	free(c->log.dir);
 	free(c);
 	*conf = NULL;
 }

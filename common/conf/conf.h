@@ -106,7 +106,8 @@ struct conf {
 		char *script; /* file of scripted answers, for tests and demos */
 	} dns;
 	struct {
-		char *to; /* "stderr" or a path */
+		char *to;  /* "stderr" or a path */
+		char *dir; /* for log files and the trace; made from `to` or the root */
 		char *format;
 		char *level;
 		uint32_t trace_days;

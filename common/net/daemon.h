@@ -39,6 +39,10 @@ enum status daemon_bind(
 /* Raises RLIMIT_NOFILE to its hard limit, ignores SIGPIPE, umask 0077, and opens
  * /dev/null on standard descriptors that are closed. */
 void daemon_limits(void);
+/* From here on this thread and those that it starts write, make and remove files only
+ * below the folders (those that are there) and /dev, and run no program (Landlock).
+ * STATUS_NOT_FOUND when the kernel has no Landlock, STATUS_IO when it refuses. */
+enum status daemon_write_only_below(const char *const *folders, size_t count) MUST_USE;
 /* no_new_privs and a seccomp filter that leaves what a serving daemon uses (no execve, no
  * ptrace, no mount …).  STATUS_IO when the kernel refuses. */
 enum status daemon_sandbox(void) MUST_USE;

@@ -337,6 +337,47 @@ test_sandbox(void **state)
 }
 
 static void
+files_guarded(void)
+{
+	char inside[] = "/tmp/net-guard-XXXXXX", path[64];
+	char *argv[] = {"/bin/true", NULL};
+	if (!mkdtemp(inside))
+		_exit(8);
+	const char *const folders[] = {inside, "/nonexistent"};
+	enum status status = daemon_write_only_below(folders, 2);
+	if (status == STATUS_NOT_FOUND) {
+		rmdir(inside);
+		_exit(9);
+	}
+	if (status != STATUS_OK)
+		_exit(10);
+	snprintf(path, sizeof(path), "%s/file", inside);
+	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	if (fd < 0 || unlink(path) != 0)
+		_exit(11);
+	if (open("/tmp/net-guard-outside", O_WRONLY | O_CREAT, 0600) != -1 ||
+	    errno != EACCES)
+		_exit(12);
+	if (rmdir(inside) != -1 || errno != EACCES)
+		_exit(13);
+	if (open("/etc/hostname", O_RDONLY) < 0 || open("/dev/null", O_WRONLY) < 0)
+		_exit(14);
+	if (execv("/bin/true", argv) != -1 || errno != EACCES)
+		_exit(15);
+	_exit(42);
+}
+
+static void
+test_files_guarded(void **state)
+{
+	(void)state;
+	int code = in_child(files_guarded);
+	if (code == 9)
+		skip(); /* a kernel, or a container, without Landlock */
+	assert_int_equal(code, 42);
+}
+
+static void
 limits(void)
 {
 	close(0);
@@ -371,6 +412,7 @@ main(void)
 	    cmocka_unit_test(test_ready),
 	    cmocka_unit_test(test_limits),
 	    cmocka_unit_test(test_sandbox),
+	    cmocka_unit_test(test_files_guarded),
 	    cmocka_unit_test(test_run),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
