@@ -1,6 +1,5 @@
 /*
- * The relay's sites: jobs wait at them, in one line per sender that are served in turn;
- * connections are opened within the limits.  See relay_int.h for the whole.
+ * The relay's start and stop, and the life of a job.  See relay_int.h for the whole.
  *
  * Woken by: the queue's change hint (new mail, the operator's wish), the timer of the
  * next due recipient, and results.  Runs on the main loop.
@@ -15,12 +14,6 @@
 #include "base/log.h"
 #include "base/stats.h"
 #include "smtpd/relay_int.h"
-
-enum {
-	SITE_KEY_MAX = 600,
-	SITES_KEPT = 1000, /* idle sites remembered with their addresses */
-	PORT_SMTP = 25,
-};
 
 static struct relay relay_singleton;
 
@@ -72,7 +65,7 @@ relay_job_finish(struct relay *relay, struct relay_job *job, enum queue_outcome 
 		}
 	}
 	if (job->site && outcome == QUEUE_DELIVERED)
-		job->site->connections_max++;
+		relay_site_went_well(job->site);
 	job_free(job);
 }
 
@@ -168,211 +161,10 @@ relay_body_head(struct slice body)
 	}
 }
 
-/* ---- sites ---- */
-
-static unsigned
-site_limit(const struct relay_site *site)
-{
-	unsigned limit = service_conf(site->relay->service)->relay.connections;
-	return site->connections_max < limit ? site->connections_max : limit;
-}
-
-static struct relay_line *
-line_first(const struct relay_site *site)
-{
-	return LIST_ENTRY(site->lines.next, struct relay_line, node);
-}
-
-static struct slice
-line_key(const struct relay_line_key *key)
-{
-	return slice_make((const char *)key, sizeof(*key));
-}
-
-static void
-site_run_deferred(void *arg)
-{
-	struct relay_site *site = arg;
-	struct relay *relay = site->relay;
-	site->run_scheduled = false;
-	if (relay->stopping || site->pending_count == 0)
-		return;
-	if (site->state == SITE_RESOLVING)
-		return;
-	int64_t now = (int64_t)(clock_mono_ms() / 1000);
-	if (site->state == SITE_UNKNOWN || now >= site->known_until_s) {
-		relay_site_resolve(site);
-		return;
-	}
-	/* A connection for each job up to the limit; those that stand take what is left.
-	 */
-	size_t wanted = site->pending_count;
-	while (wanted > 0 && site->connections < site_limit(site) &&
-	       !list_is_empty(&site->lines) &&
-	       relay_fair_may_connect(
-		   relay->connections, line_first(site)->sender->connections)) {
-		relay_session_start(site);
-		wanted--;
-	}
-}
-
-void
-relay_site_run(struct relay_site *site)
-{
-	/* Deferred, so that sessions and lookups may call it from anywhere. */
-	if (site->run_scheduled)
-		return;
-	site->run_scheduled = true;
-	loop_defer(site->relay->loop, site_run_deferred, site);
-}
-
-struct relay_job *
-relay_site_next_job(struct relay_site *site)
-{
-	if (list_is_empty(&site->lines))
-		return NULL;
-	struct relay_line *line = line_first(site);
-	struct relay_job *job = LIST_ENTRY(list_pop(&line->jobs), struct relay_job, node);
-	site->pending_count--;
-	list_remove(&line->node);
-	if (list_is_empty(&line->jobs)) {
-		hashmap_remove(site->relay->lines, line_key(&line->key));
-		free(line);
-	} else {
-		list_append(&site->lines, &line->node);
-	}
-	return job;
-}
-
-void
-relay_site_add_job(struct relay_site *site, struct relay_job *job)
-{
-	struct relay_line_key key = {site, job->sender_share};
-	struct relay_line *line = hashmap_get(site->relay->lines, line_key(&key));
-	if (!line) {
-		line = xcalloc(1, sizeof(*line));
-		line->key = key;
-		line->sender = job->sender_share;
-		list_init(&line->jobs);
-		list_append(&site->lines, &line->node);
-		hashmap_put(site->relay->lines, line_key(&key), line);
-	}
-	list_append(&line->jobs, &job->node);
-	site->pending_count++;
-	relay_site_run(site);
-}
-
-struct relay_sender *
-relay_connection_began(struct relay_site *site)
-{
-	struct relay_sender *sender = line_first(site)->sender;
-	site->connections++;
-	site->relay->connections++;
-	sender->connections++;
-	return sender;
-}
-
-void
-relay_site_fail(struct relay_site *site, enum queue_outcome outcome, const char *reply)
-{
-	struct relay_job *job;
-	while ((job = relay_site_next_job(site)))
-		relay_job_finish(site->relay, job, outcome, reply);
-	/* Asked again at the next attempt: the reason may be a stale address. */
-	if (site->state == SITE_KNOWN)
-		site->state = SITE_UNKNOWN;
-}
-
-void
-relay_session_ended(struct relay_site *site, struct relay_sender *sender)
-{
-	ENSURE(site->connections > 0 && site->relay->connections > 0);
-	site->connections--;
-	site->relay->connections--;
-	sender->connections--;
-	relay_sender_release(site->relay, sender);
-	if (site->connections_max == 0)
-		site->connections_max = 1;
-	if (site->pending_count > 0)
-		relay_site_run(site);
-	/* Another site may have waited for the place. */
-	LIST_EACH(&site->relay->sites_list, node)
-	{
-		struct relay_site *other = LIST_ENTRY(node, struct relay_site, node);
-		if (other != site && other->pending_count > 0 && other->connections == 0)
-			relay_site_run(other);
-	}
-}
-
 char *
 relay_copy_text(struct slice s)
 {
 	return s.ptr ? slice_to_cstr(s) : xstrdup("");
-}
-
-static struct relay_site *
-site_new(struct relay *relay, const char *key, struct slice domain,
-    const struct directory_relay *rule)
-{
-	const struct conf *conf = service_conf(relay->service);
-	struct relay_site *site = xcalloc(1, sizeof(*site));
-	site->relay = relay;
-	site->key = xstrdup(key);
-	site->by_rule = rule != NULL;
-	site->domain = relay_copy_text(rule ? rule->host : domain);
-	site->port = rule ? rule->port : conf->relay.port ? conf->relay.port : PORT_SMTP;
-	site->tls = rule ? rule->tls : RELAY_TLS_OPPORTUNISTIC;
-	site->implicit_tls = rule && rule->implicit_tls;
-	site->user = relay_copy_text(rule ? rule->user : SLICE_NULL);
-	site->password = relay_copy_text(rule ? rule->password : SLICE_NULL);
-	site->connections_max = conf->relay.connections;
-	list_init(&site->lines);
-	list_append(&relay->sites_list, &site->node);
-	hashmap_put(relay->sites, slice_from_cstr(key), site);
-	return site;
-}
-
-/* Routing is decided here, at every attempt, so queued mail follows changed rules.  The
- * key holds everything that a rule says: a changed rule is another site. */
-struct relay_site *
-relay_site_of(struct relay *relay, struct slice sender, struct slice domain)
-{
-	struct directory_relay rule;
-	char key[SITE_KEY_MAX];
-	bool by_rule =
-	    directory_relay_find(relay->reader, sender, domain, &rule) == STATUS_OK;
-	if (by_rule)
-		snprintf(key, sizeof(key), "host:%.*s:%.*s:%u:%d:%.*s:%016llx",
-		    SLICE_ARG(rule.id), SLICE_ARG(rule.host), rule.port, (int)rule.tls,
-		    SLICE_ARG(rule.user), (unsigned long long)hash_keyed(rule.password));
-	else
-		snprintf(key, sizeof(key), "mx:%.*s", SLICE_ARG(domain));
-	struct relay_site *site = hashmap_get(relay->sites, slice_from_cstr(key));
-	return site ? site : site_new(relay, key, domain, by_rule ? &rule : NULL);
-}
-
-/* Sites that nothing is waiting for, when there are many: a bulk run may have named
- * hundreds of thousands. */
-void
-relay_sites_prune(struct relay *relay)
-{
-	if (hashmap_count(relay->sites) < SITES_KEPT)
-		return;
-	LIST_EACH_SAFE(&relay->sites_list, node)
-	{
-		struct relay_site *site = LIST_ENTRY(node, struct relay_site, node);
-		if (site->pending_count > 0 || site->connections > 0 || site->lookup ||
-		    site->run_scheduled)
-			continue;
-		list_remove(&site->node);
-		hashmap_remove(relay->sites, slice_from_cstr(site->key));
-		free(site->addresses);
-		free(site->key);
-		free(site->domain);
-		free(site->user);
-		free(site->password);
-		free(site);
-	}
 }
 
 /* ---- start and stop ---- */
@@ -425,7 +217,10 @@ relay_start(struct service *service, struct loop *main_loop, struct trace *trace
 	relay->lanes = hashmap_new();
 	relay->senders = hashmap_new();
 	relay->lines = hashmap_new();
+	relay->paused = hashmap_new();
 	list_init(&relay->sites_list);
+	list_init(&relay->starved);
+	list_init(&relay->local_waiting);
 	list_init(&relay->results);
 	list_init(&relay->forwards);
 	char *error = NULL;

@@ -37,6 +37,7 @@ enum {
 	RELAY_RESULTS_MAX = 2000,              /* in one commit */
 	RELAY_DOT_TIMEOUT_MS = 10 * 60 * 1000, /* RFC 5321 section 4.5.3.2.6 */
 	RELAY_DATA_SLICE = 64 * 1024, /* bytes of message text stuffed at a time */
+	RELAY_LOCAL_MAX = 32,         /* local deliveries at once: each holds its text */
 };
 
 struct relay;
@@ -48,6 +49,7 @@ struct relay_recipient {
 	char *address;
 	enum queue_outcome outcome;
 	bool settled; /* outcome and reply are final for this attempt */
+	bool again;   /* DEFERRED only because the transaction was full: at once again */
 	char *reply;
 	uint8_t notify; /* QUEUE_NOTIFY_* */
 	char *orcpt;    /* as given, or "" */
@@ -78,6 +80,14 @@ struct relay_address {
 	struct sockaddr_storage address;
 	socklen_t len;
 	char host[256]; /* the MX or smart host that it is of */
+};
+
+/* A site's addresses, best first.  Sessions hold them too: a site that is looked up anew
+ * while sessions stand gets new ones, and the old ones go with the last session. */
+struct relay_hosts {
+	unsigned refs;
+	size_t count;
+	struct relay_address addresses[];
 };
 
 /* Who sends, as the queue tells them apart (queue_due.sender): lives while something of
@@ -125,12 +135,12 @@ struct relay_site {
 
 	enum relay_site_state state;
 	int64_t known_until_s;
-	struct relay_address *addresses;
-	size_t address_count;
+	struct relay_hosts *hosts; /* null until it is known */
 	struct relay_lookup *lookup;
 
 	bool run_scheduled;
-	struct list lines; /* struct relay_line, served in turn */
+	struct list starved; /* in relay->starved: waits for any session to end */
+	struct list lines;   /* struct relay_line, served in turn */
 	size_t pending_count;
 	unsigned connections;
 	unsigned
@@ -152,7 +162,10 @@ struct relay {
 	struct hashmap *lanes;   /* struct relay_lane_key → struct relay_lane */
 	struct hashmap *senders; /* key → struct relay_sender */
 	struct hashmap *lines;   /* struct relay_line_key → struct relay_line */
+	struct hashmap
+	    *paused; /* site hash of queue_due → the relay: as the pass began */
 	struct list sites_list;
+	struct list starved; /* struct relay_site */
 	unsigned connections;
 	struct {
 		bool open;           /* a pass is under way, in several turns */
@@ -164,8 +177,10 @@ struct relay {
 	} load;
 	bool stopping;
 
-	struct list results;  /* struct relay_result, not committed yet */
-	struct list forwards; /* struct relay_forward */
+	struct list local_waiting; /* struct relay_job for accounts here */
+	unsigned local_count;      /* deliveries under way */
+	struct list results;       /* struct relay_result, not committed yet */
+	struct list forwards;      /* struct relay_forward */
 	size_t result_count;
 	bool commit_under_way;
 	bool commit_scheduled;
@@ -204,6 +219,13 @@ void relay_sites_prune(struct relay *relay);
 bool relay_is_paused(struct relay *relay, struct slice address);
 char *relay_copy_text(struct slice s);
 
+/* ---- relay_site.c ---- */
+/* A message went through: one connection more is tried, up to the setting. */
+void relay_site_went_well(struct relay_site *site);
+struct relay_hosts *relay_hosts_ref(struct relay_hosts *hosts);
+/* Null does nothing; sets it to null. */
+void relay_hosts_unref(struct relay_hosts **hosts);
+
 /* ---- relay_load.c ---- */
 /* A pass over what is due, soon; many calls make one. */
 void relay_load_later(struct relay *relay);
@@ -224,12 +246,21 @@ void relay_site_resolve(struct relay_site *site);
 void relay_site_resolve_cancel(struct relay_site *site);
 /* Loopback, private, link-local, multicast, unspecified. */
 bool relay_address_is_private(const struct sockaddr *address);
+/* "192.0.2.1", "2001:db8::1", "[192.0.2.1]" and "[IPv6:2001:db8::1]"; false: no address.
+ */
+bool relay_address_literal(const char *text, uint16_t port, struct relay_address *out);
+/* Puts MX records (sorted by preference) in the order to try: equal ones at random by
+ * `random`, and when `own` is among them only those that are better than it (RFC 5321
+ * section 5.1).  Returns how many may be used. */
+size_t relay_mx_order(struct resolver_record *records, size_t count, struct slice own,
+    uint64_t (*random)(void));
 
 /* ---- relay_session.c ---- */
 /* A connection that works the site's jobs off; ends by relay_session_ended. */
 void relay_session_start(struct relay_site *site);
 
 /* ---- relay_local.c ---- */
+/* Now or when others are done. */
 void relay_local_deliver(struct relay *relay, struct relay_job *job);
 
 /* ---- relay_result.c ---- */

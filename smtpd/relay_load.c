@@ -201,6 +201,8 @@ load_one(const struct queue_due *due, void *arg)
 	}
 	load->scanned++;
 	relay->load.at = *due;
+	if (hashmap_get(relay->paused, key_slice_of(&due->site, sizeof(due->site))))
+		return true;
 	char key[ACTIVE_KEY_MAX];
 	if (!within_share(relay, due)) {
 		/* Perhaps it is active itself; a pass too many does no harm. */
@@ -219,12 +221,38 @@ local_run(struct load *load)
 	struct list *node;
 	while ((node = list_pop(&load->local))) {
 		struct relay_job *job = LIST_ENTRY(node, struct relay_job, node);
-		if (relay_job_open(load->relay, job))
-			relay_local_deliver(load->relay, job);
+		relay_local_deliver(load->relay, job);
 	}
 }
 
 /* ---- passes ---- */
+
+static bool
+paused_forget(struct slice key, void *value, void *arg)
+{
+	(void)key, (void)value, (void)arg;
+	return false;
+}
+
+static bool
+paused_note(struct slice domain, void *arg)
+{
+	struct relay *relay = arg;
+	uint64_t site = queue_site_hash(domain);
+	hashmap_put(relay->paused, key_slice_of(&site, sizeof(site)), relay);
+	return true;
+}
+
+/* What waits for a paused site is passed over by its key alone. */
+static void
+paused_read(struct relay *relay)
+{
+	hashmap_each(relay->paused, paused_forget, NULL);
+	enum status status = queue_paused_each(relay->reader, paused_note, relay);
+	if (status != STATUS_OK)
+		LOG_ERROR("store.error", LF_STR("op", "paused sites"),
+		    LF_STR("status", status_text(status)));
+}
 
 static void
 timer_fired(void *arg)
@@ -255,6 +283,7 @@ load_posted(void *arg)
 	bool begins = !relay->load.open;
 	if (begins) {
 		relay_sites_prune(relay);
+		paused_read(relay);
 		relay->load.open = true;
 		relay->load.again = false;
 		relay->load.left = false;

@@ -1,7 +1,11 @@
 /*
  * Queued recipients that live here: reports to local senders, and the local half of a
  * message that also went out.  Resolved again at each attempt, so that changed aliases
- * count.
+ * count.  When one target of an alias cannot take the message now and others have it,
+ * that target is queued by itself, so that nobody gets the message twice.
+ *
+ * A delivery holds the message's text: RELAY_LOCAL_MAX of them are under way, the other
+ * jobs wait in a line.
  */
 #include <stdlib.h>
 
@@ -20,17 +24,26 @@ struct local_delivery {
 	struct relay_job *job;
 	struct arena *arena;
 	struct body_draft *draft;
-	uint32_t *owners; /* index of the job's recipient, by deliver recipient */
+	/* by deliver recipient: index of the job's recipient, and the account's login */
+	uint32_t *owners;
+	const char **logins;
+	bool *reached; /* by the job's recipients: some target has it */
 	const char **forwards;
 	size_t forward_count;
 };
 
+static void local_run(void *arg);
+
 static void
 delivery_free(struct local_delivery *d)
 {
+	struct relay *relay = d->relay;
 	body_draft_unref(&d->draft);
 	arena_free(&d->arena);
 	free(d);
+	relay->local_count--;
+	if (!list_is_empty(&relay->local_waiting))
+		loop_defer(relay->loop, local_run, relay);
 }
 
 static enum queue_outcome
@@ -56,12 +69,19 @@ delivered(struct store_op *op)
 {
 	struct local_delivery *d = op->user;
 	struct relay_job *job = d->job;
+	for (size_t i = 0; i < d->op.recipient_count; i++)
+		d->reached[d->owners[i]] |= d->op.recipients[i].status == STATUS_OK;
 	for (size_t i = 0; i < d->op.recipient_count; i++) {
 		const struct deliver_recipient *r = &d->op.recipients[i];
 		struct relay_recipient *owner = &job->recipients[d->owners[i]];
 		const char *reply;
 		enum queue_outcome outcome = outcome_of(r->status, &reply);
-		/* An alias's worst result counts: it is tried again for all. */
+		if (outcome == QUEUE_DEFERRED && d->reached[d->owners[i]]) {
+			d->forwards[d->forward_count++] = d->logins[i];
+			outcome = QUEUE_DELIVERED;
+			reply = "250 2.0.0 delivered in part, the rest is queued";
+		}
+		/* An alias's worst result counts. */
 		if (!owner->settled || owner->outcome == QUEUE_DELIVERED)
 			relay_recipient_settle(owner, outcome, reply);
 		TRACE(d->relay->trace, "deliver.local", LF_STR("mid", job->id),
@@ -122,32 +142,43 @@ recipient_resolve(
 					     : "550 5.1.1 no such user here");
 		return;
 	}
+	/* One alone always has room: it comes next time, without the others. */
+	if (d->op.recipient_count + d->forward_count + count > DIRECTORY_TARGETS_MAX) {
+		relay_recipient_settle(
+		    r, QUEUE_DEFERRED, "452 4.5.3 too many recipients at once");
+		r->again = true;
+		return;
+	}
 	for (size_t i = 0; i < count; i++) {
 		if (targets[i].local) {
-			if (d->op.recipient_count == DIRECTORY_TARGETS_MAX)
-				break;
 			d->owners[d->op.recipient_count] = index;
+			d->logins[d->op.recipient_count] =
+			    arena_cstr(d->arena, targets[i].login);
 			recipients[d->op.recipient_count++] =
 			    (struct deliver_recipient){.account = targets[i].account};
-		} else if (d->forward_count < DIRECTORY_TARGETS_MAX) {
+		} else {
 			d->forwards[d->forward_count++] =
 			    arena_cstr(d->arena, targets[i].address);
+			d->reached[index] = true;
 		}
 	}
 }
 
-void
-relay_local_deliver(struct relay *relay, struct relay_job *job)
+static void
+deliver(struct relay *relay, struct relay_job *job)
 {
 	struct local_delivery *d = xcalloc(1, sizeof(*d));
 	d->relay = relay;
 	d->job = job;
 	d->arena = arena_new(LOCAL_ARENA_MAX);
 	d->owners = ARENA_ARRAY(d->arena, uint32_t, DIRECTORY_TARGETS_MAX);
+	d->logins = ARENA_ARRAY(d->arena, const char *, DIRECTORY_TARGETS_MAX);
+	d->reached = ARENA_ARRAY(d->arena, bool, job->count);
 	d->forwards = ARENA_ARRAY(d->arena, const char *, DIRECTORY_TARGETS_MAX);
 	struct deliver_recipient *recipients =
 	    ARENA_ARRAY(d->arena, struct deliver_recipient, DIRECTORY_TARGETS_MAX);
-	ENSURE(d->owners && d->forwards && recipients);
+	ENSURE(d->owners && d->logins && d->reached && d->forwards && recipients);
+	memset(d->reached, 0, job->count * sizeof(*d->reached));
 	for (uint32_t i = 0; i < job->count; i++)
 		recipient_resolve(d, i, recipients);
 	enum status status = draft_make(d);
@@ -169,4 +200,26 @@ relay_local_deliver(struct relay *relay, struct relay_job *job)
 		return;
 	}
 	deliver_op_submit(relay->reader, &d->op);
+}
+
+static void
+local_run(void *arg)
+{
+	struct relay *relay = arg;
+	struct list *node;
+	while (!relay->stopping && relay->local_count < RELAY_LOCAL_MAX &&
+	       (node = list_pop(&relay->local_waiting))) {
+		struct relay_job *job = LIST_ENTRY(node, struct relay_job, node);
+		if (!relay_job_open(relay, job))
+			continue;
+		relay->local_count++;
+		deliver(relay, job);
+	}
+}
+
+void
+relay_local_deliver(struct relay *relay, struct relay_job *job)
+{
+	list_append(&relay->local_waiting, &job->node);
+	local_run(relay);
 }

@@ -27,6 +27,28 @@ text_append(struct relay_reply *reply, struct slice line)
 	reply->text[used] = '\0';
 }
 
+/* Octets of "x.y.z" with x of 2, 4, 5 at the front, else 0 (RFC 3463 section 2). */
+static size_t
+enhanced_length(struct slice text)
+{
+	if (text.len < 5 ||
+	    (text.ptr[0] != '2' && text.ptr[0] != '4' && text.ptr[0] != '5'))
+		return 0;
+	size_t at = 1;
+	for (unsigned part = 0; part < 2; part++) {
+		if (at == text.len || text.ptr[at++] != '.')
+			return 0;
+		size_t digits = 0;
+		while (at < text.len && ascii_is_digit(text.ptr[at])) {
+			at++;
+			digits++;
+		}
+		if (digits < 1 || digits > 3)
+			return 0;
+	}
+	return at == text.len || text.ptr[at] == ' ' ? at : 0;
+}
+
 bool
 relay_reply_line(struct relay_reply *reply, struct slice line)
 {
@@ -45,8 +67,14 @@ relay_reply_line(struct relay_reply *reply, struct slice line)
 	reply->code = code;
 	if (reply->lines > 1) {
 		/* An enhanced code repeated on each line is said once. */
+		struct slice rest = slice_from(line, 4);
+		size_t code_len = enhanced_length(rest);
+		if (code_len > 0 &&
+		    slice_equal(slice_sub(rest, 0, code_len),
+			slice_sub(slice_from_cstr(reply->text), 4, code_len)))
+			rest = slice_from(rest, code_len + 1);
 		text_append(reply, SLICE(" "));
-		text_append(reply, slice_from(line, 4));
+		text_append(reply, rest);
 	} else {
 		text_append(reply, slice_sub(line, 0, 3));
 		text_append(reply, SLICE(" "));
@@ -110,36 +138,15 @@ relay_offer_line(struct relay_offer *offer, struct slice line)
 	}
 }
 
-/* "x.y.z" with x of 2, 4, 5 (RFC 3463 section 2). */
-static size_t
-enhanced_length(const char *text)
-{
-	if ((text[0] != '2' && text[0] != '4' && text[0] != '5') || text[1] != '.')
-		return 0;
-	size_t at = 2;
-	for (unsigned part = 0; part < 2; part++) {
-		size_t digits = 0;
-		while (ascii_is_digit(text[at])) {
-			at++;
-			digits++;
-		}
-		if (digits < 1 || digits > 3)
-			return 0;
-		if (part == 0 && text[at++] != '.')
-			return 0;
-	}
-	return text[at] == '\0' || text[at] == ' ' ? at : 0;
-}
-
 void
 relay_reply_enhanced(const char *text, char out[16])
 {
-	const char *at = text;
-	if (ascii_is_digit(at[0]) && at[0] != '\0' && strlen(at) > 4 && at[3] == ' ')
-		at += 4;
+	struct slice at = slice_from_cstr(text);
+	if (at.len > 4 && ascii_is_digit(at.ptr[0]) && at.ptr[3] == ' ')
+		at = slice_from(at, 4);
 	size_t len = enhanced_length(at);
 	if (len > 0)
-		snprintf(out, 16, "%.*s", (int)len, at);
+		snprintf(out, 16, "%.*s", (int)len, at.ptr);
 	else
 		snprintf(out, 16, "%c.0.0", text[0] == '5' ? '5' : '4');
 }

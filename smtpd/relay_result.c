@@ -108,7 +108,8 @@ event_of(enum queue_outcome outcome)
 
 /* Expired: what is deferred once more has failed. */
 static void
-result_schedule(struct relay *relay, struct relay_result *r, uint32_t attempts)
+result_schedule(
+    struct relay *relay, struct relay_result *r, const struct relay_recipient *recipient)
 {
 	const struct conf *conf = service_conf(relay->service);
 	if (r->result.outcome != QUEUE_DEFERRED)
@@ -118,8 +119,10 @@ result_schedule(struct relay *relay, struct relay_result *r, uint32_t attempts)
 		r->result.outcome = QUEUE_FAILED;
 		return;
 	}
-	r->result.due_s = now + relay_retry_delay_s(conf->relay.retry_s,
-				    conf->relay.retry_count, attempts, random_u64());
+	r->result.due_s = now;
+	if (!recipient->again)
+		r->result.due_s += relay_retry_delay_s(conf->relay.retry_s,
+		    conf->relay.retry_count, recipient->attempts + 1, random_u64());
 	/* One last attempt at the end of its life. */
 	if (r->result.due_s > r->expires_s)
 		r->result.due_s = r->expires_s;
@@ -142,7 +145,7 @@ relay_results_add(struct relay *relay, const struct relay_job *job,
 	r->authenticated = job->authenticated;
 	r->created_s = job->created_s;
 	r->expires_s = job->expires_s;
-	result_schedule(relay, r, recipient->attempts + 1);
+	result_schedule(relay, r, recipient);
 	list_append(&relay->results, &r->node);
 	relay->result_count++;
 	static const char *const counters[] = {
@@ -380,12 +383,19 @@ batch_done(struct store_op *op)
 		    batch_retry, relay);
 		return;
 	}
+	bool due = false;
+	int64_t now = clock_wall_s();
 	LIST_EACH(&batch->results, node)
 	{
 		const struct relay_result *r =
 		    LIST_ENTRY(node, struct relay_result, node);
 		relay_active_remove(relay, r->result.id, r->result.number);
+		/* The pass that the commit's hint began may have seen it as active still.
+		 */
+		due |= r->result.outcome == QUEUE_DEFERRED && r->result.due_s <= now;
 	}
+	if (due)
+		relay_load_later(relay);
 	relay_load_room(relay);
 	batch_free(batch);
 	if (!list_is_empty(&relay->results) || !list_is_empty(&relay->forwards))

@@ -41,6 +41,8 @@ enum session_state {
 	STATE_QUIT,
 };
 
+enum { CODE_TOO_MANY = 452 };
+
 #define RELAY_SESSION_MAGIC 0x524c5953u
 
 struct relay_session {
@@ -48,6 +50,7 @@ struct relay_session {
 	enum session_state state;
 	struct relay_site *site;
 	struct relay_sender *sender; /* whom it was opened for */
+	struct relay_hosts *hosts;   /* as they were known when it was opened */
 	struct relay *relay;
 	struct conn *conn;
 	size_t address; /* index of the one being used */
@@ -78,7 +81,7 @@ session_conf(const struct relay_session *s)
 static const struct relay_address *
 session_address(const struct relay_session *s)
 {
-	return &s->site->addresses[s->address];
+	return &s->hosts->addresses[s->address];
 }
 
 static void
@@ -86,6 +89,7 @@ session_free(void *arg)
 {
 	struct relay_session *s = arg;
 	s->magic = 0;
+	relay_hosts_unref(&s->hosts);
 	free(s);
 }
 
@@ -96,8 +100,9 @@ session_end(struct relay_session *s)
 	if (s->ended)
 		return;
 	s->ended = true;
+	/* What is left of a message that was broken off is not sent any more. */
 	if (s->conn)
-		conn_close(&s->conn, true);
+		conn_close(&s->conn, s->state != STATE_BODY);
 	struct relay_site *site = s->site;
 	loop_defer(s->relay->loop, session_free, s);
 	relay_session_ended(site, s->sender);
@@ -106,7 +111,7 @@ session_end(struct relay_session *s)
 static void
 address_try(struct relay_session *s)
 {
-	while (s->address < s->site->address_count) {
+	while (s->address < s->hosts->count) {
 		const struct relay_address *a = session_address(s);
 		s->state = STATE_CONNECT;
 		s->offer = (struct relay_offer){0};
@@ -419,6 +424,8 @@ envelope_reply(struct relay_session *s)
 		else
 			relay_recipient_settle(
 			    r, reply_outcome(&s->reply), s->reply.text);
+		/* Too many for one transaction (RFC 5321 section 4.5.3.1.10). */
+		r->again = s->reply.code == CODE_TOO_MANY && s->accepted > 0;
 	}
 	s->replies_seen++;
 	relay_reply_reset(&s->reply);
@@ -451,7 +458,6 @@ body_continue(struct relay_session *s)
 		conn_write(s->conn, buf_slice(&out));
 		if (ended) {
 			s->state = STATE_DOT;
-			relay_reply_reset(&s->reply);
 			break;
 		}
 	}
@@ -472,6 +478,7 @@ data_reply(struct relay_session *s)
 		return;
 	}
 	s->state = STATE_BODY;
+	relay_reply_reset(&s->reply);
 	s->body_offset = relay_body_head(body_handle_bytes(&s->job->body));
 	framer_stuff_init(&s->stuff);
 	body_continue(s);
@@ -563,10 +570,18 @@ reply_complete(struct relay_session *s)
 		s->state = STATE_READY;
 		job_next(s);
 		break;
+	case STATE_BODY:
+		/* It has seen enough of the message: what it says counts. */
+		if (class == REPLY_PERMANENT) {
+			job_end(s, QUEUE_FAILED, s->reply.text);
+			session_end(s);
+			break;
+		}
+		connection_lost(s, s->reply.text);
+		break;
 	case STATE_CONNECT:
 	case STATE_TLS:
 	case STATE_READY:
-	case STATE_BODY:
 	case STATE_QUIT:
 		/* A reply that nothing asked for: 421 as a goodbye, or worse. */
 		connection_lost(s, s->reply.text);
@@ -663,5 +678,6 @@ relay_session_start(struct relay_site *site)
 	s->magic = RELAY_SESSION_MAGIC;
 	s->site = site;
 	s->relay = site->relay;
+	s->hosts = relay_hosts_ref(site->hosts);
 	address_try(s);
 }

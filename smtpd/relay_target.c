@@ -32,25 +32,34 @@ struct relay_lookup {
 
 static void host_ask(struct relay_lookup *lookup);
 
+static bool
+ipv4_is_private(const void *bytes)
+{
+	uint32_t ip;
+	memcpy(&ip, bytes, sizeof(ip));
+	ip = ntohl(ip);
+	return ip >> 24 == 0 || ip >> 24 == 10 || ip >> 24 == 127 || ip >> 20 == 0xac1 ||
+	       ip >> 16 == 0xc0a8 || ip >> 16 == 0xa9fe || ip >> 22 == 0x191 ||
+	       ip >> 28 >= 0xe;
+}
+
 bool
 relay_address_is_private(const struct sockaddr *address)
 {
+	/* Copied out: a struct sockaddr_in that is read as another type is read wrongly
+	 * by an optimising compiler. */
 	if (address->sa_family == AF_INET) {
-		const struct sockaddr_in *in = (const void *)address;
-		uint32_t ip = ntohl(in->sin_addr.s_addr);
-		return ip >> 24 == 0 || ip >> 24 == 10 || ip >> 24 == 127 ||
-		       ip >> 20 == 0xac1 || ip >> 16 == 0xc0a8 || ip >> 16 == 0xa9fe ||
-		       ip >> 22 == 0x191 || ip >> 28 >= 0xe;
+		struct sockaddr_in in;
+		memcpy(&in, address, sizeof(in));
+		return ipv4_is_private(&in.sin_addr);
 	}
-	const struct sockaddr_in6 *in6 = (const void *)address;
-	const unsigned char *b = in6->sin6_addr.s6_addr;
-	if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
-		struct sockaddr_in in = {.sin_family = AF_INET};
-		memcpy(&in.sin_addr, b + 12, 4);
-		return relay_address_is_private((const struct sockaddr *)&in);
-	}
-	return IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr) ||
-	       IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr) || b[0] == 0xff ||
+	struct sockaddr_in6 in6;
+	memcpy(&in6, address, sizeof(in6));
+	const unsigned char *b = in6.sin6_addr.s6_addr;
+	if (IN6_IS_ADDR_V4MAPPED(&in6.sin6_addr))
+		return ipv4_is_private(b + 12);
+	return IN6_IS_ADDR_UNSPECIFIED(&in6.sin6_addr) ||
+	       IN6_IS_ADDR_LOOPBACK(&in6.sin6_addr) || b[0] == 0xff ||
 	       (b[0] == 0xfe && (b[1] & 0x80) == 0x80) || (b[0] & 0xfe) == 0xfc;
 }
 
@@ -74,9 +83,8 @@ address_set(struct relay_address *out, int family, const void *bytes, uint16_t p
 	return true;
 }
 
-/* "192.0.2.1", "2001:db8::1", "[192.0.2.1]" and "[IPv6:2001:db8::1]". */
-static bool
-literal_parse(const char *text, uint16_t port, struct relay_address *out)
+bool
+relay_address_literal(const char *text, uint16_t port, struct relay_address *out)
 {
 	char plain[256];
 	struct slice s = slice_from_cstr(text);
@@ -134,11 +142,14 @@ lookup_finish(struct relay_lookup *lookup)
 		}
 		return;
 	}
-	free(site->addresses);
-	site->addresses = xcalloc(lookup->address_count, sizeof(*site->addresses));
-	memcpy(site->addresses, lookup->addresses,
-	    lookup->address_count * sizeof(*site->addresses));
-	site->address_count = lookup->address_count;
+	struct relay_hosts *hosts = xcalloc(
+	    1, sizeof(*hosts) + lookup->address_count * sizeof(hosts->addresses[0]));
+	hosts->refs = 1;
+	hosts->count = lookup->address_count;
+	memcpy(hosts->addresses, lookup->addresses,
+	    lookup->address_count * sizeof(hosts->addresses[0]));
+	relay_hosts_unref(&site->hosts);
+	site->hosts = hosts;
 	uint32_t ttl = lookup->ttl_s;
 	if (ttl < RELAY_SITE_TTL_S_MIN)
 		ttl = RELAY_SITE_TTL_S_MIN;
@@ -213,7 +224,8 @@ host_ask(struct relay_lookup *lookup)
 static void
 host_add(struct relay_lookup *lookup, struct slice name)
 {
-	if (lookup->host_count < RELAY_MX_MAX &&
+	/* A root name among other hosts is a broken null MX: it names nothing. */
+	if (lookup->host_count < RELAY_MX_MAX && name.len > 0 &&
 	    slice_copy_cstr(
 		name, lookup->hosts[lookup->host_count], sizeof(lookup->hosts[0])))
 		lookup->host_count++;
@@ -221,18 +233,35 @@ host_add(struct relay_lookup *lookup, struct slice name)
 
 /* Equal preferences in a random order (RFC 5321 section 5.1). */
 static void
-records_shuffle(struct resolver_record *records, size_t count)
+records_shuffle(struct resolver_record *records, size_t count, uint64_t (*random)(void))
 {
 	for (size_t i = 0; i + 1 < count; i++) {
 		size_t same = 1;
 		while (i + same < count &&
 		       records[i + same].preference == records[i].preference)
 			same++;
-		size_t pick = i + (size_t)(random_u64() % same);
+		size_t pick = i + (size_t)(random() % same);
 		struct resolver_record r = records[i];
 		records[i] = records[pick];
 		records[pick] = r;
 	}
+}
+
+size_t
+relay_mx_order(struct resolver_record *records, size_t count, struct slice own,
+    uint64_t (*random)(void))
+{
+	/* We are one of them: only better ones may be used, or mail goes in circles. */
+	for (size_t i = 0; i < count; i++) {
+		if (!slice_equal_nocase(records[i].name, own))
+			continue;
+		uint16_t ours = records[i].preference;
+		for (i = 0; i < count && records[i].preference < ours; i++)
+			;
+		count = i;
+	}
+	records_shuffle(records, count, random);
+	return count;
 }
 
 static void
@@ -243,16 +272,7 @@ mx_take(struct relay_lookup *lookup, const struct resolver_answer *answer)
 	size_t count =
 	    answer->count < RESOLVER_RECORDS_MAX ? answer->count : RESOLVER_RECORDS_MAX;
 	memcpy(records, answer->records, count * sizeof(records[0]));
-	/* We are one of them: only better ones may be used, or mail goes in circles. */
-	for (size_t i = 0; i < count; i++) {
-		if (!slice_equal_nocase(records[i].name, slice_from_cstr(own)))
-			continue;
-		uint16_t ours = records[i].preference;
-		for (i = 0; i < count && records[i].preference < ours; i++)
-			;
-		count = i;
-	}
-	records_shuffle(records, count);
+	count = relay_mx_order(records, count, slice_from_cstr(own), random_u64);
 	for (size_t i = 0; i < count; i++)
 		host_add(lookup, records[i].name);
 }
@@ -310,7 +330,7 @@ relay_site_resolve(struct relay_site *site)
 	lookup->ttl_s = RELAY_SITE_TTL_S_MAX;
 	site->lookup = lookup;
 	site->state = SITE_RESOLVING;
-	if (literal_parse(site->domain, site->port, &lookup->addresses[0])) {
+	if (relay_address_literal(site->domain, site->port, &lookup->addresses[0])) {
 		const struct sockaddr *a =
 		    (const struct sockaddr *)&lookup->addresses[0].address;
 		lookup->private_seen =

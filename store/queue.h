@@ -171,6 +171,8 @@ enum status queue_site_pause(
     struct store_reader *reader, struct slice domain, bool paused) MUST_USE;
 enum status queue_site_is_paused(
     struct store_reader *reader, struct slice domain, bool *out) MUST_USE;
+/* What queue_due.site is of this domain. */
+uint64_t queue_site_hash(struct slice domain);
 enum status queue_paused_each(struct store_reader *reader,
     bool (*fn)(struct slice domain, void *arg), void *arg) MUST_USE;
 

@@ -77,6 +77,12 @@ hash_folded(struct slice text, bool domain_only)
 	return hash_stable(slice_make(folded, text.len));
 }
 
+uint64_t
+queue_site_hash(struct slice domain)
+{
+	return hash_folded(domain, true);
+}
+
 /* A login is one sender under whatever addresses it sends (VERP). */
 static uint64_t
 sender_hash(struct slice login, struct slice sender)
