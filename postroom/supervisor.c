@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -82,25 +83,11 @@ state_word(enum child_state state)
 	return words[state];
 }
 
-static const char *
-protocol_word(enum conf_protocol protocol)
-{
-	static const char *const words[] = {"smtp", "submission", "imap", "pop3"};
-	return words[protocol];
-}
-
 static unsigned
 daemon_of(enum conf_protocol protocol)
 {
 	static const unsigned daemons[] = {0, 0, 1, 2};
 	return daemons[protocol];
-}
-
-static const char *
-tls_word(enum conf_tls tls)
-{
-	static const char *const words[] = {"none", "starttls", "implicit"};
-	return words[tls];
 }
 
 /* Away from the terminal that started us. */
@@ -162,8 +149,7 @@ sockets_bind(struct supervisor *s)
 			enum status status =
 			    daemon_bind(address, l->port, LISTEN_BACKLOG, &fd);
 			/* A machine without IPv6 serves by IPv4 alone. */
-			if (status != STATUS_OK && strchr(address, ':') &&
-			    (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL)) {
+			if (status == STATUS_NOT_FOUND && strchr(address, ':')) {
 				LOG_WARN("server.bind", LF_STR("address", address),
 				    LF_STR("reason", "no IPv6 on this machine"));
 				continue;
@@ -208,22 +194,33 @@ libexec_find(struct supervisor *s)
 
 /* ---- children ---- */
 
-static void
-listeners_text(const struct supervisor *s, unsigned daemon, char out[LISTENERS_TEXT_MAX])
+uint64_t
+supervisor_restart_delay_ms(uint64_t last_ms, uint64_t alive_ms)
 {
-	size_t len = 0;
-	out[0] = '\0';
+	if (last_ms == 0 || alive_ms > SUPERVISOR_CALM_MS)
+		return SUPERVISOR_RESTART_MS_MIN;
+	return last_ms < SUPERVISOR_RESTART_MS_MAX / 2 ? last_ms * 2
+	                                               : SUPERVISOR_RESTART_MS_MAX;
+}
+
+/* In the child: what daemon_listeners_inherited reads. */
+static char *
+listeners_text(const struct supervisor *s, unsigned daemon)
+{
+	struct buf out AUTO_BUF;
+	buf_init(&out, LISTENERS_TEXT_MAX);
 	for (size_t i = 0; i < s->socket_count; i++) {
 		const struct bound_socket *b = &s->sockets[i];
 		if (b->daemon != daemon)
 			continue;
-		int n = snprintf(out + len, LISTENERS_TEXT_MAX - len, "%s%s:%s:%s:%d",
-		    len ? " " : "", b->listener->name,
-		    protocol_word(b->listener->protocol), tls_word(b->listener->tls),
-		    b->fd);
-		ENSURE(n > 0 && (size_t)n < LISTENERS_TEXT_MAX - len);
-		len += (size_t)n;
+		if (out.len > 0)
+			buf_append_byte(&out, ' ');
+		daemon_listener_write(&out, b->listener->name,
+		    conf_protocol_word(b->listener->protocol),
+		    (enum listener_tls)b->listener->tls, b->fd);
 	}
+	ENSURE(buf_ok(&out));
+	return slice_to_cstr(buf_slice(&out));
 }
 
 /* In the child, before exec: the unprivileged user of a system instance. */
@@ -263,12 +260,16 @@ child_stdio(const struct supervisor *s)
 }
 
 static void
-child_exec(struct supervisor *s, unsigned index, int ready_fd)
+child_exec(struct supervisor *s, unsigned index, int ready_fd, pid_t parent)
 {
 	struct child *child = &s->children[index];
+	/* The daemon begins with its signals blocked and lets them in when it can act on
+	 * them (daemon_signals_block): a reload or stop that comes while it starts waits.
+	 */
 	sigset_t none;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+	daemon_signals_block();
 	/* Its listening sockets and the ready pipe stay open, all else closes on exec. */
 	for (size_t i = 0; i < s->socket_count; i++) {
 		if (s->sockets[i].daemon == index)
@@ -276,15 +277,18 @@ child_exec(struct supervisor *s, unsigned index, int ready_fd)
 	}
 	fcntl(ready_fd, F_SETFD, 0);
 	child_stdio(s);
-	char listeners[LISTENERS_TEXT_MAX];
 	char ready[16];
 	char path[4200];
-	listeners_text(s, index, listeners);
 	snprintf(ready, sizeof(ready), "%d", ready_fd);
 	snprintf(path, sizeof(path), "%s/%s", s->libexec, child->program);
-	setenv("POSTROOM_LISTENERS", listeners, 1);
+	setenv("POSTROOM_LISTENERS", listeners_text(s, index), 1);
 	setenv("POSTROOM_READY_FD", ready, 1);
 	privileges_drop(s);
+	/* Nobody restarts or stops a daemon whose supervisor was killed: it ends as well.
+	 * Behind the change of user, which would forget it. */
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	if (getppid() != parent)
+		_exit(CLI_SOFTWARE);
 	char *config = cli_config_path(s->cli);
 	char *const with_root[] = {
 	    path, "--config", config, "--root", (char *)s->cli->root, NULL};
@@ -303,9 +307,10 @@ child_start(struct supervisor *s, unsigned index)
 		child->restart_at_ms = clock_mono_ms() + SUPERVISOR_RESTART_MS_MAX;
 		return;
 	}
+	pid_t parent = getpid();
 	pid_t pid = fork();
 	if (pid == 0)
-		child_exec(s, index, pipe_fds[1]);
+		child_exec(s, index, pipe_fds[1], parent);
 	close(pipe_fds[1]);
 	if (pid < 0) {
 		close(pipe_fds[0]);
@@ -328,13 +333,8 @@ child_died(struct supervisor *s, struct child *child, int status)
 	child->ready_fd = -1;
 	child->last_status = status;
 	uint64_t now = clock_mono_ms();
-	if (now - child->started_ms > SUPERVISOR_CALM_MS)
-		child->restart_delay_ms = 0;
-	child->restart_delay_ms = child->restart_delay_ms == 0
-	                              ? SUPERVISOR_RESTART_MS_MIN
-	                              : child->restart_delay_ms * 2;
-	if (child->restart_delay_ms > SUPERVISOR_RESTART_MS_MAX)
-		child->restart_delay_ms = SUPERVISOR_RESTART_MS_MAX;
+	child->restart_delay_ms =
+	    supervisor_restart_delay_ms(child->restart_delay_ms, now - child->started_ms);
 	child->pid = 0;
 	child->state = CHILD_STOPPED;
 	if (!wanted)
@@ -441,9 +441,9 @@ status_json(const struct supervisor *s)
 		json_array_append_new(listeners,
 		    json_pack("{s:s, s:s, s:s, s:s, s:i, s:s}", "name", b->listener->name,
 			"daemon", s->children[b->daemon].name, "protocol",
-			protocol_word(b->listener->protocol), "address", b->address,
+			conf_protocol_word(b->listener->protocol), "address", b->address,
 			"port", (int)b->listener->port, "tls",
-			tls_word(b->listener->tls)));
+			conf_tls_word(b->listener->tls)));
 	}
 	json_object_set_new(out, "listeners", listeners);
 	char *text = json_dumps(out, JSON_COMPACT);
@@ -451,9 +451,23 @@ status_json(const struct supervisor *s)
 	return text;
 }
 
+/* Also the way to take up a new log file after the old one was moved away. */
+static void
+log_start(const struct conf *conf)
+{
+	bool to_stderr = strcmp(conf->log.to, "stderr") == 0;
+	enum log_format format =
+	    strcmp(conf->log.format, "json") == 0 ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT;
+	if (!log_open(
+		"postroom", LOG_LEVEL_INFO, format, to_stderr ? NULL : conf->log.to))
+		LOG_WARN("log.fail", LF_STR("path", conf->log.to),
+		    LF_STR("reason", strerror(errno)));
+}
+
 static void
 reload(struct supervisor *s)
 {
+	log_start(s->conf);
 	for (unsigned i = 0; i < DAEMON_COUNT; i++) {
 		if (s->children[i].pid > 0)
 			kill(s->children[i].pid, SIGHUP);
@@ -675,21 +689,6 @@ signals_block(void)
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
-static void
-log_start(const struct conf *conf)
-{
-	int fd = STDERR_FILENO;
-	if (strcmp(conf->log.to, "stderr") != 0) {
-		int file =
-		    open(conf->log.to, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
-		if (file >= 0)
-			fd = file;
-	}
-	log_setup("postroom", LOG_LEVEL_INFO,
-	    strcmp(conf->log.format, "json") == 0 ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT,
-	    fd);
 }
 
 int

@@ -21,6 +21,10 @@ enum {
  * of failure when it is known whether the daemons serve; -1 for none. */
 int supervisor_run(struct cli *cli, int notify_fd);
 
+/* How long a daemon that died waits for its next start: `last_ms` is what it waited
+ * before its last one (0: never died), `alive_ms` how long that one lived. */
+uint64_t supervisor_restart_delay_ms(uint64_t last_ms, uint64_t alive_ms);
+
 /* Sends a word to the supervisor of this instance and returns its answer (allocated), or
  * null when none is running.  Waits for the peer to close when `until_closed`. */
 char *supervisor_ask(const struct cli *cli, const char *word, bool until_closed);

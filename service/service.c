@@ -74,22 +74,20 @@ log_level_of(const char *word)
 	return LOG_LEVEL_INFO;
 }
 
-/* A log file that cannot be opened is a warning: the log then goes to standard error. */
+/* A log file that cannot be opened is a warning: the log stays where it is, at the start
+ * on standard error. */
 static void
-log_open(const struct service *s, const struct conf *conf)
+log_start(const struct service *s, const struct conf *conf)
 {
-	int fd = STDERR_FILENO;
-	if (strcmp(conf->log.to, "stderr") != 0) {
-		fd = open(conf->log.to, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
-		if (fd < 0) {
-			fprintf(stderr, "could not open log file %s: %s\n", conf->log.to,
-			    strerror(errno));
-			fd = STDERR_FILENO;
-		}
-	}
-	log_setup(s->options->daemon, log_level_of(conf->log.level),
-	    strcmp(conf->log.format, "json") == 0 ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT,
-	    fd);
+	bool to_stderr = strcmp(conf->log.to, "stderr") == 0;
+	if (log_open(s->options->daemon, log_level_of(conf->log.level),
+		strcmp(conf->log.format, "json") == 0 ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT,
+		to_stderr ? NULL : conf->log.to))
+		return;
+	fprintf(
+	    stderr, "could not open log file %s: %s\n", conf->log.to, strerror(errno));
+	LOG_WARN(
+	    "log.fail", LF_STR("path", conf->log.to), LF_STR("reason", strerror(errno)));
 }
 
 static bool
@@ -127,7 +125,7 @@ reload(void *arg)
 		conf_free(&conf);
 		return;
 	}
-	log_open(s, conf);
+	log_start(s, conf);
 	struct buf restart AUTO_BUF;
 	buf_init(&restart, RESTART_TEXT_MAX);
 	if (conf_restart_needed(service_conf(s), conf, &restart))
@@ -142,18 +140,11 @@ reload(void *arg)
 
 /* ---- listeners ---- */
 
-static const char *
-protocol_word(enum conf_protocol protocol)
-{
-	static const char *const words[] = {"smtp", "submission", "imap", "pop3"};
-	return words[protocol];
-}
-
 static bool
-protocol_is_ours(const struct service *s, const char *word)
+protocol_is_ours(const struct service *s, enum conf_protocol protocol)
 {
 	for (unsigned i = 0; i < s->options->protocol_count; i++) {
-		if (strcmp(word, protocol_word(s->options->protocols[i])) == 0)
+		if (s->options->protocols[i] == protocol)
 			return true;
 	}
 	return false;
@@ -178,18 +169,27 @@ listeners_bind(struct service *s, const struct conf *conf)
 {
 	for (size_t i = 0; i < conf->listener_count; i++) {
 		const struct conf_listener *c = &conf->listeners[i];
-		if (!c->enabled || !protocol_is_ours(s, protocol_word(c->protocol)))
+		if (!c->enabled || !protocol_is_ours(s, c->protocol))
 			continue;
 		for (size_t a = 0; a < c->addresses.count; a++) {
-			if (s->listener_count == DAEMON_LISTENERS_MAX)
+			if (s->listener_count == DAEMON_LISTENERS_MAX) {
+				fprintf(stderr, "more than %d listening sockets\n",
+				    DAEMON_LISTENERS_MAX);
 				return false;
+			}
 			struct listener *l = &s->listeners[s->listener_count];
 			*l = (struct listener){.name = c->name,
-			    .protocol = protocol_word(c->protocol),
+			    .protocol = conf_protocol_word(c->protocol),
 			    .tls = (enum listener_tls)c->tls};
 			const char *address = c->addresses.items[a];
 			enum status status =
 			    daemon_bind(address, c->port, LISTEN_BACKLOG, &l->fd);
+			/* A machine without IPv6 serves by IPv4 alone. */
+			if (status == STATUS_NOT_FOUND && strchr(address, ':')) {
+				LOG_WARN("server.bind", LF_STR("address", address),
+				    LF_STR("reason", "no IPv6 on this machine"));
+				continue;
+			}
 			if (status != STATUS_OK) {
 				fprintf(stderr,
 				    "could not listen on %s port %u (listener \"%s\"): "
@@ -211,7 +211,9 @@ listeners_open(struct service *s, const struct conf *conf)
 	if (status == STATUS_NOT_FOUND && !listeners_bind(s, conf))
 		return false;
 	if (status == STATUS_INVALID) {
-		fprintf(stderr, "POSTROOM_LISTENERS is malformed\n");
+		fprintf(stderr,
+		    "POSTROOM_LISTENERS is malformed, or names more than %d sockets\n",
+		    DAEMON_LISTENERS_MAX);
 		return false;
 	}
 	for (size_t i = 0; i < s->listener_count; i++)
@@ -348,6 +350,10 @@ service_main(int argc, char **argv, const struct service_options *options)
 	struct service *s = &service;
 	s->options = options;
 	s->sessions = hashmap_new();
+	/* Signals wait until daemon_run can act on them; standard descriptors are filled
+	 * before anything is opened. */
+	daemon_signals_block();
+	daemon_limits();
 	mallopt(M_TRIM_THRESHOLD, HEAP_KEEP_BYTES);
 	mallopt(M_MMAP_THRESHOLD, HEAP_MMAP_BYTES);
 	daemon_arguments_read(argc, argv, &s->arguments);
@@ -355,8 +361,7 @@ service_main(int argc, char **argv, const struct service_options *options)
 	if (!conf)
 		return EXIT_CONFIG;
 	atomic_store(&s->conf, conf);
-	log_open(s, conf);
-	daemon_limits();
+	log_start(s, conf);
 	stats_start(s, conf);
 	confine(conf);
 	int code = store_start(s, conf);

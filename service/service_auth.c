@@ -112,5 +112,9 @@ service_auth_start(struct service *s, const struct conf *conf)
 	    .work = auth_work,
 	    .delay = auth_delay,
 	};
-	return auth_new(&options, &s->auth) == STATUS_OK;
+	status = auth_new(&options, &s->auth);
+	if (status != STATUS_OK)
+		fprintf(stderr, "none of auth.mechanisms can be had on this machine; is "
+				"libsasl2-modules installed?\n");
+	return status == STATUS_OK;
 }

@@ -29,6 +29,7 @@ struct trace {
 	pthread_mutex_t lock; /* guards fd, day and bytes */
 	int fd;
 	int64_t day;
+	int64_t tried_s; /* when the file was last opened */
 	uint64_t bytes;
 };
 
@@ -83,9 +84,13 @@ trace_close(struct trace **trace)
 static int
 file_of_today(struct trace *t)
 {
-	int64_t day = clock_wall_s() / DAY_S;
-	if (day == t->day)
+	int64_t now_s = clock_wall_s();
+	int64_t day = now_s / DAY_S;
+	/* A file that could not be opened (disk full at midnight) is tried again, but not
+	 * with every event. */
+	if (day == t->day && (t->fd >= 0 || now_s == t->tried_s))
 		return t->fd;
+	t->tried_s = now_s;
 	if (t->fd >= 0)
 		close(t->fd);
 	char name[NAME_LEN + 1];
@@ -155,20 +160,43 @@ trace_prune(struct trace *trace, unsigned days)
 
 /* ---- reading ---- */
 
+/* One word of a line, up to the blank behind it; a quoted part counts as a whole, so that
+ * nothing in a value looks like a key. */
+static struct slice
+word_take(struct slice *rest)
+{
+	bool quoted = false;
+	size_t i = 0;
+	for (; i < rest->len && (quoted || rest->ptr[i] != ' '); i++) {
+		if (rest->ptr[i] == '"')
+			quoted = !quoted;
+		else if (quoted && rest->ptr[i] == '\\')
+			i++;
+	}
+	struct slice word = slice_sub(*rest, 0, i);
+	*rest = slice_from(*rest, i + 1);
+	return word;
+}
+
 bool
 trace_value(struct slice line, const char *key, char *out, size_t size)
 {
-	char wanted[64];
-	int wanted_len = snprintf(wanted, sizeof(wanted), " %s=", key);
-	size_t at = slice_find(line, slice_make(wanted, (size_t)wanted_len));
-	if (at == SIZE_MAX)
+	struct slice wanted = slice_from_cstr(key);
+	struct slice word = SLICE_NULL;
+	bool found = false;
+	while (!found && line.len > 0) {
+		word = word_take(&line);
+		found = slice_has_prefix(word, wanted) && word.len > wanted.len &&
+		        word.ptr[wanted.len] == '=';
+	}
+	if (!found)
 		return false;
-	struct slice rest = slice_from(line, at + (size_t)wanted_len);
+	struct slice rest = slice_from(word, wanted.len + 1);
 	bool quoted = rest.len > 0 && rest.ptr[0] == '"';
 	size_t used = 0;
 	for (size_t i = quoted; i < rest.len && used + 1 < size; i++) {
 		char c = rest.ptr[i];
-		if (c == (quoted ? '"' : ' '))
+		if (quoted && c == '"')
 			break;
 		if (quoted && c == '\\' && i + 1 < rest.len)
 			c = rest.ptr[++i];

@@ -14,8 +14,10 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -304,6 +306,45 @@ log_setup(const char *daemon, enum log_level level, enum log_format format, int 
 	atomic_store(&log_level_max, (int)level);
 	atomic_store(&log_format_now, (int)format);
 	atomic_store(&log_fd, fd);
+}
+
+/* Main thread only: the descriptor of the log file, once there was one. */
+static int log_file_fd = -1;
+
+static int
+file_open(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+	if (fd >= 0 || errno != ENOENT)
+		return fd;
+	fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+	/* A daemon's umask leaves the group out, who may read the log all the same. */
+	if (fd >= 0)
+		(void)fchmod(fd, 0640);
+	return fd;
+}
+
+bool
+log_open(
+    const char *daemon, enum log_level level, enum log_format format, const char *path)
+{
+	if (!path) {
+		log_setup(daemon, level, format, STDERR_FILENO);
+		return true;
+	}
+	int fd = file_open(path);
+	if (fd < 0) {
+		log_setup(daemon, level, format, atomic_load(&log_fd));
+		return false;
+	}
+	if (log_file_fd < 0) {
+		log_file_fd = fd;
+	} else {
+		(void)dup3(fd, log_file_fd, O_CLOEXEC);
+		close(fd);
+	}
+	log_setup(daemon, level, format, log_file_fd);
+	return true;
 }
 
 bool

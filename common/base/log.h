@@ -35,6 +35,13 @@ struct log_field {
 /* Where lines go and how they look.  `daemon` is borrowed for ever (a literal).  `fd` is
  * -1 for none.  Call once before threads start, and again at reload. */
 void log_setup(const char *daemon, enum log_level level, enum log_format format, int fd);
+/* The same with lines going into the file `path` (made with mode 0640 when missing), or
+ * to standard error when it is null.  Called again (another path, or the same after the
+ * file was moved away) it keeps the descriptor's number, so that a thread that is just
+ * writing never meets a closed one and nothing leaks.  False with errno when the file
+ * cannot be opened: lines then go where they went.  Main thread only. */
+bool log_open(
+    const char *daemon, enum log_level level, enum log_format format, const char *path);
 bool log_enabled(enum log_level level);
 void log_event(enum log_level level, const char *event, const struct log_field *fields,
     size_t count);

@@ -69,6 +69,17 @@ is_frame_name(struct slice name)
 	return slice_equal(name, SLICE("begin")) || slice_equal(name, SLICE("end"));
 }
 
+/* The name goes from the supervisor to the daemons as one word of a list. */
+static bool
+listener_name_is_valid(struct slice name)
+{
+	for (size_t i = 0; i < name.len; i++)
+		if (!ascii_is_alpha(name.ptr[i]) && !ascii_is_digit(name.ptr[i]) &&
+		    name.ptr[i] != '-' && name.ptr[i] != '_')
+			return false;
+	return name.len <= CONF_LISTENER_NAME_MAX;
+}
+
 static void
 check_section(struct reader *r, struct conf_scan_block *block)
 {
@@ -84,6 +95,12 @@ check_section(struct reader *r, struct conf_scan_block *block)
 	} else if (is_listener && (!block->has_title || slice_is_empty(block->title))) {
 		FAULT(
 		    r, block->line, "a listener has a name: listener \"imaps\" { ... }");
+		block->damaged = true;
+	} else if (is_listener && !listener_name_is_valid(block->title)) {
+		FAULT(r, block->line,
+		    "'%.*s' is no name for a listener: up to %d letters, digits, '-' and "
+		    "'_'",
+		    SLICE_ARG(slice_sub(block->title, 0, 40)), CONF_LISTENER_NAME_MAX);
 		block->damaged = true;
 	} else if (!is_listener && block->has_title) {
 		FAULT(r, block->line, "only listeners have names: write %.*s { ... }",

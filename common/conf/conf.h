@@ -15,7 +15,11 @@
 
 enum conf_tls { CONF_TLS_NONE, CONF_TLS_STARTTLS, CONF_TLS_IMPLICIT };
 enum conf_protocol { CONF_SMTP, CONF_SUBMISSION, CONF_IMAP, CONF_POP3 };
-enum { CONF_LISTENERS_MAX = 32, CONF_LIST_MAX = 64 };
+enum {
+	CONF_LISTENERS_MAX = 32,
+	CONF_LIST_MAX = 64,
+	CONF_LISTENER_NAME_MAX = 40, /* octets */
+};
 
 struct conf_list {
 	char **items;
@@ -135,6 +139,10 @@ struct conf *conf_parse(
     struct slice text, const char *name, const char *root, struct conf_errors *errors);
 void conf_free(struct conf **conf);
 void conf_errors_free(struct conf_errors *errors);
+
+/* The word of the configuration file: "submission"; "implicit". */
+const char *conf_protocol_word(enum conf_protocol protocol);
+const char *conf_tls_word(enum conf_tls tls);
 
 /* True when something has changed that only a restart takes up; appends the keys' names,
  * comma separated ("hostname, store.path, listener \"imaps\""). */

@@ -23,6 +23,10 @@
 #define RESTART     true
 #define RELOAD      false
 
+/* In the order of the enums; test_conf compares these with the tables below. */
+#define PROTOCOLS "smtp|submission|imap|pop3"
+#define TLS_MODES "none|starttls|implicit"
+
 #define MECHANISMS "SCRAM-SHA-256|SCRAM-SHA-1|PLAIN|LOGIN"
 
 /* clang-format off */
@@ -36,11 +40,11 @@ const struct conf_key conf_keys[] = {
 	{"", "threads", CONF_TYPE_U32, 0, 256, "0", NULL, RESTART,
 	    "loop threads a daemon; 0: one a core", TOP(threads)},
 
-	{"listener", "protocol", CONF_TYPE_ENUM, 0, 0, NULL, "smtp|submission|imap|pop3", RESTART,
+	{"listener", "protocol", CONF_TYPE_ENUM, 0, 0, NULL, PROTOCOLS, RESTART,
 	    "what is spoken; it has no default", LISTENER(protocol)},
 	{"listener", "port", CONF_TYPE_U16, 1, 65535, NULL, NULL, RESTART,
 	    "TCP port; it has no default", LISTENER(port)},
-	{"listener", "tls", CONF_TYPE_ENUM, 0, 0, "starttls", "none|starttls|implicit", RESTART,
+	{"listener", "tls", CONF_TYPE_ENUM, 0, 0, "starttls", TLS_MODES, RESTART,
 	    "none, on request of the client, or from the first byte", LISTENER(tls)},
 	{"listener", "address", CONF_TYPE_LIST_ADDRESS, 1, CONF_LIST_MAX, "0.0.0.0,[::]", NULL, RESTART,
 	    "addresses to listen on", LISTENER(addresses)},
@@ -271,4 +275,18 @@ conf_nearest(const char *section, struct slice name)
 		nearest_consider(candidate, name, &best, &best_distance);
 	}
 	return best;
+}
+
+const char *
+conf_protocol_word(enum conf_protocol protocol)
+{
+	static const char *const words[] = {"smtp", "submission", "imap", "pop3"};
+	return words[protocol];
+}
+
+const char *
+conf_tls_word(enum conf_tls tls)
+{
+	static const char *const words[] = {"none", "starttls", "implicit"};
+	return words[tls];
 }

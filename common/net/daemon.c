@@ -69,18 +69,29 @@ daemon_arguments_read(int argc, char **argv, struct daemon_arguments *out)
 
 /* ---- sockets ---- */
 
+static const char *const tls_words[] = {
+    [LISTENER_TLS_NONE] = "none",
+    [LISTENER_TLS_STARTTLS] = "starttls",
+    [LISTENER_TLS_IMPLICIT] = "implicit",
+};
+
 static bool
 parse_tls(struct slice text, enum listener_tls *out)
 {
-	if (slice_equal(text, SLICE("none")))
-		*out = LISTENER_TLS_NONE;
-	else if (slice_equal(text, SLICE("starttls")))
-		*out = LISTENER_TLS_STARTTLS;
-	else if (slice_equal(text, SLICE("implicit")))
-		*out = LISTENER_TLS_IMPLICIT;
-	else
-		return false;
-	return true;
+	for (size_t i = 0; i < sizeof(tls_words) / sizeof(tls_words[0]); i++) {
+		if (slice_equal(text, slice_from_cstr(tls_words[i]))) {
+			*out = (enum listener_tls)i;
+			return true;
+		}
+	}
+	return false;
+}
+
+void
+daemon_listener_write(struct buf *out, const char *name, const char *protocol,
+    enum listener_tls tls, int fd)
+{
+	buf_append_format(out, "%s:%s:%s:%d", name, protocol, tls_words[tls], fd);
 }
 
 static bool
@@ -174,16 +185,17 @@ daemon_bind(const char *address, uint16_t port, int backlog, int *out_fd)
 	}
 	int fd = socket(to.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
-		return status_from_errno(errno);
+		return errno == EAFNOSUPPORT ? STATUS_NOT_FOUND
+		                             : status_from_errno(errno);
 	int on = 1;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	if ((to.any.sa_family == AF_INET6 &&
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) != 0) ||
 	    bind(fd, &to.any, len) != 0 || listen(fd, backlog) != 0) {
-		enum status status = errno == EADDRINUSE ? STATUS_EXISTS
-		                     : errno == EACCES || errno == EPERM
-		                         ? STATUS_DENIED
-		                         : status_from_errno(errno);
+		enum status status = errno == EADDRINUSE                 ? STATUS_EXISTS
+		                     : errno == EACCES || errno == EPERM ? STATUS_DENIED
+		                     : errno == EADDRNOTAVAIL ? STATUS_NOT_FOUND
+		                                              : status_from_errno(errno);
 		close(fd);
 		return status;
 	}
@@ -266,6 +278,24 @@ daemon_ready(void)
 
 /* ---- running ---- */
 
+static const int signal_numbers[SIGNAL_COUNT] = {SIGTERM, SIGINT, SIGHUP};
+
+static void
+signals_mask(int how)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	for (int i = 0; i < SIGNAL_COUNT; i++)
+		sigaddset(&set, signal_numbers[i]);
+	ENSURE(pthread_sigmask(how, &set, NULL) == 0);
+}
+
+void
+daemon_signals_block(void)
+{
+	signals_mask(SIG_BLOCK);
+}
+
 struct daemon_run {
 	struct loop *loop;
 	loop_fn reload;
@@ -308,7 +338,6 @@ on_signal(uv_signal_t *handle, int number)
 void
 daemon_run(struct loop *loop, loop_fn reload, loop_fn stop, void *arg)
 {
-	static const int numbers[SIGNAL_COUNT] = {SIGTERM, SIGINT, SIGHUP};
 	struct daemon_run *run = xcalloc(1, sizeof(*run));
 	run->loop = loop;
 	run->reload = reload;
@@ -317,8 +346,10 @@ daemon_run(struct loop *loop, loop_fn reload, loop_fn stop, void *arg)
 	for (int i = 0; i < SIGNAL_COUNT; i++) {
 		ENSURE(uv_signal_init(loop_uv(loop), &run->signals[i]) == 0);
 		run->signals[i].data = run;
-		ENSURE(uv_signal_start(&run->signals[i], on_signal, numbers[i]) == 0);
+		ENSURE(
+		    uv_signal_start(&run->signals[i], on_signal, signal_numbers[i]) == 0);
 	}
+	signals_mask(SIG_UNBLOCK);
 	loop_run(loop);
 	loop_timer_stop(&run->stop_timer);
 	for (int i = 0; i < SIGNAL_COUNT; i++)

@@ -13,6 +13,7 @@
 #ifndef NET_DAEMON_H
 #define NET_DAEMON_H
 
+#include "base/buf.h"
 #include "base/status.h"
 #include "net/loop.h"
 #include "net/worker.h"
@@ -32,9 +33,20 @@ void daemon_arguments_read(int argc, char **argv, struct daemon_arguments *out);
 enum status daemon_listeners_inherited(
     struct listener *out, size_t max, size_t *out_count) MUST_USE;
 /* `address` is "192.0.2.1", "2001:db8::1" or "[2001:db8::1]".
- * Binds and listens (SO_REUSEADDR, IPV6_V6ONLY for IPv6), non-blocking, close-on-exec. */
+ * Binds and listens (SO_REUSEADDR, IPV6_V6ONLY for IPv6), non-blocking, close-on-exec.
+ * NOT_FOUND: this machine has no such address, or no IPv6 at all. */
 enum status daemon_bind(
     const char *address, uint16_t port, int backlog, int *out_fd) MUST_USE;
+
+/* One listening socket in the form that daemon_listeners_inherited reads; several are
+ * separated by a space. */
+void daemon_listener_write(struct buf *out, const char *name, const char *protocol,
+    enum listener_tls tls, int fd);
+
+/* SIGTERM, SIGINT and SIGHUP wait from here on until daemon_run can act on them: first
+ * thing of all, so that a daemon that is still starting stops in order or reloads as soon
+ * as it serves, instead of dying.  Threads inherit it and never take these signals. */
+void daemon_signals_block(void);
 
 /* Raises RLIMIT_NOFILE to its hard limit, ignores SIGPIPE, umask 0077, and opens
  * /dev/null on standard descriptors that are closed. */

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -237,6 +238,50 @@ events_reach_the_descriptor(void **state)
 	clock_fake_off();
 }
 
+/* A log file that is moved away is made anew, in the same descriptor. */
+static void
+files_are_reopened(void **state)
+{
+	char dir[] = "/tmp/base-log-XXXXXX";
+	char path[64], moved[64], text[256];
+	struct stat st;
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/x.log", dir);
+	snprintf(moved, sizeof(moved), "%s/x.log.1", dir);
+	mode_t mask = umask(0077);
+	assert_true(log_open("smtpd", LOG_LEVEL_INFO, LOG_FORMAT_TEXT, path));
+	int first = dup(STDERR_FILENO);
+	close(first);
+	LOG_INFO("a.one");
+	assert_int_equal(rename(path, moved), 0);
+	for (int i = 0; i < 10; i++)
+		assert_true(log_open("smtpd", LOG_LEVEL_INFO, LOG_FORMAT_TEXT, path));
+	LOG_INFO("a.two");
+	int last = dup(STDERR_FILENO);
+	close(last);
+	assert_int_equal(first, last);
+	umask(mask);
+	FILE *f = fopen(path, "r");
+	assert_non_null(f);
+	assert_non_null(fgets(text, sizeof(text), f));
+	assert_non_null(strstr(text, "a.two"));
+	assert_null(fgets(text, sizeof(text), f));
+	fclose(f);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0640);
+	/* What cannot be opened changes nothing. */
+	assert_false(
+	    log_open("smtpd", LOG_LEVEL_INFO, LOG_FORMAT_TEXT, "/no/such/dir/l"));
+	LOG_INFO("a.three");
+	assert_int_equal(stat(path, &st), 0);
+	assert_true((size_t)st.st_size > strlen("a.two a.three") + 40);
+	assert_true(log_open("smtpd", LOG_LEVEL_INFO, LOG_FORMAT_TEXT, NULL));
+	unlink(path);
+	unlink(moved);
+	assert_int_equal(rmdir(dir), 0);
+}
+
 int
 main(void)
 {
@@ -248,6 +293,7 @@ main(void)
 	    cmocka_unit_test(long_values_and_lines_are_cut),
 	    cmocka_unit_test(times),
 	    cmocka_unit_test(events_reach_the_descriptor),
+	    cmocka_unit_test(files_are_reopened),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

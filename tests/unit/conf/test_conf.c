@@ -174,7 +174,7 @@ values_arrive(void **state)
 	(void)state;
 	struct conf *conf = must_parse(
 	    "hostname = 'mx.example.org' user = \"po\\\"st\" # c } \"\n"
-	    "listener \"imaps one\" { protocol = imap port = 993 tls = implicit\n"
+	    "listener \"imaps-one\" { protocol = imap port = 993 tls = implicit\n"
 	    "  address = {\"::1\", 127.0.0.1,} enabled = no max_connections = 7 }\n"
 	    "listener 'x' { protocol = smtp port = 25 }\n"
 	    "relay { retry = { 1s, \"2s\" , '1h' } // }\n"
@@ -185,7 +185,7 @@ values_arrive(void **state)
 	assert_string_equal(conf->hostname, "mx.example.org");
 	assert_string_equal(conf->user, "po\"st");
 	assert_int_equal(conf->listener_count, 2);
-	assert_string_equal(conf->listeners[0].name, "imaps one");
+	assert_string_equal(conf->listeners[0].name, "imaps-one");
 	assert_int_equal(conf->listeners[0].tls, CONF_TLS_IMPLICIT);
 	assert_int_equal(conf->listeners[0].addresses.count, 2);
 	assert_string_equal(conf->listeners[0].addresses.items[0], "[::1]");

@@ -130,8 +130,14 @@ test_inherited(void **state)
 	setenv("POSTROOM_LISTENERS", "", 1);
 	assert_int_equal(
 	    daemon_listeners_inherited(listeners, 4, &count), STATUS_NOT_FOUND);
+	struct buf both AUTO_BUF;
+	buf_init(&both, sizeof(text));
+	daemon_listener_write(&both, "mx", "smtp", LISTENER_TLS_STARTTLS, a);
+	buf_append_byte(&both, ' ');
+	daemon_listener_write(&both, "subs", "submission", LISTENER_TLS_IMPLICIT, b);
 	snprintf(
 	    text, sizeof(text), "mx:smtp:starttls:%d subs:submission:implicit:%d", a, b);
+	assert_true(slice_equal(buf_slice(&both), slice_from_cstr(text)));
 	setenv("POSTROOM_LISTENERS", text, 1);
 	assert_int_equal(
 	    daemon_listeners_inherited(listeners, 1, &count), STATUS_INVALID);
@@ -243,6 +249,36 @@ test_run(void **state)
 		assert_int_equal(run.stops, 1);
 		loop_free(&run.loop);
 	}
+}
+
+static void
+send_stop(void *arg)
+{
+	(void)arg;
+	kill(getpid(), SIGTERM);
+}
+
+/* What came while the daemon was starting is acted on when it runs. */
+static void
+test_early_signals(void **state)
+{
+	(void)state;
+	struct run run = {.loop = loop_new(), .answers = true};
+	daemon_signals_block();
+	kill(getpid(), SIGHUP);
+	kill(getpid(), SIGTERM);
+	daemon_run(run.loop, on_reload, on_stop, &run);
+	assert_true(run.reloads <= 1); /* a stop may overtake it */
+	assert_int_equal(run.stops, 1);
+	loop_free(&run.loop);
+	run = (struct run){.loop = loop_new(), .answers = true};
+	daemon_signals_block();
+	kill(getpid(), SIGHUP);
+	loop_timer_start(run.loop, &run.timer, 50, send_stop, NULL);
+	daemon_run(run.loop, on_reload, on_stop, &run);
+	assert_int_equal(run.reloads, 1);
+	assert_int_equal(run.stops, 1);
+	loop_free(&run.loop);
 }
 
 /* ---- sandbox ---- */
@@ -414,6 +450,7 @@ main(void)
 	    cmocka_unit_test(test_sandbox),
 	    cmocka_unit_test(test_files_guarded),
 	    cmocka_unit_test(test_run),
+	    cmocka_unit_test(test_early_signals),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
