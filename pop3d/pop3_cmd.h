@@ -43,7 +43,4 @@ void pop3_cmd_top(struct pop3_session *s, const struct pop3_line *line);
 void pop3_cmd_dele(struct pop3_session *s, const struct pop3_line *line);
 void pop3_cmd_rset(struct pop3_session *s, const struct pop3_line *line);
 void pop3_cmd_quit(struct pop3_session *s, const struct pop3_line *line);
-/* Every reply has left: begins UPDATE, or says goodbye. */
-void pop3_update_begin(struct pop3_session *s);
-
 #endif

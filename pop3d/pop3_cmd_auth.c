@@ -157,7 +157,7 @@ pop3_cmd_stls(struct pop3_session *s, const struct pop3_line *line)
 	/* What came behind the command in clear text is thrown away by conn: nothing of
 	 * it survives into the secured session (RFC 2595 section 4). */
 	s->user[0] = '\0';
-	s->state = POP3_GREET;
+	pop3_set_state(s, POP3_GREET);
 	conn_start_tls_server(s->conn, tls);
 	tls_context_unref(&tls);
 }

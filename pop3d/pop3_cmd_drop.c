@@ -213,22 +213,31 @@ message_continue(struct pop3_session *s)
 		return false;
 	body_handle_close(&s->body);
 	struct pop3_message *message = pop3_drop_message(&s->drop, s->out_number);
-	if (message && s->out_whole)
+	if (message && s->out_whole) {
 		message->retrieved = true;
+		s->drop.retrieved = true;
+	}
 	return true;
+}
+
+bool
+pop3_output_is_high(const struct pop3_session *s)
+{
+	return conn_output_pending(s->conn) >= POP3_OUTPUT_HIGH;
 }
 
 bool
 pop3_output_continue(struct pop3_session *s)
 {
-	while (conn_output_pending(s->conn) < CONN_OUTPUT_HIGH) {
-		bool ended = s->output == POP3_OUT_MESSAGE ? message_continue(s)
-		                                           : listing_continue(s);
-		if (ended) {
-			s->output = POP3_OUT_NONE;
+	while (!pop3_output_is_high(s)) {
+		if (s->output == POP3_OUT_NONE) {
 			s->waiting = POP3_WAITS_FOR_NOTHING;
 			return true;
 		}
+		bool ended = s->output == POP3_OUT_MESSAGE ? message_continue(s)
+		                                           : listing_continue(s);
+		if (ended)
+			s->output = POP3_OUT_NONE;
 	}
 	return false;
 }
@@ -265,26 +274,11 @@ update_done(struct store_op *op)
 	goodbye(s);
 }
 
-void
-pop3_cmd_quit(struct pop3_session *s, const struct pop3_line *line)
-{
-	(void)line;
-	if (s->state != POP3_TRANSACTION) {
-		goodbye(s);
-		return;
-	}
-	/* A message counts as delivered whole only when its last byte has left: with
-	 * PIPELINING a QUIT may be read before that (RFC 2449 section 6.6). */
-	s->waiting = POP3_WAITS_FOR_FLUSH;
-	conn_flush(s->conn);
-	if (conn_output_pending(s->conn) == 0)
-		pop3_update_begin(s);
-}
-
-void
-pop3_update_begin(struct pop3_session *s)
+static void
+update_begin(struct pop3_session *s)
 {
 	pop3_set_state(s, POP3_UPDATE);
+	s->waiting = POP3_WAITS_FOR_NOTHING;
 	s->arena = arena_new((size_t)s->drop.count * 16 + 64 * 1024);
 	struct uid_range *ranges;
 	size_t count =
@@ -302,4 +296,42 @@ pop3_update_begin(struct pop3_session *s)
 	};
 	s->waiting = POP3_WAITS_FOR_STORE;
 	expunge_op_submit(service_reader(s->worker), &s->expunge);
+}
+
+/* A message counts as delivered whole only when the client's side has its last byte: with
+ * PIPELINING a QUIT may be read long before that (RFC 2449 section 6.6), and what is in
+ * our or the kernel's buffers dies with the connection.  The kernel does not tell when it
+ * is acknowledged, so it is asked now and then; a connection that fails meanwhile ends
+ * the session by CONN_CLOSED, and nothing is removed. */
+static void
+ack_wait(void *arg)
+{
+	struct pop3_session *s = OBJ_CAST(pop3_session, arg, POP3_SESSION_MAGIC);
+	if (conn_output_unacked(s->conn) == 0) {
+		update_begin(s);
+		return;
+	}
+	s->waiting = POP3_WAITS_FOR_ACK;
+	loop_timer_start(
+	    worker_loop(s->worker), &s->ack_poll, s->ack_poll_ms, ack_wait, s);
+	if (s->ack_poll_ms < POP3_ACK_POLL_MAX_MS)
+		s->ack_poll_ms *= 2;
+}
+
+void
+pop3_cmd_quit(struct pop3_session *s, const struct pop3_line *line)
+{
+	(void)line;
+	if (s->state != POP3_TRANSACTION) {
+		goodbye(s);
+		return;
+	}
+	/* DELE is an order; that RETR has arrived must be known. */
+	if (!s->delete_on_retrieval || !s->drop.retrieved) {
+		update_begin(s);
+		return;
+	}
+	conn_flush(s->conn);
+	s->ack_poll_ms = POP3_ACK_POLL_MS;
+	ack_wait(s);
 }

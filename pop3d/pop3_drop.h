@@ -30,6 +30,7 @@ struct pop3_drop {
 	struct pop3_message *messages; /* owned */
 	uint32_t count;
 	uint32_t deleted_count;
+	bool retrieved;   /* one at least was */
 	uint64_t bytes;   /* of the messages not deleted */
 	struct buf uidls; /* one NUL, then each with a NUL behind it */
 };

@@ -35,9 +35,10 @@ deadline_set(struct pop3_session *s)
 	uint64_t ms = service_conf(s->service)->pop3.idle_timeout_ms;
 	if (s->state == POP3_GREET || s->state == POP3_AUTHORIZATION)
 		ms = POP3_PREAUTH_TIMEOUT_MS;
-	else if (s->waiting == POP3_WAITS_FOR_OUTPUT ||
-		 s->waiting == POP3_WAITS_FOR_FLUSH)
+	else if (s->waiting == POP3_WAITS_FOR_OUTPUT || s->waiting == POP3_WAITS_FOR_ACK)
 		ms = POP3_SEND_TIMEOUT_MS;
+	else if (s->waiting == POP3_WAITS_FOR_STORE)
+		ms = 0; /* the store answers in any case */
 	conn_deadline(s->conn, ms);
 }
 
@@ -96,6 +97,7 @@ pop3_session_close(struct pop3_session *s, const char *reason)
 {
 	if (s->conn)
 		conn_close(&s->conn, true);
+	loop_timer_stop(&s->ack_poll);
 	if (s->waiting == POP3_WAITS_FOR_STORE) {
 		/* UPDATE is being committed: its op stands in this struct.  Until it is
 		 * done the lease is held too, so that no second session sees half. */
@@ -145,7 +147,10 @@ open_failed(struct pop3_session *s, enum status status)
 		service_session_end(s->service, s->account);
 	s->holds_lease = false;
 	pop3_set_state(s, POP3_AUTHORIZATION);
-	pop3_resp_status(s, status);
+	if (status == STATUS_NOT_FOUND)
+		pop3_resp_err(s, "SYS/PERM", "this account has been removed");
+	else
+		pop3_resp_status(s, status);
 }
 
 void
@@ -241,20 +246,27 @@ wants_line(const struct pop3_session *s)
 void
 pop3_session_run(struct pop3_session *s)
 {
-	for (unsigned i = 0; i < POP3_COMMANDS_PER_TURN; i++) {
+	bool progress = s->waiting == POP3_WAITS_FOR_OUTPUT;
+	for (unsigned i = 0; s->conn && i < POP3_COMMANDS_PER_TURN; i++) {
 		if (s->waiting == POP3_WAITS_FOR_OUTPUT && !pop3_output_continue(s))
 			break;
 		if (!wants_line(s) || !run_line(s))
 			break;
-		if (s->errors >= POP3_ERRORS_MAX && s->conn && s->state != POP3_CLOSED) {
+		progress = true;
+		if (!s->conn)
+			break;
+		if (s->errors >= POP3_ERRORS_MAX) {
 			pop3_resp_err(s, "SYS/PERM", "too many errors, goodbye");
 			pop3_session_close(s, "too many errors");
 			return;
 		}
+		if (s->waiting == POP3_WAITS_FOR_NOTHING && pop3_output_is_high(s))
+			s->waiting = POP3_WAITS_FOR_OUTPUT;
 		if (i + 1 == POP3_COMMANDS_PER_TURN)
 			conn_read_again(s->conn);
 	}
-	if (s->conn && s->state != POP3_CLOSED)
+	/* Bytes that are no whole line do not make a client a live one. */
+	if (s->conn && progress)
 		deadline_set(s);
 }
 
@@ -268,11 +280,6 @@ session_event(struct conn *c, enum conn_event event, void *arg)
 		pop3_session_run(s);
 		break;
 	case CONN_DRAINED:
-		if (s->waiting == POP3_WAITS_FOR_FLUSH) {
-			if (conn_output_pending(s->conn) == 0)
-				pop3_update_begin(s);
-			break;
-		}
 		if (s->waiting == POP3_WAITS_FOR_OUTPUT)
 			pop3_session_run(s);
 		break;
@@ -282,7 +289,7 @@ session_event(struct conn *c, enum conn_event event, void *arg)
 		break;
 	case CONN_TIMEOUT:
 		/* RFC 1939 section 3: an inactive client is cut off without UPDATE. */
-		if (s->state != POP3_GREET)
+		if (s->state != POP3_GREET && s->output == POP3_OUT_NONE)
 			pop3_resp_err(s, "SYS/TEMP", "you were idle for too long");
 		pop3_session_close(s, "timeout");
 		break;
@@ -313,7 +320,8 @@ pop3_sessions_stop(struct service *service, struct worker *worker)
 	LIST_EACH_SAFE(sessions, node)
 	{
 		struct pop3_session *s = LIST_ENTRY(node, struct pop3_session, node);
-		if (s->gone)
+		/* UPDATE ends by itself, with the answer that is true. */
+		if (s->waiting == POP3_WAITS_FOR_STORE)
 			continue;
 		if (s->output == POP3_OUT_NONE && s->state != POP3_GREET)
 			conn_write(

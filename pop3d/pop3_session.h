@@ -25,6 +25,11 @@ enum {
 	POP3_SEND_TIMEOUT_MS = 10 * 60 * 1000, /* a client that does not read */
 	POP3_ERRORS_MAX = 20,                  /* -ERR replies, then the session ends */
 	POP3_COMMANDS_PER_TURN = 64,
+	/* Bytes queued for a client: no command is run above this, a multi-line reply is
+	 * not continued, until less than CONN_OUTPUT_LOW is left. */
+	POP3_OUTPUT_HIGH = CONN_OUTPUT_HIGH,
+	POP3_ACK_POLL_MS = 2, /* the first look whether the peer has all; then longer */
+	POP3_ACK_POLL_MAX_MS = 200,
 	POP3_LINES_PER_SLICE = 4096,      /* LIST and UIDL lines written at a time */
 	POP3_BYTES_PER_SLICE = 64 * 1024, /* message bytes written at a time */
 	POP3_USER_MAX = 320,              /* octets of a login name */
@@ -43,9 +48,9 @@ enum pop3_waiting {
 	POP3_WAITS_FOR_NOTHING,
 	POP3_WAITS_FOR_AUTH,     /* a step runs in the pool */
 	POP3_WAITS_FOR_RESPONSE, /* the next line is a SASL response */
-	POP3_WAITS_FOR_OUTPUT,   /* a multi-line reply is being written */
-	POP3_WAITS_FOR_FLUSH,    /* QUIT: all replies must have left before UPDATE */
-	POP3_WAITS_FOR_STORE,    /* UPDATE is being committed */
+	POP3_WAITS_FOR_OUTPUT, /* for the client to read: a reply goes on, or commands */
+	POP3_WAITS_FOR_ACK,    /* QUIT: the client must have all that it retrieved */
+	POP3_WAITS_FOR_STORE,  /* UPDATE is being committed */
 };
 
 enum pop3_output { POP3_OUT_NONE, POP3_OUT_LIST, POP3_OUT_UIDL, POP3_OUT_MESSAGE };
@@ -90,6 +95,8 @@ struct pop3_session {
 	struct framer_stuff stuff;
 
 	/* UPDATE */
+	struct loop_timer ack_poll; /* WAITS_FOR_ACK */
+	uint64_t ack_poll_ms;
 	struct arena *arena;
 	struct expunge_op expunge;
 	uint64_t removed;
@@ -111,7 +118,9 @@ void pop3_session_open(struct pop3_session *s, struct slice login);
 void pop3_session_run(struct pop3_session *s);
 /* Ends the session now; nothing is removed. */
 void pop3_session_close(struct pop3_session *s, const char *reason);
-/* Continues the multi-line reply; true when it is complete. */
+/* Continues the multi-line reply if there is one; true when the next command may run. */
 bool pop3_output_continue(struct pop3_session *s);
+/* Is there so much unread output that the client has to read first? */
+bool pop3_output_is_high(const struct pop3_session *s);
 
 #endif

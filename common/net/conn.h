@@ -81,6 +81,10 @@ void conn_write_format(struct conn *c, const char *format, ...)
 void conn_write_file(
     struct conn *c, int fd, uint64_t offset, uint64_t len, loop_fn release, void *arg);
 size_t conn_output_pending(const struct conn *c);
+/* Bytes that the peer's TCP has not acknowledged: queued here or in the kernel (file
+ * ranges not counted).  SIZE_MAX when the connection has failed: what was sent may be
+ * lost. */
+size_t conn_output_unacked(const struct conn *c);
 void conn_flush(struct conn *c);
 
 /* ---- layers ---- */

@@ -13,7 +13,9 @@
  * Thread: the loop's.  RFC 4978.
  */
 #include <errno.h>
+#include <linux/sockios.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -161,6 +163,15 @@ size_t
 conn_output_pending(const struct conn *c)
 {
 	return c->out_bytes;
+}
+
+size_t
+conn_output_unacked(const struct conn *c)
+{
+	int unacked = 0;
+	if (c->state != CONN_STATE_OPEN || ioctl(c->fd, SIOCOUTQ, &unacked) != 0)
+		return SIZE_MAX;
+	return c->out_bytes + (size_t)unacked;
 }
 
 void
