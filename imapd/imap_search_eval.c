@@ -6,12 +6,8 @@
 
 #include "imapd/imap_int.h"
 #include "text/date.h"
-#include "text/encoding.h"
 
-enum {
-	ID_TEXT_MAX = 64,       /* bytes of an object id's text */
-	KEEP_MAX = 1024 * 1024, /* bytes of a buffer that is kept for the next message */
-};
+enum { ID_TEXT_MAX = 64 /* bytes of an object id's text */ };
 
 void
 imap_search_eval_init(struct imap_search_eval *eval, struct store_reader *reader,
@@ -22,25 +18,17 @@ imap_search_eval_init(struct imap_search_eval *eval, struct store_reader *reader
 	    .account = account,
 	    .session = session,
 	    .now_s = now_s,
-	    .scratch = arena_new(IMAP_SEARCH_SCRATCH_MAX),
 	};
-	buf_init(&eval->header_text, IMAP_SEARCH_MESSAGE_MAX);
-	buf_init(&eval->mime_text, IMAP_SEARCH_MESSAGE_MAX);
-	buf_init(&eval->body_text, IMAP_SEARCH_MESSAGE_MAX);
-	buf_init(&eval->raw, IMAP_SEARCH_MESSAGE_MAX);
-	buf_init(&eval->utf8, IMAP_SEARCH_MESSAGE_MAX);
+	message_text_init(&eval->text);
+	buf_init(&eval->value, MESSAGE_TEXT_MAX);
 }
 
 void
 imap_search_eval_fini(struct imap_search_eval *eval)
 {
 	imap_search_done(eval);
-	arena_free(&eval->scratch);
-	buf_fini(&eval->header_text);
-	buf_fini(&eval->mime_text);
-	buf_fini(&eval->body_text);
-	buf_fini(&eval->raw);
-	buf_fini(&eval->utf8);
+	message_text_fini(&eval->text);
+	buf_fini(&eval->value);
 }
 
 /* ---- before the first message ---- */
@@ -88,7 +76,7 @@ imap_search_index(struct imap_search_eval *eval)
 	if (eval->has_index)
 		return &eval->index;
 	enum status status = message_index_bytes(
-	    eval->reader, eval->account, eval->record, eval->scratch, &bytes);
+	    eval->reader, eval->account, eval->record, eval->text.scratch, &bytes);
 	if (status == STATUS_OK && !message_index_decode(bytes, &eval->index))
 		status = STATUS_CORRUPT;
 	if (status != STATUS_OK) {
@@ -132,172 +120,38 @@ imap_search_done(struct imap_search_eval *eval)
 	eval->has_body = eval->has_index = false;
 	eval->has_body_text = eval->has_header_text = false;
 	eval->record = NULL;
-	arena_reset(eval->scratch);
-	/* A big one's memory is not kept for the rest of the mailbox. */
-	struct buf *bufs[] = {&eval->header_text, &eval->mime_text, &eval->body_text,
-	    &eval->raw, &eval->utf8};
-	for (size_t i = 0; i < sizeof(bufs) / sizeof(bufs[0]); i++) {
-		bool big = bufs[i]->cap > KEEP_MAX;
-		buf_reset(bufs[i]);
-		if (big)
-			buf_release_if_empty(bufs[i]);
-	}
-}
-
-/* Overflow of a buffer is the message's limit. */
-static bool
-buf_fine(struct imap_search_eval *eval, const struct buf *b)
-{
-	if (buf_ok(b))
-		return true;
-	if (eval->status == STATUS_OK)
-		eval->status = STATUS_LIMIT;
-	return false;
+	message_text_reset(&eval->text);
 }
 
 /* ---- text ---- */
 
+/* A text over its limit is the command's failure: there is no exact answer. */
 static void
-fold_into(struct slice utf8, struct buf *out)
+text_made(struct imap_search_eval *eval)
 {
-	if (!ascii_only(utf8)) {
-		utf8_casefold(utf8, out);
-		return;
-	}
-	char *p = utf8.len ? buf_reserve(out, utf8.len) : NULL;
-	if (!p)
-		return;
-	for (size_t i = 0; i < utf8.len; i++)
-		p[i] = ascii_lower(utf8.ptr[i]);
-	buf_commit(out, utf8.len);
-}
-
-/* One field's value, decoded and folded, behind what is in `out`. */
-static void
-value_into(struct imap_search_eval *eval, struct slice value, struct buf *out)
-{
-	struct slice plain = header_unfold(value, eval->scratch);
-	if (!plain.ptr && value.len) {
+	if (eval->text.over && eval->status == STATUS_OK)
 		eval->status = STATUS_LIMIT;
-		return;
-	}
-	eval->work += value.len;
-	buf_reset(&eval->utf8);
-	header_decode(plain, &eval->utf8);
-	fold_into(buf_slice(&eval->utf8), out);
-}
-
-/* "name: value" lines of a header block. */
-static void
-header_into(struct imap_search_eval *eval, struct slice block, struct buf *out)
-{
-	struct header_iter it;
-	struct header_field field;
-
-	header_iter_init(&it, block);
-	while (header_iter_next(&it, &field)) {
-		fold_into(field.name, out);
-		buf_append(out, SLICE(": "));
-		value_into(eval, field.value, out);
-		buf_append(out, SLICE("\r\n"));
-	}
-}
-
-/* What a leaf's header says of it. */
-static bool
-is_text(struct imap_search_eval *eval, struct slice header, struct slice *out_charset)
-{
-	struct header_field field;
-	struct header_value type;
-
-	*out_charset = SLICE("US-ASCII");
-	if (!header_find(header, SLICE("Content-Type"), &field))
-		return true; /* RFC 2045 section 5.2: text/plain */
-	header_value_parse(field.value, eval->scratch, &type);
-	if (type.type.len && !slice_equal(type.type, SLICE("text")))
-		return false;
-	struct slice charset = header_value_parameter(&type, SLICE("charset"));
-	if (charset.len)
-		*out_charset = charset;
-	return true;
-}
-
-static void
-leaf_into(struct imap_search_eval *eval, const struct index_part *part,
-    struct slice header, struct slice bytes, struct buf *out)
-{
-	struct slice charset;
-
-	if (!is_text(eval, header, &charset))
-		return;
-	eval->work += bytes.len;
-	if (part->encoding == 1 || part->encoding == 2) {
-		buf_reset(&eval->raw);
-		if (part->encoding == 1)
-			base64_decode_lenient(bytes, &eval->raw);
-		else
-			qp_decode(bytes, &eval->raw);
-		if (!buf_fine(eval, &eval->raw))
-			return;
-		bytes = buf_slice(&eval->raw);
-	}
-	/* ASCII is the same in all charsets of mail but ISO-2022, which escapes. */
-	if (!ascii_only(bytes) || (bytes.len && memchr(bytes.ptr, 0x1b, bytes.len))) {
-		buf_reset(&eval->utf8);
-		(void)charset_to_utf8(charset, bytes, &eval->utf8);
-		if (!buf_fine(eval, &eval->utf8))
-			return;
-		bytes = buf_slice(&eval->utf8);
-	}
-	fold_into(bytes, out);
-	buf_append_byte(out, '\0');
-}
-
-static void
-body_text_make(struct imap_search_eval *eval)
-{
-	const struct message_index *index = imap_search_index(eval);
-	struct slice bytes = message_bytes(eval);
-
-	eval->has_body_text = true;
-	if (!index)
-		return;
-	for (uint32_t i = 0; i < index->part_count; i++) {
-		struct index_part part, parent = {.kind = MIME_MULTIPART};
-		message_index_part(index, i, &part);
-		if (part.parent < index->part_count)
-			message_index_part(index, part.parent, &parent);
-		struct slice header =
-		    slice_sub(bytes, (size_t)part.header_offset, (size_t)part.header_len);
-		if (i > 0 && parent.kind == MIME_MESSAGE) {
-			header_into(eval, header, &eval->body_text);
-			buf_append_byte(&eval->body_text, '\0');
-		} else if (i > 0) {
-			header_into(eval, header, &eval->mime_text);
-		}
-		if (part.kind == MIME_LEAF)
-			leaf_into(eval, &part, header,
-			    slice_sub(
-				bytes, (size_t)part.body_offset, (size_t)part.body_len),
-			    &eval->body_text);
-	}
-	(void)buf_fine(eval, &eval->body_text);
-	(void)buf_fine(eval, &eval->mime_text);
 }
 
 static bool
 holds(struct imap_search_eval *eval, const struct buf *text, struct slice needle)
 {
-	eval->work += text->len / 8; /* searching is that much cheaper than decoding */
+	eval->text.work +=
+	    text->len / 8; /* searching is that much cheaper than decoding */
 	return slice_find(buf_slice(text), needle) != SIZE_MAX;
 }
 
 static bool
 body_holds(struct imap_search_eval *eval, struct slice needle)
 {
-	if (!eval->has_body_text)
-		body_text_make(eval);
-	return holds(eval, &eval->body_text, needle);
+	if (!eval->has_body_text) {
+		const struct message_index *index = imap_search_index(eval);
+		eval->has_body_text = true;
+		if (index)
+			message_text_body(&eval->text, index, message_bytes(eval));
+		text_made(eval);
+	}
+	return holds(eval, &eval->text.body, needle);
 }
 
 static bool
@@ -305,11 +159,11 @@ text_holds(struct imap_search_eval *eval, struct slice needle)
 {
 	if (!eval->has_header_text) {
 		eval->has_header_text = true;
-		header_into(eval, header_block(eval), &eval->header_text);
-		(void)buf_fine(eval, &eval->header_text);
+		message_text_header(&eval->text, header_block(eval));
+		text_made(eval);
 	}
-	return holds(eval, &eval->header_text, needle) || body_holds(eval, needle) ||
-	       holds(eval, &eval->mime_text, needle);
+	return holds(eval, &eval->text.header, needle) || body_holds(eval, needle) ||
+	       holds(eval, &eval->text.mime, needle);
 }
 
 /* Any field of that name holds the text; an empty text asks whether there is one. */
@@ -325,9 +179,10 @@ header_holds(struct imap_search_eval *eval, const struct imap_search_node *node)
 			continue;
 		if (node->text.len == 0)
 			return true;
-		buf_reset(&eval->raw);
-		value_into(eval, field.value, &eval->raw);
-		if (slice_find(buf_slice(&eval->raw), node->text) != SIZE_MAX)
+		buf_reset(&eval->value);
+		message_text_value(&eval->text, field.value, &eval->value);
+		text_made(eval);
+		if (slice_find(buf_slice(&eval->value), node->text) != SIZE_MAX)
 			return true;
 	}
 	return false;

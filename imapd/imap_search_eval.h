@@ -3,22 +3,14 @@
  * section 6.4.4).  What is read is read once a message and only when needed: record,
  * index record, header, body, in this order.
  *
- * Header text: fields unfolded, encoded-words decoded.  BODY: every text part, and what
- * is inside message parts (their headers too), transfer encoding and charset decoded;
- * other leaves (images and the like) are not text and are not searched.  TEXT: header,
- * MIME headers of the parts and BODY.
+ * What a message's text is says text/message_text.h.  TEXT: header, MIME headers of the
+ * parts and BODY.
  */
 #ifndef IMAPD_IMAP_SEARCH_EVAL_H
 #define IMAPD_IMAP_SEARCH_EVAL_H
 
 #include "imapd/imap_search_parse.h"
-#include "text/message_index.h"
-
-enum {
-	IMAP_SEARCH_MESSAGE_MAX =
-	    64 * 1024 * 1024, /* bytes of one message's decoded text */
-	IMAP_SEARCH_SCRATCH_MAX = 32 * 1024 * 1024, /* bytes: records, header values */
-};
+#include "text/message_text.h"
 
 struct imap_search_eval {
 	struct store_reader *reader;
@@ -26,18 +18,15 @@ struct imap_search_eval {
 	struct imap_session *session; /* for \Recent; null: nothing is recent */
 	int64_t now_s;
 	enum status status; /* sticky: what kept a message from being read */
-	uint64_t work;      /* bytes of text looked at since the caller set it to 0 */
 
 	/* The message under test. */
 	const struct message_record *record;
-	struct arena *scratch;
 	bool has_index, has_body, has_body_text, has_header_text;
 	struct message_index index;
 	struct body_handle body;
-	struct buf header_text; /* header, folded */
-	struct buf mime_text;   /* headers of parts, folded */
-	struct buf body_text;   /* folded; parts are kept apart by NUL */
-	struct buf raw, utf8;   /* steps between */
+	struct message_text
+	    text;         /* text.work: bytes looked at, the caller sets it to 0 */
+	struct buf value; /* of one field */
 };
 
 void imap_search_eval_init(struct imap_search_eval *eval, struct store_reader *reader,

@@ -47,7 +47,7 @@ look_at(struct imap_session *s, const struct message_record *record, uint32_t ms
 		run->uids[run->count++] = record->uid;
 	}
 	imap_search_done(eval);
-	return eval->work < IMAP_SEARCH_TURN_WORK && run->failed == STATUS_OK;
+	return eval->text.work < IMAP_SEARCH_TURN_WORK && run->failed == STATUS_OK;
 }
 
 static enum cmd_result
@@ -60,7 +60,7 @@ search_slice(struct imap_session *s, struct imap_command *cmd)
 	size_t name_count =
 	    mailbox_keywords(imap_reader(s), s->account, s->mailbox, names);
 	imap_search_keywords(run->args->root, names, name_count);
-	run->eval.work = 0;
+	run->eval.text.work = 0;
 	bool ended = imap_walk_run(s, &run->walk, look_at, &status);
 	if (run->failed == STATUS_OK)
 		run->failed = status;

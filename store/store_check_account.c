@@ -1,6 +1,7 @@
 /*
- * Invariants 1 to 14 of one account's partition (but 13's reference counts, which are
- * store_check_body's): mailbox states are read first, then one walk over all keys.
+ * Invariants 1 to 15 of one account's partition (but 13's reference counts, which are
+ * store_check_body's, and 15, which is search_check's): mailbox states are read first,
+ * then one walk over all keys.
  */
 #include "store/pop3_int.h"
 #include "store/store_check_int.h"
@@ -9,6 +10,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "store/search_int.h"
 
 enum { ORPHAN_AGE_MIN_S = 3600 };
 
@@ -26,6 +28,7 @@ struct look {
 	struct vec boxes; /* struct seen_box by number */
 	uint64_t names, gone_changes, gone_times;
 	uint64_t own_uidls, uidls;
+	struct search_check search;
 };
 
 static struct seen_box *
@@ -331,6 +334,12 @@ look_key(struct look *look, struct slice key, struct slice value)
 	case KEY_UIDL:
 		look_uidl(look, key, value);
 		break;
+	case KEY_SEARCH_STATE:
+	case KEY_SEARCH_MAILBOX:
+	case KEY_SEARCH_BLOCK:
+	case KEY_SEARCH_PAGE:
+		search_check_key(look->check, &look->search, key, value);
+		break;
 	default:
 		check_problem(look->check, 1, "key of an unknown class");
 		break;
@@ -487,6 +496,9 @@ check_account(struct check *check, struct account_id id)
 	}
 	if (status == STATUS_OK)
 		check_sums(&look);
+	if (status == STATUS_OK)
+		search_check_end(check, &look.search);
+	vec_fini(&look.search.segments);
 	vec_fini(&look.boxes);
 	return status;
 }

@@ -16,8 +16,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "store/mailbox_int.h"
-#include "store/store_int.h"
+#include "store/search_int.h"
 #include "store/store_maintain_int.h"
 
 enum {
@@ -275,8 +274,8 @@ struct emptying {
 	bool more;
 };
 
-/* Up to STEP_RECORDS_MAX messages with their bodies; when there are none left, all the
- * other keys at once. */
+/* Up to STEP_RECORDS_MAX messages with their bodies; when there are none left, the search
+ * index segment by segment, then all the other keys at once. */
 static enum status
 commit_empty(struct engine_txn *txn, void *arg)
 {
@@ -329,6 +328,8 @@ commit_empty(struct engine_txn *txn, void *arg)
 	}
 	vec_fini(&bodies);
 	vec_fini(&keys);
+	if (status == STATUS_OK && !emptying->more)
+		emptying->more = search_drop_step(txn);
 	if (status == STATUS_OK && !emptying->more)
 		engine_del_range(txn, slice_make("", 1), SLICE_NULL);
 	return status == STATUS_OK ? engine_txn_status(txn) : status;

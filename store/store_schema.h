@@ -25,6 +25,13 @@
  *   P mbox32 uid32               what POP3 keeps of a message (POP3_*); absent: nothing
  *   Y mbox32 uidl                the message that has this POP3 unique id (UIDL_*)
  *
+ *   Derived, may be missing in whole or in part (store/search.h, decision 0035):
+ *   i                            state of the search index (SEARCH_STATE_*)
+ *   j mbox32                     uid32: messages of the mailbox below it are covered
+ *   g block32                    a block of documents (SEARCH_RECORD_*)
+ *   p block32 segment16 key32    a page of postings, key32 is its last one's
+ *                                (store/search_page_int.h)
+ *
  * DIRECTORY PARTITION ('D' and zeros)
  *
  *   I                            installation: INSTALL_*
@@ -69,6 +76,8 @@
  *   13. Every M and X has a body whose size it gives; a body's references are exactly the
  *       M and X records of its environment (and the m records of the queue's).
  *   14. Every P has its M; P's unique ids and the Y records are one to one.
+ *   15. Every i, j, g and p decodes and every checksum fits; the pages of a block are
+ *       exactly those of its segments; i.documents and i.pages are the sums over g.
  *   Directory:
  *   20. L and A are one to one; every L's domain has its D.
  *   21. D.accounts and D.aliases are counts of L and F; D.postmaster is an account of the
@@ -106,6 +115,11 @@ enum {
 	KEY_SUBSCRIBED = 'U',
 	KEY_POP3       = 'P',
 	KEY_UIDL       = 'Y',
+
+	KEY_SEARCH_STATE   = 'i',
+	KEY_SEARCH_MAILBOX = 'j',
+	KEY_SEARCH_BLOCK   = 'g',
+	KEY_SEARCH_PAGE    = 'p',
 
 	KEY_INSTALL    = 'I',
 	KEY_DOMAIN     = 'D',
@@ -195,6 +209,33 @@ enum {
 enum {
 	UIDL_UID  = 1, /* u32 */
 	UIDL_SIZE = 5,
+};
+
+/* State of the search index (i), 65 bytes. */
+enum {
+	SEARCH_STATE_SEQUENCE  = 1,  /* u64: +1 with every change of the index */
+	SEARCH_STATE_DOCUMENTS = 9,  /* u64, covered */
+	SEARCH_STATE_PAGES     = 17, /* u64 */
+	SEARCH_STATE_TEXT      = 25, /* u64, bytes of text covered, about */
+	SEARCH_STATE_EMAIL_ID  = 33, /* u64, the account's next one when all was covered */
+	SEARCH_STATE_BYTES     = 41, /* u64, the account's bytes then */
+	SEARCH_STATE_SWEPT     = 49, /* i64: when expunged documents were looked for */
+	SEARCH_STATE_REMOVED   = 57, /* u64, documents dropped since the index was begun */
+	SEARCH_STATE_SIZE      = 65,
+};
+
+/* Mailbox's progress (j), 5 bytes: the uid at 1. */
+enum { SEARCH_MAILBOX_UID = 1, SEARCH_MAILBOX_SIZE = 5 };
+
+/* Block (g): ten bytes for each segment (id u16, first u16, span u16, pages u32), then
+ * two postings of span SEARCH_BLOCK_DOCS: the documents that it covers, and those of them
+ * that may hold anything. */
+enum {
+	SEARCH_RECORD_CRC      = 1, /* u32, CRC-32C of what follows */
+	SEARCH_RECORD_NEXT     = 5, /* u16, a segment id to begin looking for a free one */
+	SEARCH_RECORD_COUNT    = 7, /* u8, segments */
+	SEARCH_RECORD_SEGMENTS = 8,
+	SEARCH_SEGMENT_SIZE    = 10,
 };
 
 /* Installation (I), 37 bytes. */

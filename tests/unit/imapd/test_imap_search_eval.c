@@ -64,6 +64,27 @@ static const char *const messages[] = {
     /* 4: nearly nothing */
     "\r\nbare body\r\n",
 };
+
+/* Charsets, encodings and types beside those: searched by themselves. */
+static const struct {
+	const char *message, *holds, *holds_not; /* BODY */
+} texts[] = {
+    {"Content-Type: text/plain; charset=utf-7\r\n\r\nK+APY-ln\r\n",                   "k\xc3\xb6ln",
+     "+apy-"																	 },
+    {"Content-Type: text/plain; charset=iso-2022-jp\r\n\r\n\x1b$B$3$s$K$A\x1b(B\r\n",
+     "\xe3\x81\x93\xe3\x82\x93",													"$b$3"       },
+    {"Content-Type: text/plain; charset=koi8-r\r\n\r\n\xf0\xd2\xc9\xd7\xc5\xd4\r\n",
+     "\xd0\xbf\xd1\x80\xd0\x98\xd0\x92",												"\xf0\xd2"   },
+    {"Content-Type: text/plain; charset=gb2312\r\nContent-Transfer-Encoding: base64\r\n"
+     "\r\nxOO6ww==\r\n",							 "\xe4\xbd\xa0\xe5\xa5\xbd",                       "xoo6"       },
+    {"Content-Type: text/html; charset=utf-8\r\nContent-Transfer-Encoding: "
+     "quoted-printable\r\n\r\n<p class=3D\"x\">Gr=C3=BC=C3=9Fe</p>\r\n",	 "<P CLASS=\\\"x\\\">gr\xc3\xbcsse",               "=3d"        },
+    {"Content-Type: application/octet-stream\r\n\r\nopaque words\r\n",                "",                                               "opaque"     },
+    {"Content-Type: text/plain; charset=x-none\r\n\r\nna\xefve caf\xe9 words\r\n",
+     "VE CAF",															  "caf\xc3\xa9"},
+    {"Content-Type: text/plain; charset=utf-8\r\n\r\n\xc3\x84 \xce\xa3\xce\x91\xce\xa3 "
+     "\xc4\xb0 \xef\xac\x81\r\n",						"\xc3\xa4 \xcf\x83\xce\xb1\xcf\x82 i\xcc\x87 fi", "ss"         },
+};
 static const struct slice keyword[] = {
     {"$Work", 5}
 };
@@ -210,6 +231,41 @@ keys(void **state)
 }
 
 static void
+charsets(void **state)
+{
+	(void)state;
+	struct box main_box = box;
+	struct mailbox_view *main_view = view;
+	struct buf got;
+	buf_init(&got, 64);
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		char program[256];
+		box_open(&box);
+		assert_int_equal(
+		    box_append(&box, slice_from_cstr(texts[i].message), 0, NULL, 0, NOW),
+		    1);
+		assert_int_equal(
+		    mailbox_view_open(box.reader, box.account, box.mailbox, &view),
+		    STATUS_OK);
+		snprintf(program, sizeof(program), "BODY \"%s\"", texts[i].holds);
+		buf_reset(&got);
+		search(program, &got);
+		if (!slice_equal(buf_slice(&got), SLICE("1")))
+			fail_msg("%s: not found", program);
+		snprintf(program, sizeof(program), "BODY \"%s\"", texts[i].holds_not);
+		buf_reset(&got);
+		search(program, &got);
+		if (got.len)
+			fail_msg("%s: found", program);
+		mailbox_view_close(&view);
+		box_close(&box);
+	}
+	buf_fini(&got);
+	box = main_box;
+	view = main_view;
+}
+
+static void
 by_email_id(void **state)
 {
 	(void)state;
@@ -259,6 +315,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(keys),
+	    cmocka_unit_test(charsets),
 	    cmocka_unit_test(by_email_id),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
