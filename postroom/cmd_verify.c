@@ -21,6 +21,8 @@ finding_text(const struct verify_finding *finding)
 	switch (finding->what) {
 	case VERIFY_DERIVED:
 		return "the derived record was damaged";
+	case VERIFY_SEARCH:
+		return "the search index was damaged";
 	case VERIFY_FRAME:
 		return "the frame in the file was damaged";
 	case VERIFY_MESSAGE:
@@ -55,6 +57,11 @@ finding(const struct verify_finding *finding, void *arg)
 			"uid", (json_int_t)finding->uid, "expunged", finding->expunged,
 			"queue_id", json_of(finding->queue_id), "body",
 			(json_int_t)finding->body, "segment", segment));
+		return;
+	}
+	if (finding->what == VERIFY_SEARCH) {
+		printf("%.*s: %s%s\n", (int)finding->login.len, finding->login.ptr,
+		    finding_text(finding), finding->healed ? ", will be made anew" : "");
 		return;
 	}
 	if (finding->login.ptr)

@@ -33,6 +33,8 @@ enum status store_check(struct store *store, const struct store_check_options *o
 enum verify_what {
 	VERIFY_MESSAGE, /* its bytes are damaged or cannot be read */
 	VERIFY_DERIVED, /* its derived record was damaged */
+	VERIFY_SEARCH,  /* blocks of an account's search index were damaged: dropped, the
+	                 * indexer makes them anew.  Neither body, mailbox nor uid */
 	VERIFY_FRAME,   /* what stands around its bytes in the file was damaged */
 };
 

@@ -9,11 +9,6 @@
 
 #include <stdlib.h>
 
-struct commit {
-	struct search_change *change;
-	struct search_state state;
-};
-
 static struct search_segment *
 segment_find(struct search_record *record, uint16_t id)
 {
@@ -216,8 +211,8 @@ state_recount(struct engine_txn *txn, struct search_state *state)
 			       ((double)state->documents / (double)before));
 }
 
-enum status
-search_block_drop(struct engine_txn *txn, uint32_t block)
+static enum status
+block_drop(struct engine_txn *txn, uint32_t block)
 {
 	struct search_state state;
 	struct key from;
@@ -251,7 +246,7 @@ static enum status
 commit_heal(struct engine_txn *txn, void *arg)
 {
 	const struct heal *heal = arg;
-	return search_block_drop(txn, heal->block);
+	return block_drop(txn, heal->block);
 }
 
 static void
@@ -274,6 +269,14 @@ search_block_heal(struct store *store, struct account_id account, uint32_t block
 	    .done = heal_done,
 	};
 	engine_submit(store->engine, &heal->commit);
+}
+
+enum status
+search_block_drop_wait(
+    struct store_reader *reader, struct account_id account, uint32_t block)
+{
+	struct heal heal = {.block = block};
+	return store_commit_wait(reader, partition_account(account), commit_heal, &heal);
 }
 
 bool

@@ -590,14 +590,25 @@ cycle_begin(struct cycle *c, bool all, bool *out_work, bool *out_sweep, int64_t 
 	return status;
 }
 
-enum status
-search_index_account(
-    struct search_work *work, struct account_id account, bool all, int64_t now_s)
+enum need {
+	NEED_MUCH,  /* when there is enough to do */
+	NEED_ALL,   /* whatever there is */
+	NEED_SWEEP, /* no indexing, sweeping in any case */
+};
+
+static enum status
+account_work(
+    struct search_work *work, struct account_id account, enum need need, int64_t now_s)
 {
 	struct cycle c = {.work = work, .account = account};
 	bool pending = false;
 	bool sweeping = false;
-	enum status status = cycle_begin(&c, all, &pending, &sweeping, now_s);
+	enum status status =
+	    cycle_begin(&c, need == NEED_ALL, &pending, &sweeping, now_s);
+	if (need == NEED_SWEEP) {
+		pending = false;
+		sweeping = true;
+	}
 	if (status == STATUS_OK && (pending || sweeping)) {
 		c.heap = xcalloc(c.source_count + 1, sizeof(*c.heap));
 		c.cache = xcalloc(CACHE_BLOCKS, sizeof(*c.cache));
@@ -614,6 +625,19 @@ search_index_account(
 	vec_fini(&c.progress);
 	store_reader_end(work->reader);
 	return status;
+}
+
+enum status
+search_index_account(
+    struct search_work *work, struct account_id account, bool all, int64_t now_s)
+{
+	return account_work(work, account, all ? NEED_ALL : NEED_MUCH, now_s);
+}
+
+enum status
+search_sweep_account(struct search_work *work, struct account_id account, int64_t now_s)
+{
+	return account_work(work, account, NEED_SWEEP, now_s);
 }
 
 bool

@@ -104,8 +104,9 @@ enum status search_change_commit(struct store_reader *reader, struct account_id 
 
 /* Drops a damaged block, so that it will be indexed anew; does not wait. */
 void search_block_heal(struct store *store, struct account_id account, uint32_t block);
-/* The same in a commit. */
-enum status search_block_drop(struct engine_txn *txn, uint32_t block) MUST_USE;
+/* The same, and waits; ends the reader's snapshot. */
+enum status search_block_drop_wait(
+    struct store_reader *reader, struct account_id account, uint32_t block) MUST_USE;
 /* Deletes a bounded part of the index of the transaction's account (a segment), its state
  * last; false: there is nothing left. */
 bool search_drop_step(struct engine_txn *txn);
@@ -177,6 +178,9 @@ void search_work_fini(struct search_work *work);
  * expunged.  CONFLICT: someone else is at it. */
 enum status search_index_account(struct search_work *work, struct account_id account,
     bool all, int64_t now_s) MUST_USE;
+/* Writes the blocks anew of which a good part was expunged and cannot come back. */
+enum status search_sweep_account(
+    struct search_work *work, struct account_id account, int64_t now_s) MUST_USE;
 /* Worth a look? */
 bool search_is_pending(struct store_reader *reader, struct account_id account);
 

@@ -7,6 +7,7 @@
  * Online: a snapshot is held for some bodies only, and every change is a commit that
  * looks again at what it changes.
  */
+#include "store/search_int.h"
 #include "store/store_check_int.h"
 
 #include <stdio.h>
@@ -347,6 +348,35 @@ part_of_shard(const struct verify *v, const struct vec *parts, uint32_t shard,
 	return false;
 }
 
+/* The search indexes of all accounts. */
+static enum status
+search_verify_all(struct verify *v, const struct vec *parts)
+{
+	const struct partition_id *ids = parts->ptr;
+	enum status status = STATUS_OK;
+	for (size_t i = 0; i < parts->count && status == STATUS_OK; i++) {
+		struct account_id id;
+		char login[VERIFY_LOGIN_MAX];
+		uint64_t damaged;
+		memcpy(id.v, ids[i].v, sizeof(id.v));
+		status = search_verify(v->reader, id, v->options->look_only, &damaged);
+		if (status != STATUS_OK || damaged == 0)
+			continue;
+		struct verify_finding finding = {
+		    .what = VERIFY_SEARCH,
+		    .status = STATUS_CORRUPT,
+		    .healed = !v->options->look_only,
+		    .login = login_of(v, ids[i], login),
+		};
+		v->totals->findings++;
+		v->totals->healed += finding.healed;
+		if (v->options->finding)
+			v->options->finding(&finding, v->options->arg);
+		store_reader_end(v->reader);
+	}
+	return status;
+}
+
 enum status
 store_verify(struct store *store, const struct store_verify_options *options,
     struct store_verify_totals *out)
@@ -363,6 +393,8 @@ store_verify(struct store *store, const struct store_verify_options *options,
 		if (part_of_shard(&v, &parts, shard, &v.part))
 			status = env_verify(&v, &parts, shard);
 	}
+	if (status == STATUS_OK)
+		status = search_verify_all(&v, &parts);
 	v.part = partition_queue();
 	if (status == STATUS_OK)
 		status = env_verify(&v, NULL, 0);

@@ -5,9 +5,11 @@
  */
 #include <stdlib.h>
 
+#include "base/crc32c.h"
 #include "base/ensure.h"
 #include "store/body_frame.h"
 #include "store/engine_lmdb_int.h"
+#include "store/search_int.h"
 #include "store/store_codec_int.h"
 
 static struct slice record;
@@ -185,6 +187,37 @@ fuzz_body(void)
 	(void)segment_record_decode(record, &segment);
 }
 
+/* With checksums that fit, so that what is behind them is reached. */
+static void
+fuzz_search(void)
+{
+	static struct search_record block;
+	static char out[SEARCH_RECORD_MAX];
+	struct search_page_iter it;
+	struct search_state state;
+	struct search_bits bits = {{0}};
+	struct slice rest = record;
+	(void)search_state_decode(record, &state);
+	if (record.len > SEARCH_RECORD_NEXT) {
+		char *bytes = (char *)(uintptr_t)record.ptr;
+		be32_put(bytes + SEARCH_RECORD_CRC,
+		    crc32c(0, slice_from(record, SEARCH_RECORD_NEXT)));
+	}
+	if (search_record_decode(record, &block))
+		(void)search_record_decode(
+		    slice_make(out, search_record_encode(&block, out)), &block);
+	if (record.len <= SEARCH_PAGE_HEAD)
+		return;
+	search_page_iter_init(&it, record);
+	while (search_page_iter_next(&it) == STATUS_OK) {
+		inside(it.posting);
+		(void)search_posting_get(&it.posting, 64, 100, &bits);
+	}
+	while (search_posting_get(&rest, 0, SEARCH_BLOCK_DOCS, &bits))
+		continue;
+	(void)search_page_find(record, 5, 1 << 24, 0, SEARCH_BLOCK_DOCS, &bits);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -198,6 +231,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	    fuzz_keys,
 	    fuzz_body,
 	    fuzz_pop3,
+	    fuzz_search,
 	};
 	if (size == 0)
 		return 0;
