@@ -3,21 +3,27 @@
 """Durability: what was acknowledged survives kill -9 of any daemon, or of everything.
 
 Each round, threads work against the instance (SMTP deliveries to two mailboxes at once,
-APPEND, STORE, MOVE, EXPUNGE, POP3 retrieval with QUIT, submission to a sink) and keep a
+APPEND, STORE, MOVE, EXPUNGE, POP3 retrieval with QUIT, submission to a sink), while
+`postroom compact` (purge, reclaim, compaction; nothing is kept for undelete) and `postroom
+backup` run again and again beside them and are killed too.  The threads keep a
 ledger: for each message the set of states in which it may be.  One state once the server
 has said OK, two while its answer is outstanding.  At a random moment one daemon, or all of
 them and the supervisor, are killed; after the restart every mailbox is read by IMAP and
-compared with the ledger.  At the end `postroom check --bodies` finds nothing, and every
+compared with the ledger.  Now and then the backup that was made under all this is
+brought up to date, restored into a root of its own, and compared.  At the end `postroom check --bodies` finds nothing, and every
 submitted message has reached the sink (twice only if a kill came between its arrival and
 the note of it).
 
 $POSTROOM_KILL_ROUNDS (25) rounds, with the seed $POSTROOM_SEED (random, printed)."""
 
+import atexit
 import os
 import random
 import re
+import shutil
 import signal
 import smtplib
+import subprocess
 import sys
 import threading
 import time
@@ -25,12 +31,14 @@ import imaplib
 import poplib
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
-from postroom_test import Instance, Results, Sink  # noqa: E402
+from postroom_test import BIN, Instance, Results, Sink  # noqa: E402
 
 ROUNDS = int(os.environ.get("POSTROOM_KILL_ROUNDS", "25"))
 SEED = int(os.environ.get("POSTROOM_SEED", "0")) or random.SystemRandom().randrange(1 << 32)
 LOAD_S = (0.05, 0.9)       # of load before the kill
 AFTER_S = 0.1              # of load behind it: the other daemons go on
+RESTORE_ROUNDS = 12        # between two looks at the backup
+CLI_OK, CLI_KILLED = 0, -signal.SIGKILL
 MESSAGES_KEPT = 1500       # in a mailbox, then it is emptied
 BROKEN = (OSError, EOFError, smtplib.SMTPException, imaplib.IMAP4.abort, poplib.error_proto)
 BOXES = ("INBOX", "Archive")
@@ -43,7 +51,9 @@ sink = Sink()
 post = Instance(
     accounts={f"{a}@demo.test": f"secret-{a}-1" for a in ACCOUNTS},
     conf={"relay": ["allow_private = true", f"port = {sink.port}", 'retry = {"1s"}'],
-          "auth": ["block_after = 0"], "pop3": ["delete_on_retrieval = true"]},
+          "auth": ["block_after = 0"], "pop3": ["delete_on_retrieval = true"],
+          "store": ["undelete_days = 0"]},
+    folder=os.environ.get("POSTROOM_KILL_FOLDER"),
     dns="sink.test MX 10 mx.sink.test\nmx.sink.test A 127.0.0.1\n")
 
 
@@ -233,6 +243,71 @@ def submit(rng):
         submitted.add(name)
 
 
+# ---- care, beside it all ----
+tools_lock = threading.Lock()
+tools, tools_done, tools_killed = set(), {"compact": 0, "backup": 0}, 0
+backup_dir = post.root + "-backup"
+atexit.register(shutil.rmtree, backup_dir, True)
+
+
+def tool(rng, *args):
+    """One run of the command line, which is killed now and then, as the daemons are."""
+    global tools_killed
+    with tools_lock:
+        if stop.is_set():
+            return
+        p = subprocess.Popen([os.path.join(BIN, "postroom"), "--root", post.root, *args],
+                             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        tools.add(p)
+    try:
+        _, err = p.communicate(timeout=rng.uniform(0, 0.1) if rng.randrange(4) == 0 else 120)
+    except subprocess.TimeoutExpired:
+        p.kill()
+        _, err = p.communicate()
+    with tools_lock:
+        tools.remove(p)
+        if p.returncode == CLI_KILLED:
+            tools_killed += 1
+        elif r.equal(p.returncode, CLI_OK, f"{args[0]}: {err.decode().strip()}"):
+            tools_done[args[0]] += 1
+
+
+def reclaim(rng):
+    while not stop.is_set():
+        tool(rng, "compact")
+        stop.wait(rng.uniform(0.05, 0.4))
+
+
+def backup(rng):
+    while not stop.is_set():
+        tool(rng, "backup", backup_dir)
+        stop.wait(rng.uniform(0.05, 0.8))
+
+
+def restore_compare():
+    """Nobody works now: what a restored instance holds is what the live one holds."""
+    root = post.root + "-restored"
+    shutil.rmtree(root, ignore_errors=True)
+    try:
+        post.run("backup", backup_dir)
+        post.run("restore", backup_dir, "--to-root", root)
+        os.makedirs(os.path.join(root, "etc"), exist_ok=True)
+        shutil.copy(os.path.join(post.root, "etc", "postroom.conf"),
+                    os.path.join(root, "etc", "postroom.conf"))
+        rows = {}
+        for at in (post.root, root):
+            rows[at] = [subprocess.run(
+                [os.path.join(BIN, "postroom"), "--root", at, "account", "show",
+                 f"{a}@demo.test", "--json"], capture_output=True, text=True,
+                check=True).stdout for a in ACCOUNTS]
+        r.equal(rows[root], rows[post.root], "the restored accounts")
+        done = subprocess.run([os.path.join(BIN, "postroom"), "--root", root, "check",
+                               "--bodies"], capture_output=True, text=True, check=False)
+        r.equal(done.returncode, 0, f"check of the restored: {done.stdout}{done.stderr}")
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
 def worker(job, seed):
     rng = random.Random(seed)
     while not stop.is_set():
@@ -258,6 +333,10 @@ def kill(what):
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
+    with tools_lock:
+        for p in list(tools):
+            if dice.randrange(2):
+                p.kill()
 
 
 for i in range(60):
@@ -273,7 +352,7 @@ failures = 0
 for number in range(ROUNDS):
     what = dice.choice(("all", "all", "smtpd", "imapd", "pop3d"))
     stop.clear()
-    jobs = (deliver, append, flags, move, pop, submit)
+    jobs = (deliver, append, flags, move, pop, submit, reclaim, backup)
     threads = [threading.Thread(target=worker, args=(job, dice.randrange(1 << 32)),
                                 daemon=True) for job in jobs]
     for thread in threads:
@@ -293,6 +372,10 @@ for number in range(ROUNDS):
             ledger.compare()
         except BROKEN as e:
             r.check(False, f"round {number}, {ledger.account}: {type(e).__name__} {e}")
+    if number % RESTORE_ROUNDS == RESTORE_ROUNDS - 1:
+        restore_compare()
+    if number % 100 == 99:
+        print(f"{number + 1} rounds, {r.failed} failed", flush=True)
     if r.failed > failures:
         failures = r.failed
         print(f"(in round {number}, which killed {what})", flush=True)
@@ -313,6 +396,8 @@ r.check(twice <= ROUNDS * 50, f"{twice} copies arrived twice")
 check = post.run("check", "--bodies", check=False)
 r.equal(check.returncode, 0, f"postroom check: {check.stdout}{check.stderr}")
 done = ", ".join(f"{a} {ledger.acknowledged}" for a, ledger in ledgers.items())
+r.check(min(tools_done.values()) > 0, f"compact and backup came to their ends: {tools_done}")
+print(f"{tools_done}, {tools_killed} killed")
 print(f"acknowledged: {done}, submitted {len(submitted)} ({twice} copies arrived twice)")
 post.failed = r.failed > 0
 sys.exit(r.finish())
