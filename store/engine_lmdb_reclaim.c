@@ -300,8 +300,8 @@ lmdb_tick(struct engine *base)
 
 struct candidate {
 	uint32_t segment;
-	uint64_t live, end, size; /* bytes; size is the file's */
-	bool locked;              /* some process appends to it */
+	uint64_t live, size; /* bytes; size is the file's */
+	bool locked;         /* some process appends to it */
 };
 
 struct candidates {
@@ -346,7 +346,6 @@ candidates_gather(struct lmdb_env *env, struct candidates *out)
 			continue; /* a check tells */
 		row.segment = be32_get(key.mv_data);
 		row.live = record.live;
-		row.end = record.end;
 		if (is_retired(env, row.segment) || !candidate_look(env, &row))
 			continue;
 		if (out->count == out->room) {
@@ -659,16 +658,35 @@ moves_commit(struct compaction *c)
 	return STATUS_OK;
 }
 
+/* The end of the last frame that a record has ever named; 0: not known. */
+static uint64_t
+segment_end(struct lmdb_env *env, uint32_t segment)
+{
+	MDB_txn *txn = NULL;
+	if (lmdb_txn_enter(env, MDB_RDONLY, &txn) != STATUS_OK)
+		return 0;
+	char bytes[4];
+	MDB_val key = segment_key(bytes, segment), value;
+	struct segment_record record = {0, 0};
+	if (mdb_get(txn, env->seg, &key, &value) != 0 ||
+	    !segment_record_decode(slice_make(value.mv_data, value.mv_size), &record))
+		record.end = 0;
+	mdb_txn_abort(txn);
+	lmdb_txn_leave(env);
+	return record.end;
+}
+
 /* Blocks that a killed process had allocated ahead, and frames that were never
- * committed: behind the last frame that a record has ever named nothing is needed. */
+ * committed.  Where the last frame ends is asked now, with the file locked for us: the
+ * process that had it may have committed more since the candidates were looked at. */
 static void
-segment_trim(struct compaction *c, const struct candidate *row)
+segment_trim(struct compaction *c)
 {
 	struct stat st;
-	if (row->end > 0 && fstat(c->fd, &st) == 0 &&
-	    (uint64_t)st.st_size > row->end + TRIM_MIN &&
-	    ftruncate(c->fd, (off_t)row->end) == 0)
-		c->totals->freed_bytes += (uint64_t)st.st_size - row->end;
+	uint64_t end = segment_end(c->env, c->segment);
+	if (end > 0 && fstat(c->fd, &st) == 0 && (uint64_t)st.st_size > end + TRIM_MIN &&
+	    ftruncate(c->fd, (off_t)end) == 0)
+		c->totals->freed_bytes += (uint64_t)st.st_size - end;
 }
 
 /* Steps until the segment is empty or the budget is used up. */
@@ -683,7 +701,7 @@ segment_compact(
 	if (c->fd < 0)
 		return STATUS_OK; /* some process has it: not now */
 	c->segment = row->segment;
-	segment_trim(c, row);
+	segment_trim(c);
 	enum status status;
 	do {
 		status = moves_gather(c);

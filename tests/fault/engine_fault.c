@@ -108,9 +108,20 @@ WRAP(int, renameat, (int a, const char *b, int c, const char *d), CALL_RENAMEAT,
     (a, b, c, d))
 WRAP(void *, mmap, (void *a, size_t n, int p, int f, int fd, off_t o), CALL_MMAP,
     MAP_FAILED, (a, n, p, f, fd, o))
-WRAP(int, flock, (int fd, int op), CALL_FLOCK, -1, (fd, op))
 WRAP(int, fdatasync, (int fd), CALL_FDATASYNC, -1, (fd))
 WRAP(int, fsync, (int fd), CALL_FSYNC, -1, (fd))
+
+static void (*before_lock)(int op); /* null, or called before each flock */
+
+int __real_flock(int fd, int op);
+int __wrap_flock(int fd, int op);
+int
+__wrap_flock(int fd, int op)
+{
+	if (before_lock)
+		before_lock(op);
+	return fails(CALL_FLOCK) ? -1 : __real_flock(fd, op);
+}
 
 int __real_mdb_txn_commit(MDB_txn *txn);
 int __wrap_mdb_txn_commit(MDB_txn *txn);
@@ -342,6 +353,9 @@ test_nth_call(void **state)
 	    {CALL_RENAMEAT,        EIO,              "renameat: EIO",          1 },
 	    {CALL_MMAP,            ENOMEM,           "mmap: no memory",        1 },
 	    {CALL_FLOCK,           EWOULDBLOCK,      "flock: taken",           1 },
+	    {CALL_PWRITEV,         EROFS,            "pwritev: read-only",     3 },
+	    {CALL_PWRITE,          EROFS,            "pwrite: read-only",      3 },
+	    {CALL_MDB_TXN_COMMIT,  EROFS,            "commit: read-only",      6 },
 	};
 	for (size_t i = 0; i < sizeof ROWS / sizeof ROWS[0]; i++) {
 		struct engine_ctx ctx;
@@ -397,11 +411,128 @@ test_failed_sync_ends_the_process(void **state)
 	}
 }
 
+/* A file system that becomes read-only before a sync has not failed: what was asked is
+ * refused, and when it is writable again the same process goes on. */
+static void
+test_read_only_before_sync(void **state)
+{
+	(void)state;
+	struct engine_ctx ctx;
+	int n = 1;
+	ctx_open(&ctx, true);
+	for (;; n++) {
+		arm(CALL_FDATASYNC, n, EROFS);
+		work(ctx.engine);
+		disarm();
+		verify(ctx.engine);
+		assert_int_equal(
+		    replace(ctx.engine, (uint64_t)n % SLOTS, false), STATUS_OK);
+		if (!atomic_load(&fired))
+			break;
+	}
+	assert_true(n > 2 && n < N_MAX);
+	verify(ctx.engine);
+	ctx_close(&ctx);
+}
+
+/* ---- a process commits and dies between compaction's look and its lock ---- */
+
+static struct {
+	pid_t pid;
+	int go[2], done[2];
+} owner;
+
+static void
+owner_dies(int op)
+{
+	if (op != (LOCK_EX | LOCK_NB) || owner.pid == 0)
+		return;
+	char byte = 0;
+	pid_t pid = owner.pid;
+	owner.pid = 0;
+	assert_int_equal(write(owner.go[1], &byte, 1), 1);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+static enum status
+slot_put(struct engine *engine, uint64_t slot, size_t size)
+{
+	struct replace r = {engine_draft_new(engine, 1 << 22), slot, 9};
+	char *bytes = xcalloc(1, size);
+	enum status status = body_draft_append(r.draft, slice_make(bytes, size));
+	free(bytes);
+	if (status == STATUS_OK)
+		status = body_draft_seal(r.draft);
+	if (status == STATUS_OK)
+		status = engine_commit_wait(engine, PART, replace_run, &r, r.draft);
+	body_draft_unref(&r.draft);
+	return status;
+}
+
+static void
+owner_main(const char *path)
+{
+	struct engine_options options = {
+	    .path = path, .map_size = (uint64_t)1 << 28, .shards = 1, .sync = true};
+	struct engine *engine;
+	char *error = NULL, byte = 0;
+	if (engine_open(&options, &engine, &error) != STATUS_OK ||
+	    slot_put(engine, 0, 1000) != STATUS_OK ||
+	    write(owner.done[1], &byte, 1) != 1 || read(owner.go[0], &byte, 1) != 1)
+		_exit(1);
+	/* Too large for the redo database: only the segment has it. */
+	_exit(slot_put(engine, 1, 300000) == STATUS_OK ? 0 : 1);
+}
+
+static void
+test_owner_dies_before_compaction_locks(void **state)
+{
+	(void)state;
+	struct engine_ctx ctx;
+	struct engine_reclaim reclaim = {0};
+	char byte = 0;
+	ctx_open(&ctx, true);
+	engine_close(&ctx.engine);
+	assert_int_equal(pipe(owner.go), 0);
+	assert_int_equal(pipe(owner.done), 0);
+	fflush(NULL);
+	owner.pid = fork();
+	assert_true(owner.pid >= 0);
+	if (owner.pid == 0)
+		owner_main(ctx.path);
+	assert_int_equal(read(owner.done[0], &byte, 1), 1);
+	struct engine_options options = {
+	    .path = ctx.path, .map_size = (uint64_t)1 << 28, .shards = 1, .sync = true};
+	char *error = NULL;
+	assert_int_equal(engine_open(&options, &ctx.engine, &error), STATUS_OK);
+	before_lock = owner_dies;
+	enum status status = engine_compact(ctx.engine, 1 << 24, 0, &reclaim);
+	before_lock = NULL;
+	assert_int_equal(owner.pid, 0);
+	assert_int_equal(status, STATUS_OK);
+	assert_int_equal(reclaim.unreadable, 0);
+	struct engine_reader *reader = engine_reader_new(ctx.engine);
+	struct engine_txn *txn;
+	struct slice value;
+	assert_int_equal(engine_snap(reader, PART, &txn), STATUS_OK);
+	assert_int_equal(engine_get(txn, SLICE("s1"), &value), STATUS_OK);
+	assert_int_equal(engine_body_verify(txn, be64_get(value.ptr)), STATUS_OK);
+	engine_reader_free(&reader);
+	fixture_check(ctx.engine);
+	for (int i = 0; i < 2; i++) {
+		close(owner.go[i]);
+		close(owner.done[i]);
+	}
+	ctx_close(&ctx);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_nth_call),
+	    cmocka_unit_test(test_owner_dies_before_compaction_locks),
+	    cmocka_unit_test(test_read_only_before_sync),
 	    cmocka_unit_test(test_failed_sync_ends_the_process),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
