@@ -135,7 +135,9 @@ struct engine_commit {
 	void *arg;
 	engine_done_fn done; /* after the commit is durable, or has failed */
 	struct body_draft
-	    *drafts;        /* chain by `next`; null when none; all get placed first */
+	    *drafts; /* chain by `next`; null when none; all get placed first */
+	bool grows;  /* adds to the store without drafts: FULL when only the reserve is
+	              * left, as for drafts */
 	enum status status; /* the engine's */
 };
 

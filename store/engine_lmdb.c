@@ -2,7 +2,7 @@
  * The engine over LMDB: opens the store's folder and its environments, and holds the
  * table of calls.  The parts: engine_lmdb_env (environments), _txn (transactions,
  * cursors), _body (records), _place (drafts into segments), _segment (files, pins),
- * _reclaim (maintenance, compaction), _care (check).
+ * _room (the reserve), _reclaim (maintenance, compaction), _care (check).
  *
  * The superblock is a text file, written once under a lock when the store is made:
  *

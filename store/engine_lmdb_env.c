@@ -9,12 +9,12 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "store/engine_lmdb_int.h"
 
@@ -56,23 +56,42 @@ lmdb_fatal(const char *what, int err)
 	abort();
 }
 
-/* LMDB says EIO for a write that was cut short, which is how a full disk looks first:
- * whether the file can grow tells it from a failed sync. */
-static bool
-room_is_left(struct lmdb_env *env)
+void
+lmdb_writable_say(struct lmdb_env *env, bool writable)
 {
-	enum { ROOM = 1024 * 1024 };
-	mdb_filehandle_t fd;
-	struct stat st;
-	if (mdb_env_get_fd(env->mdb, &fd) != 0 || fstat(fd, &st) < 0)
-		return true;
-	struct rlimit limit; /* which fallocate does not look at when it keeps the size */
-	if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
-	    (rlim_t)st.st_size + ROOM > limit.rlim_cur)
-		return false;
-	if (fallocate(fd, FALLOC_FL_KEEP_SIZE, st.st_size, ROOM) == 0)
-		return true;
-	return errno != ENOSPC && errno != EDQUOT && errno != EFBIG;
+	if (atomic_exchange(&env->read_only, !writable) == !writable)
+		return;
+	if (writable)
+		LOG_INFO("store.writable", LF_STR("env", env->path));
+	else
+		LOG_ERROR("store.read_only", LF_STR("env", env->path),
+		    LF_STR("effect", "the file system refuses writes; mail is readable"));
+}
+
+/* ---- slots of readers ---- */
+
+static int
+readers_clear(struct lmdb_env *env)
+{
+	int cleared = 0;
+	if (mdb_reader_check(env->mdb, &cleared) != 0 || cleared < 0)
+		cleared = 0;
+	atomic_fetch_add_explicit(&env->engine->engine.readers_cleared, (uint64_t)cleared,
+	    memory_order_relaxed);
+	return cleared;
+}
+
+/* Once a second at most. */
+static void
+readers_full_say(struct lmdb_env *env)
+{
+	enum { SAY_MS = 1000 };
+	uint64_t now_ms = clock_mono_ms(), said_ms = atomic_load(&env->readers_said_ms);
+	if ((said_ms == 0 || now_ms - said_ms >= SAY_MS) &&
+	    atomic_compare_exchange_strong(&env->readers_said_ms, &said_ms, now_ms))
+		LOG_ERROR("store.readers_full", LF_STR("env", env->path),
+		    LF_U64("slots", LMDB_READERS_MAX),
+		    LF_STR("effect", "commands are answered with: busy, try again"));
 }
 
 enum status
@@ -81,11 +100,15 @@ lmdb_txn_commit(struct lmdb_env *env, MDB_txn *txn)
 	int rc = mdb_txn_commit(txn);
 	enum status status = lmdb_status(rc);
 	/* Without room the old meta page stands and nothing has happened; had writing the
-	 * meta page failed, the next transaction would not begin (MDB_PANIC). */
-	if (rc == EIO && !room_is_left(env))
+	 * meta page failed, the next transaction would not begin (MDB_PANIC).  LMDB says
+	 * EIO for a write that was cut short, which is how a full disk looks first:
+	 * whether the file can grow tells it from a failed sync.  A disk that has become
+	 * read-only refuses the first write (EROFS) and keeps what it had. */
+	if (rc == EIO && !lmdb_file_can_grow(env))
 		status = STATUS_FULL;
-	if (status != STATUS_OK && status != STATUS_FULL)
+	if (status != STATUS_OK && status != STATUS_FULL && status != STATUS_READ_ONLY)
 		lmdb_fatal("a commit", rc);
+	lmdb_writable_say(env, status != STATUS_READ_ONLY);
 	return status;
 }
 
@@ -270,9 +293,28 @@ databases_open(struct lmdb_env *env, char **error)
 	return mdb_txn_commit(txn);
 }
 
+/* LMDB maps its table of readers from a file with holes, where a full disk would make the
+ * first use of a slot a signal: the blocks are made before.  Only before this process has
+ * it open: closing a descriptor of it would let LMDB's locks go. */
+static void
+readers_allocate(struct lmdb_env *env)
+{
+	enum { SLOT_SIZE = 64, HEAD_SIZE = 4096 };
+	char path[LMDB_PATH_MAX];
+	snprintf(path, sizeof path, "%s/lock.mdb", env->path);
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+	if (fd < 0)
+		return; /* LMDB tells */
+	if (fallocate(
+		fd, FALLOC_FL_KEEP_SIZE, 0, HEAD_SIZE + SLOT_SIZE * LMDB_READERS_MAX) < 0)
+		errno = 0; /* then as before */
+	close(fd);
+}
+
 static int
 lmdb_files_open(struct lmdb_env *env, char **error)
 {
+	readers_allocate(env);
 	int rc = mdb_env_create(&env->mdb);
 	if (rc != 0)
 		return rc;
@@ -290,10 +332,7 @@ lmdb_files_open(struct lmdb_env *env, char **error)
 		rc = mdb_env_open(env->mdb, env->path, flags, 0640);
 	if (rc != 0)
 		return rc;
-	int cleared = 0;
-	mdb_reader_check(env->mdb, &cleared);
-	atomic_fetch_add_explicit(&env->engine->engine.readers_cleared,
-	    (uint64_t)(cleared > 0 ? cleared : 0), memory_order_relaxed);
+	(void)readers_clear(env);
 	rc = databases_open(env, error);
 	return rc == 0 ? redo_recover(env) : rc;
 }
@@ -354,8 +393,8 @@ lmdb_env_close(struct lmdb_env *env)
 
 /* ---- the gate ---- */
 
-static void
-gate_enter(struct lmdb_env *env)
+void
+lmdb_gate_enter(struct lmdb_env *env)
 {
 	pthread_mutex_lock(&env->gate_lock);
 	while (env->gate_closed)
@@ -408,17 +447,17 @@ lmdb_txn_enter(struct lmdb_env *env, unsigned flags, MDB_txn **txn)
 	enum { TRIES_MAX = 3 };
 	int rc = 0;
 	for (int tries = 0; tries < TRIES_MAX; tries++) {
-		gate_enter(env);
+		lmdb_gate_enter(env);
 		rc = *txn ? mdb_txn_renew(*txn)
 		          : mdb_txn_begin(env->mdb, NULL, flags, txn);
 		if (rc == 0)
 			return STATUS_OK;
 		lmdb_txn_leave(env);
 		if (rc == MDB_READERS_FULL) {
-			int cleared;
-			mdb_reader_check(env->mdb, &cleared);
-			if (cleared == 0)
+			if (readers_clear(env) == 0) {
+				readers_full_say(env);
 				break;
+			}
 		} else if (rc != MDB_MAP_RESIZED || !gate_remap(env)) {
 			break;
 		}

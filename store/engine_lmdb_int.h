@@ -61,6 +61,13 @@ enum {
 
 struct lmdb_env;
 
+enum lmdb_room {
+	LMDB_ROOM_ENOUGH,
+	LMDB_ROOM_DISK_LOW,
+	LMDB_ROOM_MAP_LOW,
+	LMDB_ROOM_SHARE_LOW, /* store.min_free */
+};
+
 /* Segment ids that were taken and are not used yet. */
 struct segment_ids {
 	uint32_t next, end;
@@ -146,10 +153,14 @@ struct lmdb_env {
 	pthread_mutex_t redo_lock;       /* guards: */
 	struct redo_range redo_done[LMDB_REDO_RANGES_MAX];
 	size_t redo_done_count;
-	uint64_t space_checked_ms;
-	bool space_low;
-	_Atomic uint32_t current_id; /* of `current`; 0: none */
-	_Atomic uint32_t rotate_id;  /* the segment that is not to be appended to */
+	/* engine_lmdb_room.c's, under place_lock: */
+	enum lmdb_room room;
+	uint64_t room_end; /* bytes of data.mdb that have blocks */
+	uint64_t room_checked_ms, share_checked_ms;
+	atomic_bool read_only;            /* the last write was refused so */
+	_Atomic uint64_t readers_said_ms; /* when the log was told of a full table */
+	_Atomic uint32_t current_id;      /* of `current`; 0: none */
+	_Atomic uint32_t rotate_id;       /* the segment that is not to be appended to */
 
 	pthread_mutex_t reclaim_lock;     /* taken before LMDB's write lock; guards: */
 	struct engine_segment *compacted; /* takes moved bodies */
@@ -214,7 +225,11 @@ void lmdb_env_close(struct lmdb_env *env);
  * process has grown the map.  Each success is paired with lmdb_txn_leave. */
 enum status lmdb_txn_enter(struct lmdb_env *env, unsigned flags, MDB_txn **txn);
 void lmdb_txn_leave(struct lmdb_env *env);
-/* OK or FULL; all else may be a failed sync and ends the process. */
+/* The map stays where it is until lmdb_txn_leave. */
+void lmdb_gate_enter(struct lmdb_env *env);
+/* Tells the log when the file system has become read-only, or writable again. */
+void lmdb_writable_say(struct lmdb_env *env, bool writable);
+/* OK, FULL or READ_ONLY; all else may be a failed sync and ends the process. */
 enum status lmdb_txn_commit(struct lmdb_env *env, MDB_txn *txn);
 uint64_t lmdb_env_last_txn(struct engine_env *env);
 /* Sets *error to a formatted line; the caller frees it. */
@@ -288,6 +303,12 @@ uint64_t body_live_bytes(uint64_t size);
 void lmdb_place(struct engine_env *env, struct engine_commit **commits, size_t count);
 enum status segment_id_take(struct lmdb_env *env, struct segment_ids *ids, uint32_t *out);
 void lmdb_place_release(struct body_place *place);
+
+/* engine_lmdb_room.c */
+/* Is new mail to be refused?  Keeps the reserve. */
+bool lmdb_room_is_low(struct lmdb_env *env);
+/* Could data.mdb take more blocks? */
+bool lmdb_file_can_grow(struct lmdb_env *env);
 
 /* engine_lmdb_segment.c */
 void segment_name(uint32_t id, char out[16]);

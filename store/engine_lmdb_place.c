@@ -4,8 +4,8 @@
  * one vectored write and one fdatasync a batch; a spilled draft's file is linked in as a
  * segment of its own, without copying (where the file system cannot, it is appended).
  *
- * A draft that cannot be placed fails its commits with FULL or IO and harms no others.
- * A sync that fails ends the process.  Runs on the environment's writer thread.
+ * A draft that cannot be placed fails its commits with FULL, READ_ONLY or IO and harms no
+ * others.  A sync that fails ends the process.  Runs on the environment's writer thread.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,15 +13,12 @@
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "store/engine_lmdb_int.h"
 
 enum {
-	SPACE_CHECK_MS = 1000,
 	PLACE_VECTOR_MAX = 1024, /* IOV_MAX */
 	PLACE_DRAFTS_MAX = PLACE_VECTOR_MAX / 3,
 };
@@ -152,19 +149,43 @@ append_flush(struct append *append)
 	append->bytes = 0;
 }
 
-static void
+/* OK, or READ_ONLY: the file system has become so, and what is not synced stays so.  Any
+ * other failure ends the process. */
+static enum status
 append_sync(struct append *append)
 {
 	if (!append->dirty && append->env->redo_waiting == 0)
-		return;
+		return STATUS_OK;
+	if (append->env->engine->sync) {
+		if (fdatasync(append->env->current->fd) < 0) {
+			if (errno != EROFS)
+				lmdb_fatal("fdatasync of a segment", errno);
+			append->failure = STATUS_READ_ONLY;
+			return STATUS_READ_ONLY;
+		}
+		atomic_fetch_add_explicit(
+		    &append->env->engine->engine.syncs, 1, memory_order_relaxed);
+		redo_synced(append->env);
+	}
 	append->dirty = false;
-	if (!append->env->engine->sync)
-		return;
-	if (fdatasync(append->env->current->fd) < 0)
-		lmdb_fatal("fdatasync of a segment", errno);
-	atomic_fetch_add_explicit(
-	    &append->env->engine->engine.syncs, 1, memory_order_relaxed);
-	redo_synced(append->env);
+	return STATUS_OK;
+}
+
+/* The sync has failed: drafts of this batch that needed it are as if never placed. */
+static void
+append_undo(struct append *append, struct engine_commit **commits, size_t count)
+{
+	struct lmdb_env *env = append->env;
+	for (size_t i = 0; i < count; i++) {
+		for (struct body_draft *d = commits[i]->drafts; d; d = d->next) {
+			struct body_place *place = &d->places[env->env.index];
+			if (place->segment == env->current && !place->redo &&
+			    place->offset > env->current->synced) {
+				segment_unref(&place->segment);
+				*place = (struct body_place){0};
+			}
+		}
+	}
 }
 
 /* A short batch goes without its sync: what it placed is marked, so that the transaction
@@ -198,11 +219,13 @@ append_room(struct append *append, uint64_t frame)
 	    frame <= env->current->capacity - env->current->end)
 		return STATUS_OK;
 	append_flush(append);
-	append_sync(append);
+	enum status status = append_sync(append);
+	if (status != STATUS_OK)
+		return status;
 	segment_unref(&env->current);
 	atomic_store(&env->current_id, 0);
 	uint32_t id;
-	enum status status = segment_id_take(env, &env->ids, &id);
+	status = segment_id_take(env, &env->ids, &id);
 	if (status == STATUS_OK)
 		status = segment_create(env, id, frame, &env->current);
 	if (status == STATUS_OK)
@@ -280,26 +303,6 @@ link_draft(struct append *append, struct body_draft *draft)
 	return STATUS_OK;
 }
 
-/* ---- space ---- */
-
-static bool
-space_is_low(struct lmdb_env *env)
-{
-	uint32_t percent = env->engine->min_free_percent;
-	if (percent == 0)
-		return false;
-	uint64_t now = clock_mono_ms();
-	/* Room that is made counts at once; that it was low is not remembered. */
-	if (!env->space_low && env->space_checked_ms != 0 &&
-	    now - env->space_checked_ms < SPACE_CHECK_MS)
-		return false;
-	struct statvfs fs;
-	env->space_checked_ms = now;
-	env->space_low = fstatvfs(env->bodies_fd, &fs) == 0 && fs.f_blocks > 0 &&
-	                 (uint64_t)fs.f_bavail * 100 < (uint64_t)fs.f_blocks * percent;
-	return env->space_low;
-}
-
 static void
 place_draft(struct append *append, struct body_draft *draft)
 {
@@ -325,17 +328,23 @@ lmdb_place(struct engine_env *base, struct engine_commit **commits, size_t count
 	append.placed_bytes = 0;
 	append.dirty = append.linked = false;
 	append.failure = STATUS_FULL;
+	bool low = lmdb_room_is_low(env);
 	for (size_t i = 0; i < count; i++) {
+		if (low && commits[i]->grows)
+			commits[i]->status = STATUS_FULL;
 		for (struct body_draft *d = commits[i]->drafts; d; d = d->next) {
-			if (d->places[base->index].body == 0 && !space_is_low(env))
+			if (d->places[base->index].body == 0 && !low)
 				place_draft(&append, d);
 		}
 	}
 	append_flush(&append);
-	if (append.dirty && !append_defer(&append, commits, count))
-		append_sync(&append);
+	if (append.dirty && !append_defer(&append, commits, count) &&
+	    append_sync(&append) != STATUS_OK)
+		append_undo(&append, commits, count);
 	if (append.linked)
 		segment_dir_sync(env);
+	if (append.failure == STATUS_READ_ONLY)
+		lmdb_writable_say(env, false);
 	/* A flush that failed has taken places back. */
 	for (size_t i = 0; i < count; i++) {
 		for (struct body_draft *d = commits[i]->drafts; d; d = d->next) {

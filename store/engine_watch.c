@@ -57,7 +57,12 @@ engine_watcher_open(struct engine *engine, const char *path, struct engine_watch
 		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0660);
 		if (fd < 0)
 			return status_from_errno(errno);
-		if (ftruncate(fd, sizeof(struct watch_map)) < 0) {
+		/* With all its blocks: a store to a page that a full disk cannot give one
+		 * would be a signal. */
+		int rc = fallocate(fd, 0, 0, sizeof(struct watch_map));
+		if (rc < 0 && errno == EOPNOTSUPP)
+			rc = ftruncate(fd, sizeof(struct watch_map));
+		if (rc < 0) {
 			int err = errno;
 			close(fd);
 			return status_from_errno(err);

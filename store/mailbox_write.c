@@ -473,6 +473,7 @@ mailbox_op_submit(struct store_reader *reader, struct mailbox_op *op)
 		op_refuse(&state->base, STATUS_INVALID);
 		return;
 	}
+	state->base.commit.grows = op->change == MAILBOX_CREATE;
 	op_submit(&state->base, partition_account(op->account), commit_mailbox);
 }
 

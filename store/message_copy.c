@@ -196,5 +196,7 @@ copy_op_submit(struct store_reader *reader, struct copy_op *op)
 	state->base.release = copy_release;
 	state->ranges =
 	    ranges_normalise(op->ranges, op->range_count, &state->range_count);
+	/* Moving is how people throw away: it may use the reserve. */
+	state->base.commit.grows = !op->move;
 	op_submit(&state->base, partition_account(op->account), commit_copy);
 }

@@ -2,7 +2,7 @@
 # timeout: 150
 """A full disk: on a small file system of its own (needs root to mount; else skipped, 77)
 the instance is filled until it takes no more.  New mail is put off (452, RFC 3463 4.3.1),
-APPEND gets NO, reading goes on, flags and deletions still work, nothing acknowledged is
+APPEND and COPY get NO, reading goes on, flags and deletions still work (decision 0045), nothing acknowledged is
 lost, no daemon dies, and when there is room again deliveries go on without a restart.
 
 Twice: with the operator's reserve (store.min_free), and without any, down to ENOSPC."""
@@ -112,6 +112,22 @@ def scenario(folder, reserve):
         if r.equal(answer[0], "OK", f"{what}: expunges: {answer}"):
             kept["anna"].remove("first-1")
             kept["anna"].remove("first-2")
+        # The reserve: whole mailboxes at a time, while what would grow is refused.
+        reader.noop()
+        count = len(kept["anna"])
+        if reserve:  # without it a COPY may still fit: it brings no bytes
+            r.equal(reader.copy("1", "Archive")[0], "NO", f"{what}: COPY")
+        for flag in ("\\Flagged", "\\Answered", "\\Seen"):
+            answer = reader.store("1:*", "+FLAGS.SILENT", f"({flag})")
+            r.equal(answer[0], "OK", f"{what}: {flag} on {count}: {answer}")
+        answer = reader.uid("MOVE", "1", "Trash")
+        r.equal(answer[0], "OK", f"{what}: MOVE to Trash: {answer}")
+        reader.noop()
+        r.equal(reader.store("1:" + str(count // 2), "+FLAGS.SILENT", "(\\Deleted)")[0],
+                "OK", f"{what}: marks half of {count}")
+        answer = reader.expunge()
+        r.equal(answer[0], "OK", f"{what}: expunges half: {answer[0]}")
+        kept["anna"] = kept["anna"][1 + count // 2:]
         p = post.pop3("pop@demo.test")
         r.equal(p.stat()[0], len(kept["pop"]), f"{what}: POP3 lists")
         p.retr(1)
