@@ -118,6 +118,7 @@ int cmd_alias_remove(struct cli *cli);
 int cmd_relay_add(struct cli *cli);
 int cmd_relay_list(struct cli *cli);
 int cmd_relay_remove(struct cli *cli);
+int cmd_relay_tls(struct cli *cli);
 int cmd_explain(struct cli *cli);
 int cmd_queue_list(struct cli *cli);
 int cmd_queue_show(struct cli *cli);

@@ -8,10 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "net/loop.h"
 #include "net/resolver.h"
+#include "net/tls.h"
 #include "postroom/cli.h"
+#include "service/relay_level.h"
 #include "text/address.h"
+#include "text/mta_sts.h"
 
 enum { EXPLAIN_HOSTS_MAX = 10, EXPLAIN_PORT = 25 };
 
@@ -20,6 +24,8 @@ struct question {
 	struct loop *loop;
 	struct resolver *resolver;
 	enum resolver_result result;
+	bool secure;   /* the last answer, by DNSSEC */
+	size_t usable; /* of TLSA records */
 	json_t *found; /* of MX {preference, host}, of addresses texts */
 	char why[200];
 };
@@ -35,9 +41,13 @@ answered(const struct resolver_answer *answer, void *arg)
 {
 	struct question *q = arg;
 	q->result = answer->result;
+	q->secure = answer->secure;
+	q->usable = 0;
 	snprintf(q->why, sizeof(q->why), "%s", answer->why ? answer->why : "");
 	size_t count = answer->result == RESOLVER_OK ? answer->count : 0;
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < count && !q->found; i++)
+		q->usable += tls_tlsa_is_usable(answer->records[i].data);
+	for (size_t i = 0; i < count && q->found; i++) {
 		const struct resolver_record *r = &answer->records[i];
 		char text[INET6_ADDRSTRLEN];
 		if (r->data.len == 4 || r->data.len == 16) {
@@ -63,21 +73,96 @@ ask(struct question *q, struct slice name, enum resolver_type type, json_t *foun
 		loop_run(q->loop);
 }
 
+/* *out_secure: DNSSEC vouches for one of them. */
 static json_t *
-addresses_of(struct question *q, struct slice host)
+addresses_of(struct question *q, struct slice host, bool *out_secure)
 {
 	json_t *addresses = json_array();
 	ask(q, host, RESOLVER_A, addresses);
+	*out_secure = q->result == RESOLVER_OK && q->secure;
 	ask(q, host, RESOLVER_AAAA, addresses);
+	*out_secure |= q->result == RESOLVER_OK && q->secure;
 	return addresses;
+}
+
+/* What is known of the domain that decides about TLS; the relay does the same. */
+struct tls_facts {
+	struct relay_level_facts facts; /* of the domain; each host adds its own */
+	struct mta_sts_policy policy;
+	bool has_policy, dane;
+	unsigned port;
+};
+
+static void
+tls_facts_get(struct cli *cli, struct slice domain, struct tls_facts *out, json_t *told)
+{
+	struct relay_note note;
+	*out = (struct tls_facts){
+	    .facts = {.required = strcmp(cli->conf->relay.tls, "required") == 0},
+	    .dane = cli->conf->relay.dane,
+	    .port = cli->conf->relay.port ? cli->conf->relay.port : EXPLAIN_PORT,
+	};
+	if (relay_note_get(cli->reader, RELAY_NOTE_TLS, domain, clock_wall_s(), &note) ==
+		STATUS_OK &&
+	    note.kind <= RELAY_LEVEL_VERIFY) {
+		out->facts.overridden = true;
+		out->facts.override = (enum relay_level)note.kind;
+		json_object_set_new(
+		    told, "tls_set", json_string(relay_level_text(out->facts.override)));
+		json_object_set_new(
+		    told, "tls_set_expires", json_integer(note.expires_s));
+	}
+	if (cli->conf->relay.mta_sts &&
+	    relay_note_get(cli->reader, RELAY_NOTE_STS, domain, clock_wall_s(), &note) ==
+		STATUS_OK &&
+	    mta_sts_policy_parse(note.more, &out->policy)) {
+		out->has_policy = true;
+		out->facts.sts_enforced = out->policy.mode == MTA_STS_ENFORCE;
+		json_object_set_new(
+		    told, "mta_sts", json_string(mta_sts_mode_text(out->policy.mode)));
+		json_object_set_new(told, "mta_sts_id", json_slice(note.text));
+	}
+}
+
+static void
+explain_tls(struct question *q, const struct tls_facts *known, const char *host,
+    bool address_secure, json_t *row)
+{
+	struct relay_level_facts facts = known->facts;
+	enum relay_level level;
+	const char *why = NULL;
+	facts.sts_matches = known->has_policy &&
+	                    mta_sts_mx_matches(&known->policy, slice_from_cstr(host));
+	if (known->dane && facts.mx_secure && address_secure && !facts.overridden) {
+		char name[300];
+		snprintf(name, sizeof(name), "_%u._tcp.%s", known->port, host);
+		ask(q, slice_from_cstr(name), RESOLVER_TLSA, NULL);
+		if (q->result == RESOLVER_BOGUS || q->result == RESOLVER_FAILED) {
+			json_object_set_new(row, "tls", json_string("not used now"));
+			json_object_set_new(row, "problem",
+			    json_string("its TLSA records cannot be had"));
+			return;
+		}
+		if (q->result == RESOLVER_OK && q->secure)
+			facts.tlsa = q->usable ? RELAY_TLSA_USABLE : RELAY_TLSA_UNUSABLE;
+		json_object_set_new(row, "tlsa", json_integer((json_int_t)q->usable));
+	}
+	if (relay_level_decide(&facts, &level, &why)) {
+		json_object_set_new(row, "tls", json_string(relay_level_text(level)));
+	} else {
+		json_object_set_new(row, "tls", json_string("not used"));
+		json_object_set_new(row, "problem", json_string(why));
+	}
 }
 
 /* "problem" instead of hosts when there are none. */
 static void
-explain_mx(struct question *q, const char *own, struct slice domain, json_t *out)
+explain_mx(struct question *q, const char *own, struct slice domain,
+    struct tls_facts *known, json_t *out)
 {
 	json_t *hosts = json_array();
 	ask(q, domain, RESOLVER_MX, hosts);
+	known->facts.mx_secure = q->secure;
 	const char *problem = NULL;
 	const char *first =
 	    json_string_value(json_object_get(json_array_get(hosts, 0), "host"));
@@ -118,8 +203,10 @@ explain_mx(struct question *q, const char *own, struct slice domain, json_t *out
 	json_array_foreach(hosts, i, row)
 	{
 		const char *host = json_string_value(json_object_get(row, "host"));
+		bool secure;
 		json_object_set_new(
-		    row, "addresses", addresses_of(q, slice_from_cstr(host)));
+		    row, "addresses", addresses_of(q, slice_from_cstr(host), &secure));
+		explain_tls(q, known, host, secure, row);
 	}
 	json_object_set_new(out, "hosts", hosts);
 }
@@ -153,7 +240,8 @@ explain_rule(struct question *q, const struct directory_relay *rule, json_t *out
 		json_object_set_new(out, "user", json_slice(rule->user));
 	json_t *row = json_object();
 	json_object_set_new(row, "host", json_slice(rule->host));
-	json_object_set_new(row, "addresses", addresses_of(q, rule->host));
+	bool secure;
+	json_object_set_new(row, "addresses", addresses_of(q, rule->host, &secure));
 	json_object_set_new(out, "hosts", json_pack("[o]", row));
 }
 
@@ -186,8 +274,17 @@ explain_print(const json_t *out)
 		    "host         %s", json_string_value(json_object_get(row, "host")));
 		json_array_foreach(json_object_get(row, "addresses"), k, address)
 		    printf(" %s", json_string_value(address));
-		putchar('\n');
+		const char *tls = json_string_value(json_object_get(row, "tls"));
+		const char *trouble = json_string_value(json_object_get(row, "problem"));
+		printf("%s%s%s%s\n", tls ? ", TLS " : "", tls ? tls : "",
+		    trouble ? ": " : "", trouble ? trouble : "");
 	}
+	const char *set = json_string_value(json_object_get(out, "tls_set"));
+	const char *sts = json_string_value(json_object_get(out, "mta_sts"));
+	if (set)
+		printf("set          TLS %s, by postroom relay tls\n", set);
+	if (sts)
+		printf("MTA-STS      %s\n", sts);
 	printf("port         %lld\nTLS          %s\nconnections  at most %lld at once\n",
 	    (long long)json_integer_value(json_object_get(out, "port")),
 	    json_string_value(json_object_get(out, "tls")),
@@ -231,7 +328,9 @@ explain_route(struct cli *cli, struct question *q, struct slice from, struct sli
 	json_object_set_new(out, "port",
 	    json_integer(cli->conf->relay.port ? cli->conf->relay.port : EXPLAIN_PORT));
 	json_object_set_new(out, "tls", json_string(cli->conf->relay.tls));
-	explain_mx(q, cli->conf->hostname, domain, out);
+	struct tls_facts known;
+	tls_facts_get(cli, domain, &known, out);
+	explain_mx(q, cli->conf->hostname, domain, &known, out);
 }
 
 int

@@ -233,6 +233,7 @@ relay_start(struct service *service, struct loop *main_loop, struct trace *trace
 		relay->stopping = true;
 		return;
 	}
+	relay->http = http_pool_new(main_loop);
 	relay->reader = store_reader_new(service_store(service), post, main_loop);
 	loop_hook_add(main_loop, &relay->turn_end, turn_end, relay);
 	relay->watch = store_watch_queue(relay->reader, queue_changed, relay);

@@ -18,7 +18,9 @@
 
 #include "base/hashmap.h"
 #include "net/conn.h"
+#include "net/http.h"
 #include "net/resolver.h"
+#include "service/relay_level.h"
 #include "service/service.h"
 #include "service/trace.h"
 #include "smtpd/relay_reply.h"
@@ -30,6 +32,7 @@ enum {
 	    100,                     /* of one transaction, RFC 5321 section 4.5.3.1.8 */
 	RELAY_ADDRESSES_MAX = 20,    /* addresses tried of one site */
 	RELAY_MX_MAX = 10,           /* hosts tried of one site */
+	RELAY_TLSA_MAX = 16,         /* records used of one host */
 	RELAY_CONNECTIONS_MAX = 500, /* of all sites together */
 	RELAY_MESSAGES_PER_CONNECTION = 200,
 	RELAY_SITE_TTL_S_MIN = 60, /* a site's addresses are kept at least so long */
@@ -80,12 +83,22 @@ struct relay_address {
 	struct sockaddr_storage address;
 	socklen_t len;
 	char host[256]; /* the MX or smart host that it is of */
+	enum relay_level level;
+	const struct relay_tlsa *tlsa; /* for RELAY_LEVEL_DANE */
+};
+
+/* TLSA records of one host, in one piece of memory. */
+struct relay_tlsa {
+	size_t count;
+	struct slice records[RELAY_TLSA_MAX];
+	char bytes[];
 };
 
 /* A site's addresses, best first.  Sessions hold them too: a site that is looked up anew
  * while sessions stand gets new ones, and the old ones go with the last session. */
 struct relay_hosts {
 	unsigned refs;
+	struct relay_tlsa *tlsa[RELAY_MX_MAX]; /* by host, null when it has none */
 	size_t count;
 	struct relay_address addresses[];
 };
@@ -123,8 +136,9 @@ enum relay_site_state { SITE_UNKNOWN, SITE_RESOLVING, SITE_KNOWN };
 struct relay_site {
 	struct list node; /* in relay->sites_list */
 	struct relay *relay;
-	char *key;    /* "mx:example.org", "host:r3" */
-	char *domain; /* of the recipients, or the smart host's name */
+	char *key;            /* "mx:example.org", "host:r3"; with `want` behind it */
+	enum relay_want want; /* of its messages: others have a site of their own */
+	char *domain;         /* of the recipients, or the smart host's name */
 	/* the smart host's rule, or all empty for MX */
 	bool by_rule;
 	uint16_t port;
@@ -153,6 +167,7 @@ struct relay {
 	struct store_reader *reader;
 	struct loop_hook turn_end;
 	struct resolver *resolver;
+	struct http_pool *http;
 	struct tls_context *tls; /* client */
 	struct store_watch *watch;
 	struct loop_timer timer;
@@ -210,9 +225,9 @@ void relay_session_ended(struct relay_site *site, struct relay_sender *sender);
 struct relay_sender *relay_connection_began(struct relay_site *site);
 /* Puts a job at the end of its sender's line and wakes the site. */
 void relay_site_add_job(struct relay_site *site, struct relay_job *job);
-/* Routing is decided here, at every attempt. */
+/* Routing is decided here, at every attempt; `flags` are the message's. */
 struct relay_site *relay_site_of(
-    struct relay *relay, struct slice sender, struct slice domain);
+    struct relay *relay, struct slice sender, struct slice domain, uint32_t flags);
 /* Forgets sites that nothing is waiting for, when there are many. */
 void relay_sites_prune(struct relay *relay);
 /* Has the operator paused the address's domain? */
@@ -241,9 +256,8 @@ void relay_sender_release(struct relay *relay, struct relay_sender *sender);
 size_t relay_body_head(struct slice body);
 
 /* ---- relay_target.c ---- */
-/* Finds the site's addresses; then relay_site_run or relay_site_fail. */
+/* Finds the site's addresses and their levels; then relay_site_run or relay_site_fail. */
 void relay_site_resolve(struct relay_site *site);
-void relay_site_resolve_cancel(struct relay_site *site);
 /* Loopback, private, link-local, multicast, unspecified. */
 bool relay_address_is_private(const struct sockaddr *address);
 /* "192.0.2.1", "2001:db8::1", "[192.0.2.1]" and "[IPv6:2001:db8::1]"; false: no address.

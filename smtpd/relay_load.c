@@ -174,8 +174,9 @@ recipient_load(struct load *load, const struct queue_due *due, const char *key)
 	             directory_domain_find(relay->reader, domain, &found) == STATUS_OK;
 	if (!local && relay_is_paused(relay, recipient.address))
 		return false;
-	struct relay_site *site =
-	    local ? NULL : relay_site_of(relay, load->message.sender, domain);
+	struct relay_site *site = local ? NULL
+	                                : relay_site_of(relay, load->message.sender,
+					      domain, load->message.flags);
 	struct relay_lane *lane = lane_make(relay, due);
 	struct relay_job *job = load->job;
 	if (!job || strcmp(job->id, due->id) != 0 || job->site != site ||

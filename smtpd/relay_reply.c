@@ -127,6 +127,8 @@ relay_offer_line(struct relay_offer *offer, struct slice line)
 		offer->smtputf8 = true;
 	else if (slice_equal_nocase(keyword, SLICE("DSN")))
 		offer->dsn = true;
+	else if (slice_equal_nocase(keyword, SLICE("REQUIRETLS")))
+		offer->requiretls = true;
 	else if (slice_equal_nocase(keyword, SLICE("SIZE"))) {
 		offer->size = true;
 		if (!slice_to_u64(slice_trim(rest), UINT64_MAX, &offer->size_max))

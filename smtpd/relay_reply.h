@@ -30,7 +30,7 @@ enum relay_reply_class relay_reply_class(const struct relay_reply *reply);
 
 /* What an EHLO reply's lines offer. */
 struct relay_offer {
-	bool pipelining, starttls, eightbitmime, smtputf8, size, dsn;
+	bool pipelining, starttls, eightbitmime, smtputf8, size, dsn, requiretls;
 	uint64_t size_max; /* 0: none told */
 	bool auth_plain, auth_login;
 };

@@ -18,71 +18,12 @@
 #include <stdlib.h>
 
 #include "base/ensure.h"
-#include "net/framer.h"
-#include "smtpd/relay_int.h"
-#include "text/encoding.h"
-
-enum session_state {
-	STATE_CONNECT,
-	STATE_BANNER,
-	STATE_EHLO,
-	STATE_HELO,
-	STATE_STARTTLS,
-	STATE_TLS,
-	STATE_AUTH,
-	STATE_AUTH_USER,
-	STATE_AUTH_PASSWORD,
-	STATE_READY,
-	STATE_ENVELOPE,
-	STATE_DATA,
-	STATE_BODY,
-	STATE_DOT,
-	STATE_RESET,
-	STATE_QUIT,
-};
+#include "smtpd/relay_session_int.h"
 
 enum { CODE_TOO_MANY = 452 };
 
-#define RELAY_SESSION_MAGIC 0x524c5953u
-
-struct relay_session {
-	unsigned magic;
-	enum session_state state;
-	struct relay_site *site;
-	struct relay_sender *sender; /* whom it was opened for */
-	struct relay_hosts *hosts;   /* as they were known when it was opened */
-	struct relay *relay;
-	struct conn *conn;
-	size_t address; /* index of the one being used */
-	bool no_tls;    /* opportunistic TLS failed at this address */
-	struct relay_reply reply;
-	struct relay_offer offer;
-	char error[RELAY_REPLY_TEXT_MAX + 1]; /* why the last host failed */
-	struct relay_job *job;
-	size_t commands_sent; /* of the envelope: MAIL, then each RCPT */
-	size_t replies_seen;
-	bool mail_refused;
-	size_t accepted;
-	unsigned messages;
-	struct framer_stuff stuff;
-	uint64_t body_offset;
-	bool ended;
-};
-
 static void session_event(struct conn *c, enum conn_event event, void *arg);
 static void job_next(struct relay_session *s);
-
-static const struct conf *
-session_conf(const struct relay_session *s)
-{
-	return service_conf(s->relay->service);
-}
-
-static const struct relay_address *
-session_address(const struct relay_session *s)
-{
-	return &s->hosts->addresses[s->address];
-}
 
 static void
 session_free(void *arg)
@@ -112,7 +53,7 @@ static void
 address_try(struct relay_session *s)
 {
 	while (s->address < s->hosts->count) {
-		const struct relay_address *a = session_address(s);
+		const struct relay_address *a = relay_session_address(s);
 		s->state = STATE_CONNECT;
 		s->offer = (struct relay_offer){0};
 		relay_reply_reset(&s->reply);
@@ -120,7 +61,8 @@ address_try(struct relay_session *s)
 		    conn_connect(s->relay->loop, (const struct sockaddr *)&a->address,
 			a->len, NULL, 0, session_event, s);
 		if (s->conn) {
-			conn_deadline(s->conn, session_conf(s)->relay.connect_timeout_ms);
+			conn_deadline(
+			    s->conn, relay_session_conf(s)->relay.connect_timeout_ms);
 			return;
 		}
 		snprintf(s->error, sizeof(s->error),
@@ -131,16 +73,17 @@ address_try(struct relay_session *s)
 	if (s->site->connections > 1)
 		s->site->connections_max = s->site->connections - 1;
 	else
-		relay_site_fail(s->site, QUEUE_DEFERRED, s->error);
+		relay_site_fail(
+		    s->site, s->unfit ? QUEUE_FAILED : QUEUE_DEFERRED, s->error);
 	session_end(s);
 }
 
-/* This host will not do: the next one. */
-static void
-host_failed(struct relay_session *s, const char *stage, const char *why)
+void
+relay_session_host_failed(struct relay_session *s, const char *stage, const char *why)
 {
-	snprintf(s->error, sizeof(s->error), "451 4.4.1 %s (%s), %s: %.600s",
-	    session_address(s)->host, s->conn ? conn_peer_text(s->conn) : "", stage, why);
+	snprintf(s->error, sizeof(s->error), "%s %s (%s), %s: %.600s",
+	    s->unfit ? "550 5.7.30" : "451 4.4.1", relay_session_address(s)->host,
+	    s->conn ? conn_peer_text(s->conn) : "", stage, why);
 	conn_close(&s->conn, false);
 	s->address++;
 	s->no_tls = false;
@@ -160,13 +103,13 @@ static void
 connection_lost(struct relay_session *s, const char *why)
 {
 	if (s->state < STATE_READY) {
-		host_failed(s, "before the greeting was over", why);
+		relay_session_host_failed(s, "before the greeting was over", why);
 		return;
 	}
 	if (s->job) {
 		char reply[512];
 		snprintf(reply, sizeof(reply), "451 4.4.2 %s: connection lost%s: %s",
-		    session_address(s)->host,
+		    relay_session_address(s)->host,
 		    s->state == STATE_DOT ? " after the message was sent, the outcome is "
 					    "not known"
 					  : "",
@@ -181,11 +124,11 @@ command_deadline(struct relay_session *s)
 {
 	conn_deadline(s->conn, s->state == STATE_DOT
 				   ? RELAY_DOT_TIMEOUT_MS
-				   : session_conf(s)->relay.command_timeout_ms);
+				   : relay_session_conf(s)->relay.command_timeout_ms);
 }
 
-static void
-send_line(struct relay_session *s, enum session_state state, const char *format,
+void
+relay_session_send(struct relay_session *s, enum session_state state, const char *format,
     const char *argument)
 {
 	s->state = state;
@@ -202,89 +145,9 @@ send_line(struct relay_session *s, enum session_state state, const char *format,
 	command_deadline(s);
 }
 
-/* ---- greeting, TLS, login ---- */
-
-static void
-send_ehlo(struct relay_session *s)
+void
+relay_session_ready(struct relay_session *s)
 {
-	s->offer = (struct relay_offer){0};
-	send_line(s, STATE_EHLO, "EHLO %s\r\n", session_conf(s)->hostname);
-}
-
-static bool
-tls_is_required(const struct relay_session *s)
-{
-	if (s->site->by_rule)
-		return s->site->tls == RELAY_TLS_REQUIRED;
-	return strcmp(session_conf(s)->relay.tls, "required") == 0;
-}
-
-static void
-begin_tls(struct relay_session *s)
-{
-	s->state = STATE_TLS;
-	/* A relay host is known by its name; an MX host's name comes from unsigned DNS,
-	 * so there is nothing to verify against (RFC 7672 section 1.3). */
-	bool verify = s->site->by_rule && s->site->tls == RELAY_TLS_REQUIRED;
-	conn_start_tls_client(s->conn, s->relay->tls, session_address(s)->host, verify);
-	conn_deadline(s->conn, session_conf(s)->relay.command_timeout_ms);
-}
-
-static void
-send_base64(struct relay_session *s, enum session_state state, const char *format,
-    struct slice bytes)
-{
-	struct buf text AUTO_BUF;
-	buf_init(&text, 1000);
-	base64_encode(bytes, &text);
-	buf_append_byte(&text, '\0');
-	if (!buf_ok(&text)) {
-		host_failed(s, "at login", "the user name or password is too long");
-		return;
-	}
-	send_line(s, state, format, text.ptr);
-}
-
-static void
-send_auth(struct relay_session *s)
-{
-	if (!conn_is_secure(s->conn) && s->site->tls != RELAY_TLS_NONE) {
-		host_failed(s, "at login", "it offers no TLS, the password was not sent");
-		return;
-	}
-	if (s->offer.auth_plain) {
-		struct buf response AUTO_BUF;
-		buf_init(&response, 700);
-		buf_append_byte(&response, '\0');
-		buf_append_cstr(&response, s->site->user);
-		buf_append_byte(&response, '\0');
-		buf_append_cstr(&response, s->site->password);
-		send_base64(s, STATE_AUTH, "AUTH PLAIN %s\r\n", buf_slice(&response));
-	} else if (s->offer.auth_login) {
-		send_line(s, STATE_AUTH_USER, "AUTH LOGIN\r\n", "");
-	} else {
-		host_failed(s, "at login", "it offers neither AUTH PLAIN nor LOGIN");
-	}
-}
-
-/* After EHLO: what is still missing before mail may be sent. */
-static void
-greeted(struct relay_session *s)
-{
-	bool secure = conn_is_secure(s->conn);
-	bool wanted = !secure && s->site->tls != RELAY_TLS_NONE && !s->no_tls;
-	if (wanted && s->offer.starttls) {
-		send_line(s, STATE_STARTTLS, "STARTTLS\r\n", "");
-		return;
-	}
-	if (!secure && tls_is_required(s)) {
-		host_failed(s, "TLS", "it is required and not offered");
-		return;
-	}
-	if (s->site->user[0] != '\0') {
-		send_auth(s);
-		return;
-	}
 	s->state = STATE_READY;
 	job_next(s);
 }
@@ -302,6 +165,8 @@ mail_write(struct relay_session *s)
 		conn_write(s->conn, SLICE(" BODY=8BITMIME"));
 	if (job->flags & QUEUE_MESSAGE_UTF8)
 		conn_write(s->conn, SLICE(" SMTPUTF8"));
+	if (job->flags & QUEUE_MESSAGE_REQUIRETLS)
+		conn_write(s->conn, SLICE(" REQUIRETLS"));
 	/* As they were given, and only then (RFC 3461 section 5.2.1). */
 	if (s->offer.dsn && (job->flags & QUEUE_MESSAGE_RET_FULL))
 		conn_write(s->conn, SLICE(" RET=FULL"));
@@ -379,14 +244,15 @@ job_next(struct relay_session *s)
 			s->job = NULL;
 			continue;
 		}
-		snprintf(s->job->via, sizeof(s->job->via), "%s[%s]",
-		    session_address(s)->host, conn_peer_text(s->conn));
+		snprintf(s->job->via, sizeof(s->job->via), "%s[%s]%s",
+		    relay_session_address(s)->host, conn_peer_text(s->conn),
+		    relay_session_tls_text(s));
 		const char *impossible = job_impossible(s);
 		if (impossible)
 			job_end(s, QUEUE_FAILED, impossible);
 	}
 	if (!s->job) {
-		send_line(s, STATE_QUIT, "QUIT\r\n", "");
+		relay_session_send(s, STATE_QUIT, "QUIT\r\n", "");
 		session_end(s);
 		return;
 	}
@@ -434,9 +300,9 @@ envelope_reply(struct relay_session *s)
 	if (!s->mail_refused && s->commands_sent < s->job->count + 1)
 		envelope_write(s);
 	else if (s->accepted > 0)
-		send_line(s, STATE_DATA, "DATA\r\n", "");
+		relay_session_send(s, STATE_DATA, "DATA\r\n", "");
 	else
-		send_line(s, STATE_RESET, "RSET\r\n", "");
+		relay_session_send(s, STATE_RESET, "RSET\r\n", "");
 }
 
 static void
@@ -474,7 +340,7 @@ data_reply(struct relay_session *s)
 				relay_recipient_settle(
 				    r, reply_outcome(&s->reply), s->reply.text);
 		}
-		send_line(s, STATE_RESET, "RSET\r\n", "");
+		relay_session_send(s, STATE_RESET, "RSET\r\n", "");
 		return;
 	}
 	s->state = STATE_BODY;
@@ -503,58 +369,13 @@ reply_complete(struct relay_session *s)
 	enum relay_reply_class class = relay_reply_class(&s->reply);
 	switch (s->state) {
 	case STATE_BANNER:
-		if (class == REPLY_GOOD)
-			send_ehlo(s);
-		else
-			host_failed(s, "greeting", s->reply.text);
-		break;
 	case STATE_EHLO:
-		if (class == REPLY_GOOD)
-			greeted(s);
-		else if (class == REPLY_PERMANENT && !conn_is_secure(s->conn))
-			/* An old server: HELO (RFC 5321 section 3.2). */
-			send_line(
-			    s, STATE_HELO, "HELO %s\r\n", session_conf(s)->hostname);
-		else
-			host_failed(s, "EHLO", s->reply.text);
-		break;
 	case STATE_HELO:
-		if (class == REPLY_GOOD)
-			greeted(s);
-		else
-			host_failed(s, "HELO", s->reply.text);
-		break;
 	case STATE_STARTTLS:
-		if (class == REPLY_GOOD) {
-			begin_tls(s);
-		} else if (tls_is_required(s)) {
-			host_failed(s, "STARTTLS", s->reply.text);
-		} else {
-			s->no_tls = true;
-			greeted(s);
-		}
-		break;
 	case STATE_AUTH_USER:
-		if (class == REPLY_MORE)
-			send_base64(s, STATE_AUTH_PASSWORD, "%s\r\n",
-			    slice_from_cstr(s->site->user));
-		else
-			host_failed(s, "login", s->reply.text);
-		break;
 	case STATE_AUTH_PASSWORD:
-		if (class == REPLY_MORE)
-			send_base64(
-			    s, STATE_AUTH, "%s\r\n", slice_from_cstr(s->site->password));
-		else
-			host_failed(s, "login", s->reply.text);
-		break;
 	case STATE_AUTH:
-		if (class == REPLY_GOOD) {
-			s->state = STATE_READY;
-			job_next(s);
-		} else {
-			host_failed(s, "login was refused", s->reply.text);
-		}
+		relay_session_greet_reply(s);
 		break;
 	case STATE_ENVELOPE:
 		envelope_reply(s);
@@ -618,7 +439,8 @@ connection_closed(struct relay_session *s)
 	char why[256];
 	snprintf(why, sizeof(why), "%s", conn_error(s->conn));
 	/* Opportunistic: without TLS is better than not at all (RFC 7435). */
-	if (s->state == STATE_TLS && !tls_is_required(s) && !s->site->implicit_tls) {
+	if (s->state == STATE_TLS && !relay_session_tls_required(s) &&
+	    !s->site->implicit_tls) {
 		conn_close(&s->conn, false);
 		s->no_tls = true;
 		address_try(s);
@@ -637,7 +459,7 @@ session_event(struct conn *c, enum conn_event event, void *arg)
 	switch (event) {
 	case CONN_CONNECTED:
 		if (s->site->implicit_tls) {
-			begin_tls(s);
+			relay_session_begin_tls(s);
 			break;
 		}
 		s->state = STATE_BANNER;
@@ -651,7 +473,7 @@ session_event(struct conn *c, enum conn_event event, void *arg)
 		} else {
 			/* What was offered in clear is forgotten (RFC 3207 section 4.2).
 			 */
-			send_ehlo(s);
+			relay_session_ehlo(s);
 		}
 		break;
 	case CONN_READ:

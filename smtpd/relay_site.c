@@ -15,7 +15,7 @@
 #include "smtpd/relay_int.h"
 
 enum {
-	SITE_KEY_MAX = 600,
+	SITE_KEY_MAX = 700,
 	SITES_KEPT = 1000, /* idle sites remembered with their addresses */
 	STARVED_RUN = 64,  /* of them, at the end of one session */
 	PORT_SMTP = 25,
@@ -175,8 +175,11 @@ relay_hosts_unref(struct relay_hosts **hosts_ptr)
 {
 	struct relay_hosts *hosts = *hosts_ptr;
 	*hosts_ptr = NULL;
-	if (hosts && --hosts->refs == 0)
-		free(hosts);
+	if (!hosts || --hosts->refs > 0)
+		return;
+	for (size_t i = 0; i < RELAY_MX_MAX; i++)
+		free(hosts->tlsa[i]);
+	free(hosts);
 }
 
 static struct relay_site *
@@ -202,10 +205,19 @@ site_new(struct relay *relay, const char *key, struct slice domain,
 	return site;
 }
 
+static enum relay_want
+want_of(uint32_t flags)
+{
+	return flags & QUEUE_MESSAGE_REQUIRETLS     ? RELAY_WANT_TLS
+	       : flags & QUEUE_MESSAGE_TLS_OPTIONAL ? RELAY_WANT_DELIVERY
+	                                            : RELAY_WANT_POLICY;
+}
+
 /* Routing is decided here, at every attempt, so queued mail follows changed rules.  The
  * key holds everything that a rule says: a changed rule is another site. */
 struct relay_site *
-relay_site_of(struct relay *relay, struct slice sender, struct slice domain)
+relay_site_of(
+    struct relay *relay, struct slice sender, struct slice domain, uint32_t flags)
 {
 	struct directory_relay rule;
 	char key[SITE_KEY_MAX];
@@ -217,8 +229,16 @@ relay_site_of(struct relay *relay, struct slice sender, struct slice domain)
 		    SLICE_ARG(rule.user), (unsigned long long)hash_keyed(rule.password));
 	else
 		snprintf(key, sizeof(key), "mx:%.*s", SLICE_ARG(domain));
+	/* A connection is never used for a message that needs a better one. */
+	enum relay_want want = want_of(flags);
+	static const char *const suffixes[] = {"", ":tls", ":any"};
+	strncat(key, suffixes[want], sizeof(key) - strlen(key) - 1);
 	struct relay_site *site = hashmap_get(relay->sites, slice_from_cstr(key));
-	return site ? site : site_new(relay, key, domain, by_rule ? &rule : NULL);
+	if (!site) {
+		site = site_new(relay, key, domain, by_rule ? &rule : NULL);
+		site->want = want;
+	}
+	return site;
 }
 
 /* Sites that nothing is waiting for, when there are many: a bulk run may have named

@@ -149,6 +149,12 @@ look_key(struct look *look, struct slice key, struct slice value)
 		if (key.len < 2 || value.len != 1 || value.ptr[0] != STORE_RECORD_VERSION)
 			check_problem(look->check, 1, "damaged mark of a paused site");
 		break;
+	case KEY_NOTE_TLS:
+	case KEY_NOTE_STS:
+	case KEY_NOTE_SUPPRESSED:
+		if (key.len < 2 || !relay_note_decode(value, &(struct relay_note){0}))
+			check_problem(look->check, 1, "damaged note of the relay");
+		break;
 	default:
 		check_problem(look->check, 1, "key of an unknown class");
 		break;

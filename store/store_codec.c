@@ -653,3 +653,32 @@ queue_recipient_decode(
 	}
 	return true;
 }
+
+/* ---- the relay's notes ---- */
+void
+relay_note_encode(const struct relay_note *note, struct buf *out)
+{
+	char head[NOTE_TEXTS];
+	head[0] = STORE_RECORD_VERSION;
+	head[NOTE_KIND] = (char)note->kind;
+	be64_put(head + NOTE_CREATED, (uint64_t)note->created_s);
+	be64_put(head + NOTE_EXPIRES, (uint64_t)note->expires_s);
+	buf_append(out, slice_make(head, sizeof(head)));
+	text_append(out, note->text);
+	text_append(out, note->more);
+}
+
+bool
+relay_note_decode(struct slice record, struct relay_note *out)
+{
+	if (!record_fits(record, NOTE_TEXTS))
+		return false;
+	*out = (struct relay_note){
+	    .kind = (uint8_t)record.ptr[NOTE_KIND],
+	    .created_s = (int64_t)be64_get(record.ptr + NOTE_CREATED),
+	    .expires_s = (int64_t)be64_get(record.ptr + NOTE_EXPIRES),
+	};
+	struct slice rest = slice_from(record, NOTE_TEXTS);
+	return text_take(&rest, &out->text) && text_take(&rest, &out->more) &&
+	       rest.len == 0;
+}

@@ -13,6 +13,7 @@
 #include "store/message.h"
 #include "store/pop3.h"
 #include "store/queue.h"
+#include "store/relay_note.h"
 #include "store/store_schema.h"
 
 /* ---- keys ---- */
@@ -202,5 +203,11 @@ bool queue_message_decode(
 void queue_recipient_encode(const struct queue_recipient *recipient, struct buf *out);
 bool queue_recipient_decode(
     struct slice record, struct slice id, uint32_t number, struct queue_recipient *out);
+
+/* ---- the relay's notes ---- */
+enum { RELAY_NOTE_RECORD_MAX = 16 * 1024 };
+void relay_note_encode(const struct relay_note *note, struct buf *out);
+/* The name is the caller's, from the key. */
+bool relay_note_decode(struct slice record, struct relay_note *out);
 
 #endif

@@ -54,6 +54,9 @@
  *   d due64 id16 number32        waiting recipients by due time: QDUE_*, or (older) the
  *                                version byte alone
  *   p domain                     paused site (lower case); version byte
+ *   t domain                     TLS level that the operator set: NOTE_*
+ *   s domain                     MTA-STS policy that was fetched: NOTE_*
+ *   x address                    address that nothing is sent to: NOTE_*
  *
  * INVARIANTS (store_check reports the number)
  *
@@ -137,6 +140,10 @@ enum {
 	KEY_QRECIPIENT = 'r',
 	KEY_QDUE       = 'd',
 	KEY_QPAUSED    = 'p',
+	/* NOTE_* records; the values of enum relay_note_table */
+	KEY_NOTE_TLS        = 't',
+	KEY_NOTE_STS        = 's',
+	KEY_NOTE_SUPPRESSED = 'x',
 };
 
 /* Account (A), 62 bytes. */
@@ -301,6 +308,14 @@ enum {
 /* Due (d), 17 bytes: who sends (the login, else the sender's domain) and where to (the
  * recipient's domain), as hash_stable of the text in lower case: for fairness only. */
 enum { QDUE_SENDER = 1, QDUE_SITE = 9, QDUE_SIZE = 17 };
+
+/* Notes (t, s, x), 18 bytes, then length u16 and bytes of text and more. */
+enum {
+	NOTE_KIND    = 1,  /* u8: enum relay_level, mta_sts_mode, relay_suppress */
+	NOTE_CREATED = 2,  /* i64, seconds */
+	NOTE_EXPIRES = 10, /* i64, seconds; 0 never */
+	NOTE_TEXTS   = 18,
+};
 
 /* Queue recipient (r), 22 bytes, then length u16 and bytes of address, original, reply,
  * then fields as in m. */

@@ -42,6 +42,7 @@ OWNERS = {
     r"confuse\.h": ("common/conf/",),
     r"uv\.h": ("common/net/",),
     r"unbound\.h": ("common/net/",),
+    r"curl/.*": ("common/net/",),
     r"sasl/.*": ("common/auth/",),
     r"seccomp\.h": ("common/net/", "smtpd/", "pop3d/", "imapd/", "postroom/"),
 }

@@ -80,7 +80,10 @@ struct conf {
 		char *tls;            /* opportunistic, required */
 		uint64_t connect_timeout_ms;
 		uint64_t command_timeout_ms;
-		uint16_t port;      /* of remote MX hosts; 25 */
+		uint16_t port; /* of remote MX hosts; 25 */
+		bool dane;
+		bool mta_sts;
+		uint16_t mta_sts_port; /* of policy hosts; 443 */
 		bool allow_private; /* deliver to loopback and private addresses by MX */
 	} relay;
 	struct {

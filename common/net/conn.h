@@ -95,6 +95,13 @@ void conn_start_tls_server(struct conn *c, struct tls_context *context);
  * certificate; both name checks and chain follow RFC 6125. */
 void conn_start_tls_client(
     struct conn *c, struct tls_context *context, const char *name, bool verify);
+/* The same with DANE (RFC 7672): the certificate must match one of the TLSA records
+ * (rdata).  Usages DANE-TA and DANE-EE count; for DANE-TA one of `names` must be the
+ * certificate's, the first is sent as SNI.  False, and nothing is begun, when no record
+ * can be used. */
+bool conn_start_tls_dane(struct conn *c, struct tls_context *context,
+    const char *const *names, size_t name_count, const struct slice *tlsa,
+    size_t tlsa_count);
 bool conn_is_secure(const struct conn *c);
 /* For logs and Received fields: "TLSv1.3 TLS_AES_256_GCM_SHA384"; empty in clear. */
 struct slice conn_tls_text(const struct conn *c);

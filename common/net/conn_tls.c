@@ -64,7 +64,7 @@ is_sudden_eof(int error, int saved_errno)
 /* ---- handshake ---- */
 
 static void
-start_tls(struct conn *c, struct tls_context *context)
+start_tls_with(struct conn *c, struct tls_context *context, SSL *ssl)
 {
 	ENSURE(c->magic == CONN_MAGIC && c->fn);
 	ENSURE(!c->tls && !c->deflate);
@@ -72,11 +72,17 @@ start_tls(struct conn *c, struct tls_context *context)
 	conn_discard_input(c);
 	struct conn_tls *tls = xcalloc(1, sizeof(*tls));
 	tls->context = tls_context_ref(context);
-	tls->ssl = SSL_new(tls_context_ssl(context));
+	tls->ssl = ssl;
 	ENSURE(tls->ssl && SSL_set_fd(tls->ssl, c->fd) == 1);
 	tls->phase = CONN_TLS_WAITS;
 	c->tls = tls;
 	conn_schedule_flush(c);
+}
+
+static void
+start_tls(struct conn *c, struct tls_context *context)
+{
+	start_tls_with(c, context, SSL_new(tls_context_ssl(context)));
 }
 
 void
@@ -107,6 +113,44 @@ conn_start_tls_client(
 	ENSURE(is_address ? X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name) == 1
 			  : SSL_set1_host(ssl, name) == 1);
 	SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL);
+}
+
+/* Whether OpenSSL took it. */
+static bool
+add_tlsa(SSL *ssl, struct slice rdata)
+{
+	const unsigned char *p = (const unsigned char *)rdata.ptr;
+	if (!tls_tlsa_is_usable(rdata))
+		return false;
+	bool taken = SSL_dane_tlsa_add(
+			 ssl, p[0], p[1], p[2], p + TLSA_DATA, rdata.len - TLSA_DATA) > 0;
+	ERR_clear_error();
+	return taken;
+}
+
+bool
+conn_start_tls_dane(struct conn *c, struct tls_context *context, const char *const *names,
+    size_t name_count, const struct slice *tlsa, size_t tlsa_count)
+{
+	ENSURE(name_count > 0);
+	SSL *ssl = SSL_new(tls_context_ssl(context));
+	ENSURE(ssl && SSL_dane_enable(ssl, names[0]) == 1);
+	SSL_dane_set_flags(ssl, DANE_FLAG_NO_DANE_EE_NAMECHECKS);
+	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	size_t usable = 0;
+	for (size_t i = 0; i < tlsa_count; i++)
+		usable += add_tlsa(ssl, tlsa[i]);
+	for (size_t i = 1; i < name_count; i++)
+		ENSURE(SSL_add1_host(ssl, names[i]) == 1);
+	SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL);
+	if (usable == 0) {
+		SSL_free(ssl);
+		return false;
+	}
+	start_tls_with(c, context, ssl);
+	SSL_set_connect_state(ssl);
+	c->tls->handshake_writes = true;
+	return true;
 }
 
 void

@@ -158,6 +158,7 @@ tls_context_client(const char *ca_file, struct tls_context **out, char **error)
 	/* Checked per connection: opportunistic TLS takes any certificate. */
 	SSL_CTX_set_verify(ssl, SSL_VERIFY_NONE, NULL);
 	SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
+	ENSURE(SSL_CTX_dane_enable(ssl) == 1);
 	*out = wrap(ssl);
 	return STATUS_OK;
 }
@@ -183,6 +184,18 @@ tls_context_unref(struct tls_context **tls_ptr)
 	SSL_CTX_free(tls->ssl);
 	tls->magic = 0;
 	free(tls);
+}
+
+bool
+tls_tlsa_is_usable(struct slice rdata)
+{
+	static const size_t lengths[] = {0, 32, 64}; /* by matching type; 0: any */
+	const unsigned char *p = (const unsigned char *)rdata.ptr;
+	if (rdata.len < TLSA_DATA + 1 ||
+	    (p[0] != TLSA_USAGE_TA && p[0] != TLSA_USAGE_EE) ||
+	    p[1] > TLSA_SELECTOR_MAX || p[2] >= sizeof(lengths) / sizeof(lengths[0]))
+		return false;
+	return lengths[p[2]] == 0 || rdata.len - TLSA_DATA == lengths[p[2]];
 }
 
 struct ssl_ctx_st *

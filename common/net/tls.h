@@ -6,7 +6,15 @@
 #ifndef NET_TLS_H
 #define NET_TLS_H
 
+#include "base/slice.h"
 #include "base/status.h"
+
+enum {
+	TLSA_USAGE_TA = 2, /* RFC 7218 */
+	TLSA_USAGE_EE = 3,
+	TLSA_SELECTOR_MAX = 1,
+	TLSA_DATA = 3, /* octets of usage, selector, matching type */
+};
 
 struct tls_context;
 struct ssl_ctx_st;
@@ -20,6 +28,10 @@ enum status tls_context_client(
     const char *ca_file, struct tls_context **out, char **error) MUST_USE;
 struct tls_context *tls_context_ref(struct tls_context *tls);
 void tls_context_unref(struct tls_context **tls);
+/* Can this TLSA record (rdata: usage, selector, matching type, data) be used between mail
+ * servers: usage DANE-TA or DANE-EE, known numbers, data of the right length (RFC 7672
+ * section 3.1)? */
+bool tls_tlsa_is_usable(struct slice rdata);
 struct ssl_ctx_st *tls_context_ssl(struct tls_context *tls);
 
 /* Makes a private CA (`ca_path`, `ca_key_path`; P-256, ten years) unless both are there,

@@ -167,6 +167,19 @@ fuzz_keys(void)
 }
 
 static void
+fuzz_note(void)
+{
+	struct relay_note note;
+	if (!relay_note_decode(record, &note))
+		return;
+	struct buf out AUTO_BUF;
+	buf_init(&out, RELAY_NOTE_RECORD_MAX + (size_t)2 * UINT16_MAX);
+	relay_note_encode(&note, &out);
+	ENSURE(buf_ok(&out));
+	same(out.ptr, out.len);
+}
+
+static void
 fuzz_body(void)
 {
 	char out[BODY_SEGMENT_HEADER_SIZE];
@@ -232,6 +245,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	    fuzz_body,
 	    fuzz_pop3,
 	    fuzz_search,
+	    fuzz_note,
 	};
 	if (size == 0)
 		return 0;

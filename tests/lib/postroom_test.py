@@ -228,15 +228,19 @@ class Instance:
 class Sink:
     """An SMTP server that keeps what it gets. `answer(stage, argument)` may return a reply
     line to send instead ("451 4.3.0 no"), "drop" to close the connection, or None; stages:
-    connect, ehlo, mail, rcpt, data, dot. Messages: list of (sender, recipients, bytes)."""
+    connect, ehlo, mail, rcpt, data, dot. Messages: list of (sender, recipients, bytes).
+    With `tls` (an ssl context) it offers STARTTLS; `secured` counts the handshakes that
+    were done. `where`: address and port to listen on."""
 
     def __init__(self, answer=None, extensions=("PIPELINING", "8BITMIME", "SMTPUTF8",
-                                                "SIZE 52428800")):
+                                                "SIZE 52428800"), tls=None,
+                 where=("127.0.0.1", 0)):
+        self.tls, self.secured = tls, 0
         self.answer = answer or (lambda stage, argument: None)
         self.extensions = extensions
         self.messages = []
         self.lock = threading.Lock()
-        self.server = socket.create_server(("127.0.0.1", 0), backlog=256)
+        self.server = socket.create_server(where, backlog=256)
         self.port = self.server.getsockname()[1]
         self.closed = False
         threading.Thread(target=self._accept, daemon=True).start()
@@ -263,7 +267,10 @@ class Sink:
     def _serve(self, conn):
         try:
             with conn, conn.makefile("rb") as lines:
-                self._dialogue(conn, lines)
+                again = self._dialogue(conn, lines)
+            if again:
+                with again, again.makefile("rb") as lines:
+                    self._dialogue(again, lines)
         except (OSError, ConnectionError):
             pass
 
@@ -275,21 +282,32 @@ class Sink:
         return answer is None or answer.startswith(("2", "3"))
 
     def _dialogue(self, conn, lines):
-        if not self._reply(conn, "connect", "", "220 sink.test ESMTP"):
-            return
+        """Until the end, or STARTTLS: then the secured connection."""
+        secure = isinstance(conn, ssl.SSLSocket)
+        if not secure and not self._reply(conn, "connect", "", "220 sink.test ESMTP"):
+            return None
         sender, recipients = None, []
         while True:
             line = lines.readline()
             if not line:
-                return
+                return None
             text = line.decode("utf-8", "replace").strip()
             verb = text.split(" ")[0].upper()
             if verb == "EHLO":
                 offer = ["sink.test", *self.extensions]
+                if self.tls and not secure:
+                    offer.append("STARTTLS")
                 good = "\r\n".join(
                     ("250 " if i + 1 == len(offer) else "250-") + word
                     for i, word in enumerate(offer))
                 self._reply(conn, "ehlo", text, good)
+            elif verb == "STARTTLS" and self.tls and not secure:
+                conn.sendall(b"220 2.0.0 go on\r\n")
+                plain = conn.dup()
+                plain.settimeout(60)
+                secured = self.tls.wrap_socket(plain, server_side=True)
+                self.secured += 1
+                return secured
             elif verb == "HELO":
                 self._reply(conn, "helo", text, "250 sink.test")
             elif verb == "MAIL":
@@ -310,7 +328,7 @@ class Sink:
                 while True:
                     line = lines.readline()
                     if not line:
-                        return
+                        return None
                     if line == b".\r\n":
                         break
                     body += line[1:] if line.startswith(b".") else line
@@ -320,7 +338,7 @@ class Sink:
                     with self.lock:
                         self.messages.append((sender, list(recipients), bytes(body)))
                 if answer in ("drop", "drop-after"):
-                    return
+                    return None
                 conn.sendall(((answer or "250 2.0.0 kept") + "\r\n").encode())
                 sender, recipients = None, []
             elif verb == "RSET":
@@ -330,7 +348,7 @@ class Sink:
                 conn.sendall(b"250 2.0.0 ok\r\n")
             elif verb == "QUIT":
                 conn.sendall(b"221 2.0.0 bye\r\n")
-                return
+                return None
             else:
                 conn.sendall(b"502 5.5.2 unknown\r\n")
 

@@ -1,0 +1,91 @@
+/*
+ * The SMTP client's inside, shared by relay_session.c (connection, mail) and
+ * relay_greet.c (EHLO, TLS, login).  Private to smtpd.
+ */
+#ifndef SMTPD_RELAY_SESSION_INT_H
+#define SMTPD_RELAY_SESSION_INT_H
+
+#include "net/framer.h"
+#include "smtpd/relay_int.h"
+
+enum session_state {
+	STATE_CONNECT,
+	STATE_BANNER,
+	STATE_EHLO,
+	STATE_HELO,
+	STATE_STARTTLS,
+	STATE_TLS,
+	STATE_AUTH,
+	STATE_AUTH_USER,
+	STATE_AUTH_PASSWORD,
+	STATE_READY,
+	STATE_ENVELOPE,
+	STATE_DATA,
+	STATE_BODY,
+	STATE_DOT,
+	STATE_RESET,
+	STATE_QUIT,
+};
+
+#define RELAY_SESSION_MAGIC 0x524c5953u
+
+struct relay_session {
+	unsigned magic;
+	enum session_state state;
+	struct relay_site *site;
+	struct relay_sender *sender; /* whom it was opened for */
+	struct relay_hosts *hosts;   /* as they were known when it was opened */
+	struct relay *relay;
+	struct conn *conn;
+	size_t address;     /* index of the one being used */
+	bool no_tls;        /* opportunistic TLS failed at this address */
+	bool dane_unusable; /* no TLSA record could be used: TLS without a check */
+	bool unfit;         /* some host cannot do what the messages demand */
+	struct relay_reply reply;
+	struct relay_offer offer;
+	char error[RELAY_REPLY_TEXT_MAX + 1]; /* why the last host failed */
+	struct relay_job *job;
+	size_t commands_sent; /* of the envelope: MAIL, then each RCPT */
+	size_t replies_seen;
+	bool mail_refused;
+	size_t accepted;
+	unsigned messages;
+	struct framer_stuff stuff;
+	uint64_t body_offset;
+	bool ended;
+};
+
+static inline const struct conf *
+relay_session_conf(const struct relay_session *s)
+{
+	return service_conf(s->relay->service);
+}
+
+static inline const struct relay_address *
+relay_session_address(const struct relay_session *s)
+{
+	return &s->hosts->addresses[s->address];
+}
+
+/* ---- relay_session.c ---- */
+/* This host will not do: the next one, or the site's jobs wait. */
+void relay_session_host_failed(
+    struct relay_session *s, const char *stage, const char *why);
+/* `format` is a literal with at most one %s; the state is the one that waits for the
+ * reply. */
+void relay_session_send(struct relay_session *s, enum session_state state,
+    const char *format, const char *argument);
+/* All that must precede mail is done. */
+void relay_session_ready(struct relay_session *s);
+
+/* ---- relay_greet.c ---- */
+/* For the trace: " TLS by DANE", "" in clear. */
+const char *relay_session_tls_text(const struct relay_session *s);
+/* Must TLS stand before anything of a message is sent? */
+bool relay_session_tls_required(const struct relay_session *s);
+void relay_session_begin_tls(struct relay_session *s);
+void relay_session_ehlo(struct relay_session *s);
+/* A whole reply in one of the states from STATE_BANNER to STATE_AUTH_PASSWORD. */
+void relay_session_greet_reply(struct relay_session *s);
+
+#endif
