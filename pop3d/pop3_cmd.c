@@ -8,21 +8,18 @@
 
 #include "pop3d/pop3_resp.h"
 
-/* RFC 2449 section 6.7: before login the policy may still vary by user. */
+/* RFC 2449 section 6.7: before login the smallest value that any user may have. */
 static void
 capa_expire(struct pop3_session *s)
 {
-	const struct conf *conf = service_conf(s->service);
-	bool known = s->state == POP3_TRANSACTION;
-	bool deletes = known ? s->delete_on_retrieval : conf->pop3.delete_on_retrieval;
-	const char *user = known ? "" : " USER";
-	if (deletes)
-		conn_write_format(s->conn, "EXPIRE 0%s\r\n", user);
-	else if (conf->pop3.expire_days > 0)
-		conn_write_format(
-		    s->conn, "EXPIRE %u%s\r\n", conf->pop3.expire_days, user);
+	if (s->state != POP3_TRANSACTION)
+		conn_write(s->conn, SLICE("EXPIRE 0 USER\r\n"));
+	else if (s->rule.policy == POP3_POLICY_DAYS)
+		conn_write_format(s->conn, "EXPIRE %u\r\n", (unsigned)s->rule.days);
+	else if (s->rule.policy == POP3_POLICY_DELETE)
+		conn_write(s->conn, SLICE("EXPIRE 0\r\n"));
 	else
-		conn_write_format(s->conn, "EXPIRE NEVER%s\r\n", user);
+		conn_write(s->conn, SLICE("EXPIRE NEVER\r\n"));
 }
 
 static void

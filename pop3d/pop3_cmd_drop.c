@@ -248,8 +248,8 @@ static void
 goodbye(struct pop3_session *s)
 {
 	if (s->state == POP3_UPDATE)
-		pop3_resp_ok_format(
-		    s, "goodbye, %llu messages removed", (unsigned long long)s->removed);
+		pop3_resp_ok_format(s, "goodbye, %llu messages removed",
+		    (unsigned long long)s->update.out_removed);
 	else
 		pop3_resp_ok(s, "goodbye");
 	pop3_session_close(s, "quit");
@@ -265,12 +265,13 @@ update_done(struct store_op *op)
 		pop3_session_close(s, "connection lost in UPDATE");
 		return;
 	}
+	if (op->status != STATUS_OK)
+		s->update.out_removed = 0;
 	if (op->status != STATUS_OK && op->status != STATUS_NOT_FOUND) {
 		pop3_resp_status(s, op->status);
 		pop3_session_close(s, status_text(op->status));
 		return;
 	}
-	s->removed = op->status == STATUS_OK ? s->expunge.out_count : 0;
 	goodbye(s);
 }
 
@@ -280,22 +281,23 @@ update_begin(struct pop3_session *s)
 	pop3_set_state(s, POP3_UPDATE);
 	s->waiting = POP3_WAITS_FOR_NOTHING;
 	s->arena = arena_new((size_t)s->drop.count * 16 + 64 * 1024);
-	struct uid_range *ranges;
-	size_t count =
-	    pop3_drop_removals(&s->drop, s->delete_on_retrieval, s->arena, &ranges);
-	if (count == 0) {
+	struct pop3_drop_update update;
+	pop3_drop_update(&s->drop, s->rule.policy, s->arena, &update);
+	if (update.remove_count == 0 && update.retrieved_count == 0) {
 		goodbye(s);
 		return;
 	}
-	s->expunge = (struct expunge_op){
+	s->update = (struct pop3_update_op){
 	    .op = {.done = update_done, .user = s, .arena = s->arena},
 	    .account = s->account,
 	    .mailbox = s->drop.mailbox,
-	    .ranges = ranges,
-	    .range_count = count,
+	    .remove = update.remove,
+	    .remove_count = update.remove_count,
+	    .retrieved = update.retrieved,
+	    .retrieved_count = update.retrieved_count,
 	};
 	s->waiting = POP3_WAITS_FOR_STORE;
-	expunge_op_submit(service_reader(s->worker), &s->expunge);
+	pop3_update_op_submit(service_reader(s->worker), &s->update);
 }
 
 /* A message counts as delivered whole only when the client's side has its last byte: with
@@ -327,7 +329,7 @@ pop3_cmd_quit(struct pop3_session *s, const struct pop3_line *line)
 		return;
 	}
 	/* DELE is an order; that RETR has arrived must be known. */
-	if (!s->delete_on_retrieval || !s->drop.retrieved) {
+	if (s->rule.policy == POP3_POLICY_KEEP || !s->drop.retrieved) {
 		update_begin(s);
 		return;
 	}

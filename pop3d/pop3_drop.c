@@ -39,8 +39,8 @@ take_uidl(uint32_t uid, const struct pop3_record *record, void *arg)
 }
 
 enum status
-pop3_drop_open(struct store_reader *reader, struct account_id account,
-    int64_t expire_before_s, struct pop3_drop *out)
+pop3_drop_open(
+    struct store_reader *reader, struct account_id account, struct pop3_drop *out)
 {
 	struct mailbox_info info;
 	enum status status = mailbox_find(reader, account, SLICE("INBOX"), &info);
@@ -59,7 +59,6 @@ pop3_drop_open(struct store_reader *reader, struct account_id account,
 		drop.messages[drop.count++] = (struct pop3_message){
 		    .uid = record.uid,
 		    .size = record.size,
-		    .expired = record.internaldate_s < expire_before_s,
 		};
 		drop.bytes += record.size;
 	}
@@ -128,38 +127,54 @@ pop3_drop_uidl(const struct pop3_drop *drop, const struct pop3_message *message,
 		    strlen(drop->uidls.ptr + message->uidl) + 1);
 }
 
-static bool
-message_goes(const struct pop3_message *m, bool delete_retrieved)
-{
-	return m->deleted || m->expired || (delete_retrieved && m->retrieved);
-}
-
 /* Messages side by side in the maildrop make one range: uids between them that are not
  * in it were gone before the session began, and a uid never comes back. */
-size_t
-pop3_drop_removals(const struct pop3_drop *drop, bool delete_retrieved,
-    struct arena *arena, struct uid_range **out)
+static size_t
+ranges_make(const struct pop3_drop *drop,
+    bool (*fits)(const struct pop3_message *m, enum pop3_policy policy),
+    enum pop3_policy policy, struct arena *arena, struct uid_range **out)
 {
 	size_t wanted = 0;
-	bool open = false; /* the previous message goes too */
+	bool open = false; /* the previous message fits too */
 	for (uint32_t i = 0; i < drop->count; i++) {
-		bool goes = message_goes(&drop->messages[i], delete_retrieved);
-		wanted += goes && !open;
-		open = goes;
+		bool now = fits(&drop->messages[i], policy);
+		wanted += now && !open;
+		open = now;
 	}
 	struct uid_range *ranges = ARENA_ARRAY(arena, struct uid_range, wanted + 1);
 	ENSURE(ranges);
 	size_t count = 0;
 	open = false;
 	for (uint32_t i = 0; i < drop->count; i++) {
-		bool goes = message_goes(&drop->messages[i], delete_retrieved);
-		if (goes && open)
-			ranges[count - 1].last = drop->messages[i].uid;
-		else if (goes)
-			ranges[count++] = (struct uid_range){
-			    drop->messages[i].uid, drop->messages[i].uid};
-		open = goes;
+		const struct pop3_message *m = &drop->messages[i];
+		bool now = fits(m, policy);
+		if (now && open)
+			ranges[count - 1].last = m->uid;
+		else if (now)
+			ranges[count++] = (struct uid_range){m->uid, m->uid};
+		open = now;
 	}
 	*out = ranges;
 	return count;
+}
+
+static bool
+message_goes(const struct pop3_message *m, enum pop3_policy policy)
+{
+	return m->deleted || (policy == POP3_POLICY_DELETE && m->retrieved);
+}
+
+static bool
+message_is_dated(const struct pop3_message *m, enum pop3_policy policy)
+{
+	return policy == POP3_POLICY_DAYS && m->retrieved && !m->deleted;
+}
+
+void
+pop3_drop_update(const struct pop3_drop *drop, enum pop3_policy policy,
+    struct arena *arena, struct pop3_drop_update *out)
+{
+	out->remove_count = ranges_make(drop, message_goes, policy, arena, &out->remove);
+	out->retrieved_count =
+	    ranges_make(drop, message_is_dated, policy, arena, &out->retrieved);
 }

@@ -18,7 +18,6 @@ struct pop3_message {
 	uint32_t uid;
 	bool deleted;   /* by DELE */
 	bool retrieved; /* RETR has delivered it whole */
-	bool expired;   /* older than the policy keeps */
 	uint32_t uidl;  /* where its own unique id begins in `uidls`; 0: default form */
 	uint64_t size;  /* octets with CRLF line ends */
 };
@@ -35,10 +34,9 @@ struct pop3_drop {
 	struct buf uidls; /* one NUL, then each with a NUL behind it */
 };
 
-/* Reads the INBOX in one scan.  `expire_before_s`: messages that came before it are
- * marked expired; INT64_MIN for none. */
+/* Reads the INBOX in one scan. */
 enum status pop3_drop_open(struct store_reader *reader, struct account_id account,
-    int64_t expire_before_s, struct pop3_drop *out) MUST_USE;
+    struct pop3_drop *out) MUST_USE;
 void pop3_drop_close(struct pop3_drop *drop);
 
 /* The message of a number, or null when there is none or it is marked deleted. */
@@ -49,9 +47,14 @@ void pop3_drop_reset(struct pop3_drop *drop);
 /* The unique id (store/pop3.h). */
 void pop3_drop_uidl(const struct pop3_drop *drop, const struct pop3_message *message,
     char out[POP3_UIDL_MAX + 1]);
-/* What UPDATE removes, as ascending ranges in the arena: marked by DELE, retrieved when
- * `delete_retrieved`, and expired.  Returns how many ranges. */
-size_t pop3_drop_removals(const struct pop3_drop *drop, bool delete_retrieved,
-    struct arena *arena, struct uid_range **out);
+/* What UPDATE does, as ascending ranges in the arena: removes what DELE marked, and with
+ * DELETE what RETR delivered; with DAYS `retrieved` is what was delivered and stays.
+ * The arena has room for 16 octets a message. */
+struct pop3_drop_update {
+	struct uid_range *remove, *retrieved;
+	size_t remove_count, retrieved_count;
+};
+void pop3_drop_update(const struct pop3_drop *drop, enum pop3_policy policy,
+    struct arena *arena, struct pop3_drop_update *out);
 
 #endif

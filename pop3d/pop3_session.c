@@ -3,7 +3,6 @@
  */
 #include "pop3d/pop3_session.h"
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/stats.h"
 #include "pop3d/pop3_cmd.h"
@@ -107,7 +106,7 @@ pop3_session_close(struct pop3_session *s, const char *reason)
 	if (s->state == POP3_CLOSED)
 		return;
 	LOG_INFO("pop3.logout", LF_STR("sid", s->id), LF_STR("user", s->login),
-	    LF_STR("reason", reason), LF_U64("removed", s->removed));
+	    LF_STR("reason", reason), LF_U64("removed", s->update.out_removed));
 	s->state = POP3_CLOSED;
 	auth_end(&s->exchange);
 	body_handle_close(&s->body);
@@ -121,24 +120,6 @@ pop3_session_close(struct pop3_session *s, const char *reason)
 }
 
 /* ---- from AUTHORIZATION to TRANSACTION ---- */
-
-/* The account's own policy, else its domain's, else the server's. */
-static bool
-policy_deletes(const struct pop3_session *s, enum pop3_policy policy)
-{
-	if (policy == POP3_POLICY_DEFAULT)
-		return service_conf(s->service)->pop3.delete_on_retrieval;
-	return policy == POP3_POLICY_DELETE;
-}
-
-static int64_t
-expire_before(const struct pop3_session *s)
-{
-	uint32_t days = service_conf(s->service)->pop3.expire_days;
-	if (s->delete_on_retrieval || days == 0)
-		return INT64_MIN;
-	return clock_wall_s() - (int64_t)days * 86400;
-}
 
 static void
 open_failed(struct pop3_session *s, enum status status)
@@ -167,7 +148,9 @@ pop3_session_open(struct pop3_session *s, struct slice login)
 	s->account = account.id;
 	if (!slice_copy_cstr(account.login, s->login, sizeof(s->login)))
 		s->login[0] = '\0';
-	s->delete_on_retrieval = policy_deletes(s, account.pop3_policy);
+	s->rule = account.pop3.policy == POP3_POLICY_DEFAULT
+	              ? service_pop3_rule(service_conf(s->service))
+	              : account.pop3;
 	/* The exclusive lease: one session an account, gone with its session. */
 	s->holds_lease = service_session_begin(s->service, s->account, 1);
 	if (!s->holds_lease) {
@@ -176,7 +159,7 @@ pop3_session_open(struct pop3_session *s, struct slice login)
 		    "another POP3 session has this maildrop open, try again later");
 		return;
 	}
-	status = pop3_drop_open(reader, s->account, expire_before(s), &s->drop);
+	status = pop3_drop_open(reader, s->account, &s->drop);
 	if (status != STATUS_OK) {
 		open_failed(s, status);
 		return;
@@ -187,7 +170,9 @@ pop3_session_open(struct pop3_session *s, struct slice login)
 	    LF_U64("messages", s->drop.count));
 	pop3_resp_ok_format(s, "%u messages (%llu octets)%s", s->drop.count,
 	    (unsigned long long)s->drop.bytes,
-	    s->delete_on_retrieval ? "; what you retrieve is removed at QUIT" : "");
+	    s->rule.policy == POP3_POLICY_DELETE
+		? "; what you retrieve is removed at QUIT"
+		: "");
 }
 
 /* ---- input ---- */

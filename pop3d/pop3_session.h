@@ -81,7 +81,7 @@ struct pop3_session {
 	bool holds_lease; /* the exclusive lease on the maildrop (RFC 1939 section 4) */
 	struct account_id account;
 	char login[POP3_USER_MAX + 1];
-	bool delete_on_retrieval;
+	struct pop3_rule rule; /* what becomes of what is fetched; never DEFAULT */
 	struct pop3_drop drop;
 
 	/* the multi-line reply under way */
@@ -98,8 +98,7 @@ struct pop3_session {
 	struct loop_timer ack_poll; /* WAITS_FOR_ACK */
 	uint64_t ack_poll_ms;
 	struct arena *arena;
-	struct expunge_op expunge;
-	uint64_t removed;
+	struct pop3_update_op update;
 	bool gone; /* the connection went while an op was under way */
 };
 

@@ -103,6 +103,7 @@ int cmd_compact(struct cli *cli);
 int cmd_verify(struct cli *cli);
 int cmd_domain_add(struct cli *cli);
 int cmd_domain_list(struct cli *cli);
+int cmd_domain_set(struct cli *cli);
 int cmd_domain_remove(struct cli *cli);
 int cmd_domain_dns(struct cli *cli);
 int cmd_account_add(struct cli *cli);

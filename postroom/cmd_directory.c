@@ -31,11 +31,43 @@ json_print(json_t *value)
 	json_decref(value);
 }
 
+/* "delete", "keep", "default" or the days; the next call writes over it. */
 static const char *
-policy_word(enum pop3_policy policy)
+rule_text(struct pop3_rule rule)
 {
 	static const char *const words[] = {"default", "delete", "keep"};
-	return words[policy];
+	static char days[16];
+	if (rule.policy != POP3_POLICY_DAYS)
+		return words[rule.policy];
+	snprintf(days, sizeof(days), "%u", (unsigned)rule.days);
+	return days;
+}
+
+/* --pop3; *out_set is false without it. */
+static int
+rule_option(struct cli *cli, bool *out_set, struct pop3_rule *out)
+{
+	static const char *const words[] = {"default", "delete", "keep"};
+	const char *text = cli_option(cli, "--pop3");
+	uint32_t days;
+	*out_set = text != NULL;
+	*out = (struct pop3_rule){POP3_POLICY_DEFAULT, 0};
+	if (!text)
+		return CLI_OK;
+	for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if (strcmp(text, words[i]) == 0) {
+			out->policy = (enum pop3_policy)i;
+			return CLI_OK;
+		}
+	}
+	if (!slice_to_u32(slice_from_cstr(text), &days) || days == 0 ||
+	    days > POP3_DAYS_MAX)
+		return cli_fail(CLI_USAGE,
+		    "--pop3 is delete, keep, default, or for how many days fetched mail "
+		    "stays (1 to %d)",
+		    POP3_DAYS_MAX);
+	*out = (struct pop3_rule){POP3_POLICY_DAYS, (uint16_t)days};
+	return CLI_OK;
 }
 
 /* ---- domains ---- */
@@ -113,7 +145,7 @@ domain_list_one(const struct directory_domain *domain, void *arg)
 	json_object_set_new(row, "domain", json_slice(domain->name));
 	json_object_set_new(row, "accounts", json_integer(domain->accounts));
 	json_object_set_new(row, "aliases", json_integer(domain->aliases));
-	json_object_set_new(row, "pop3", json_string(policy_word(domain->pop3_policy)));
+	json_object_set_new(row, "pop3", json_string(rule_text(domain->pop3)));
 	json_array_append_new(list, row);
 	return true;
 }
@@ -159,6 +191,29 @@ cmd_domain_list(struct cli *cli)
 		return cli_fail_status(status, "list the domains");
 	static const char *const keys[] = {"domain", "accounts", "aliases", NULL};
 	list_print(cli, list, keys);
+	return CLI_OK;
+}
+
+int
+cmd_domain_set(struct cli *cli)
+{
+	struct pop3_rule rule;
+	bool set;
+	int code = cli_need_store(cli);
+	if (code == CLI_OK)
+		code = rule_option(cli, &set, &rule);
+	if (code != CLI_OK)
+		return code;
+	if (!set)
+		return cli_fail(CLI_USAGE, "nothing to change: give --pop3");
+	struct buf domain AUTO_BUF;
+	code = domain_argument(cli, &domain);
+	if (code != CLI_OK)
+		return code;
+	enum status status =
+	    directory_domain_set_pop3(cli->reader, buf_slice(&domain), rule);
+	if (status != STATUS_OK)
+		return cli_fail_status(status, "change domain %s", domain.ptr);
 	return CLI_OK;
 }
 
@@ -238,7 +293,7 @@ account_list_one(const struct directory_account *account, void *arg)
 	json_object_set_new(row, "login", json_slice(account->login));
 	json_object_set_new(row, "quota", json_integer((json_int_t)account->quota_bytes));
 	json_object_set_new(row, "disabled", json_boolean(account->disabled));
-	json_object_set_new(row, "pop3", json_string(policy_word(account->pop3_policy)));
+	json_object_set_new(row, "pop3", json_string(rule_text(account->pop3)));
 	json_array_append_new(list, row);
 	return true;
 }
@@ -324,8 +379,7 @@ cmd_account_show(struct cli *cli)
 		json_object_set_new(out, "bytes", json_integer((json_int_t)usage.bytes));
 		json_object_set_new(
 		    out, "messages", json_integer((json_int_t)usage.messages));
-		json_object_set_new(
-		    out, "pop3", json_string(policy_word(account.pop3_policy)));
+		json_object_set_new(out, "pop3", json_string(rule_text(account.pop3)));
 		json_object_set_new(out, "send_as", send_as);
 		json_object_set_new(out, "mailboxes", mailboxes);
 		json_print(out);
@@ -337,7 +391,7 @@ cmd_account_show(struct cli *cli)
 	    (unsigned long long)usage.bytes);
 	if (account.quota_bytes > 0)
 		printf(" of %llu", (unsigned long long)account.quota_bytes);
-	printf("\npop3      %s\n", policy_word(account.pop3_policy));
+	printf("\npop3      %s\n", rule_text(account.pop3));
 	for (size_t i = 0; i < entry_count; i++)
 		printf("send as   %.*s\n", SLICE_ARG(entries[i]));
 	json_decref(send_as);
@@ -436,23 +490,14 @@ cmd_account_set(struct cli *cli)
 	int code = cli_need_store(cli);
 	if (code == CLI_OK)
 		code = quota_option(cli, 0, &change.quota_bytes);
+	if (code == CLI_OK)
+		code = rule_option(cli, &change.set_pop3, &change.pop3);
 	if (code != CLI_OK)
 		return code;
 	change.set_quota = cli_option(cli, "--quota") != NULL;
 	change.disabled = cli_option(cli, "--disable") != NULL;
 	change.set_disabled = change.disabled || cli_option(cli, "--enable");
-	const char *pop3 = cli_option(cli, "--pop3");
-	if (pop3) {
-		change.set_pop3_policy = true;
-		if (strcmp(pop3, "delete") == 0)
-			change.pop3_policy = POP3_POLICY_DELETE;
-		else if (strcmp(pop3, "keep") == 0)
-			change.pop3_policy = POP3_POLICY_KEEP;
-		else if (strcmp(pop3, "default") != 0)
-			return cli_fail(
-			    CLI_USAGE, "--pop3 is one of delete, keep, default");
-	}
-	bool changes = change.set_quota || change.set_disabled || change.set_pop3_policy;
+	bool changes = change.set_quota || change.set_disabled || change.set_pop3;
 	if (!changes && !cli_option(cli, "--send-as") && !cli_option(cli, "--no-send-as"))
 		return cli_fail(CLI_USAGE,
 		    "nothing to change: give --quota, --pop3, --send-as, --no-send-as, "

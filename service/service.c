@@ -441,6 +441,17 @@ service_root(const struct service *service)
 	return service->arguments.root;
 }
 
+struct pop3_rule
+service_pop3_rule(const struct conf *conf)
+{
+	if (conf->pop3.delete_on_retrieval)
+		return (struct pop3_rule){POP3_POLICY_DELETE, 0};
+	if (conf->pop3.expire_days > 0)
+		return (struct pop3_rule){
+		    POP3_POLICY_DAYS, (uint16_t)conf->pop3.expire_days};
+	return (struct pop3_rule){POP3_POLICY_KEEP, 0};
+}
+
 struct store_reader *
 service_reader(struct worker *worker)
 {

@@ -56,6 +56,9 @@ struct worker_set *service_workers(struct service *service);
 /* <root>/…, or the system path when there is no root. */
 const char *service_root(const struct service *service);
 
+/* What becomes of mail fetched by POP3 where neither account nor domain say it. */
+struct pop3_rule service_pop3_rule(const struct conf *conf);
+
 /* This worker's store reader; its transactions end with each turn by themselves. */
 struct store_reader *service_reader(struct worker *worker);
 /* The daemon's own pointer per worker. */

@@ -11,6 +11,7 @@
 #include "smtpd/relay.h"
 #include "smtpd/smtp_route.h"
 #include "smtpd/smtp_session.h"
+#include "store/pop3.h"
 
 enum {
 	UPKEEP_PERIOD_MS = 60 * 1000,
@@ -36,6 +37,8 @@ upkeep_work(void *arg)
 {
 	struct upkeep *u = arg;
 	int64_t now_s = clock_wall_s();
+	pop3_rule_default_set(
+	    service_store(u->service), service_pop3_rule(service_conf(u->service)));
 	u->more = store_maintain(service_store(u->service), now_s);
 	struct trace *trace = smtp_trace(u->service);
 	if (trace && now_s - u->pruned_s >= PRUNE_PERIOD_S) {

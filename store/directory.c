@@ -170,7 +170,7 @@ directory_domain_find(
 		return status;
 	*out = (struct directory_domain){
 	    .name = slice_from(key, 1),
-	    .pop3_policy = record.pop3_policy,
+	    .pop3 = record.pop3,
 	    .accounts = record.accounts,
 	    .aliases = record.aliases,
 	};
@@ -191,16 +191,17 @@ account_complete(struct store_reader *reader, struct engine_txn *txn,
 	    .login = login->login,
 	    .credential = login->credential,
 	    .disabled = login->disabled,
-	    .pop3_policy = login->pop3_policy,
+	    .pop3_own = login->pop3,
+	    .pop3 = login->pop3,
 	    .created_s = login->created_s,
 	};
-	if (out->pop3_policy == POP3_POLICY_DEFAULT &&
+	if (out->pop3.policy == POP3_POLICY_DEFAULT &&
 	    address_cut(login->login, false, &local, &domain)) {
 		struct domain_record record;
 		enum status status = domain_load(txn, domain, &record);
 		if (status != STATUS_OK)
 			return status == STATUS_NOT_FOUND ? STATUS_CORRUPT : status;
-		out->pop3_policy = record.pop3_policy;
+		out->pop3 = record.pop3;
 	}
 	enum status status =
 	    engine_snap(reader->engine, partition_account(login->id), &account_txn);
@@ -282,7 +283,7 @@ directory_domain_each(struct store_reader *reader,
 		}
 		struct directory_domain domain = {
 		    .name = slice_from(key, 1),
-		    .pop3_policy = record.pop3_policy,
+		    .pop3 = record.pop3,
 		    .accounts = record.accounts,
 		    .aliases = record.aliases,
 		};

@@ -16,11 +16,23 @@ enum {
 	DIRECTORY_SEND_AS_MAX = DIRECTORY_ALIAS_TARGETS_MAX, /* entries of one account */
 };
 
-enum pop3_policy { POP3_POLICY_DEFAULT, POP3_POLICY_DELETE, POP3_POLICY_KEEP };
+/* What becomes of mail that was fetched by POP3 (decision 0030).  The account's rule
+ * wins, then the domain's, then the configuration's. */
+enum pop3_policy {
+	POP3_POLICY_DEFAULT, /* as the next wider rule says */
+	POP3_POLICY_DELETE,  /* removed at QUIT */
+	POP3_POLICY_KEEP,
+	POP3_POLICY_DAYS, /* removed `days` after it was first fetched */
+};
+enum { POP3_DAYS_MAX = 3650 };
+struct pop3_rule {
+	enum pop3_policy policy;
+	uint16_t days; /* 1 to POP3_DAYS_MAX with DAYS, else 0 */
+};
 
 struct directory_domain {
 	struct slice name; /* A-label, lower case */
-	enum pop3_policy pop3_policy;
+	struct pop3_rule pop3;
 	uint32_t accounts;
 	uint32_t aliases;
 };
@@ -31,7 +43,8 @@ struct directory_account {
 	struct slice credential;
 	uint64_t quota_bytes; /* 0: none */
 	bool disabled;
-	enum pop3_policy pop3_policy; /* the account's, else the domain's, else DEFAULT */
+	struct pop3_rule pop3_own; /* as it was set for the account */
+	struct pop3_rule pop3;     /* the account's, else the domain's, else DEFAULT */
 	int64_t created_s;
 };
 
@@ -117,6 +130,8 @@ enum status directory_relay_each(struct store_reader *reader,
 /* ---- writing: the command line's; they wait for the commit ---- */
 enum status directory_domain_add(
     struct store_reader *reader, struct slice domain) MUST_USE;
+enum status directory_domain_set_pop3(
+    struct store_reader *reader, struct slice domain, struct pop3_rule rule) MUST_USE;
 /* BUSY when it still has accounts or aliases. */
 enum status directory_domain_remove(
     struct store_reader *reader, struct slice domain) MUST_USE;
@@ -129,11 +144,11 @@ enum status directory_account_remove(
     struct store_reader *reader, struct slice login) MUST_USE;
 
 struct directory_account_change {
-	bool set_credential, set_quota, set_disabled, set_pop3_policy;
+	bool set_credential, set_quota, set_disabled, set_pop3;
 	struct slice credential;
 	uint64_t quota_bytes;
 	bool disabled;
-	enum pop3_policy pop3_policy;
+	struct pop3_rule pop3;
 };
 enum status directory_account_set(struct store_reader *reader, struct slice login,
     const struct directory_account_change *change) MUST_USE;

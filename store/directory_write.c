@@ -21,9 +21,9 @@ static const struct account_id no_account;
 static void
 domain_save(struct engine_txn *txn, const struct key *key, const struct domain_record *d)
 {
-	char record[DOMAIN_SIZE];
-	domain_encode(d, record);
-	engine_put(txn, key_slice(key), slice_make(record, sizeof(record)));
+	char record[DOMAIN_SIZE_MAX];
+	size_t len = domain_encode(d, record);
+	engine_put(txn, key_slice(key), slice_make(record, len));
 }
 
 /* Is there a record at this key? */
@@ -41,7 +41,9 @@ static enum status
 commit_domain_add(struct engine_txn *txn, void *arg)
 {
 	const struct key *key = arg;
-	const struct domain_record fresh = {.pop3_policy = POP3_POLICY_DEFAULT};
+	const struct domain_record fresh = {
+	    .pop3 = {POP3_POLICY_DEFAULT, 0}
+        };
 	bool exists;
 	enum status status = key_exists(txn, key, &exists);
 	if (status != STATUS_OK || exists)
@@ -57,6 +59,46 @@ directory_domain_add(struct store_reader *reader, struct slice domain)
 	if (!key_domain(&key, domain))
 		return STATUS_INVALID;
 	return store_commit_wait(reader, partition_directory(), commit_domain_add, &key);
+}
+
+static bool
+pop3_rule_is_valid(struct pop3_rule rule)
+{
+	return rule.policy == POP3_POLICY_DAYS
+	           ? rule.days > 0 && rule.days <= POP3_DAYS_MAX
+	           : rule.days == 0;
+}
+
+struct domain_change {
+	struct key key;
+	struct pop3_rule rule;
+};
+
+static enum status
+commit_domain_set(struct engine_txn *txn, void *arg)
+{
+	const struct domain_change *change = arg;
+	struct domain_record record;
+	enum status status =
+	    domain_load(txn, slice_from(key_slice(&change->key), 1), &record);
+	if (status != STATUS_OK)
+		return status;
+	record.pop3 = change->rule;
+	domain_save(txn, &change->key, &record);
+	return engine_txn_status(txn);
+}
+
+enum status
+directory_domain_set_pop3(
+    struct store_reader *reader, struct slice domain, struct pop3_rule rule)
+{
+	struct domain_change change = {.rule = rule};
+	if (!pop3_rule_is_valid(rule))
+		return STATUS_INVALID;
+	if (!key_domain(&change.key, domain))
+		return STATUS_NOT_FOUND;
+	return store_commit_wait(
+	    reader, partition_directory(), commit_domain_set, &change);
 }
 
 static enum status
@@ -322,14 +364,14 @@ commit_account_set(struct engine_txn *txn, void *arg)
 	if (!login_decode(value, &login))
 		return STATUS_CORRUPT;
 	change->id = login.id;
-	if (!set->set_credential && !set->set_disabled && !set->set_pop3_policy)
+	if (!set->set_credential && !set->set_disabled && !set->set_pop3)
 		return STATUS_OK;
 	if (set->set_credential)
 		login.credential = set->credential;
 	if (set->set_disabled)
 		login.disabled = set->disabled;
-	if (set->set_pop3_policy)
-		login.pop3_policy = set->pop3_policy;
+	if (set->set_pop3)
+		login.pop3 = set->pop3;
 	return login_save(txn, &change->login_key, &login);
 }
 
@@ -354,6 +396,8 @@ directory_account_set(struct store_reader *reader, struct slice login,
 	if (!account_change_init(&change, login))
 		return STATUS_NOT_FOUND;
 	if (set->set_credential && set->credential.len > LOGIN_RECORD_MAX / 2)
+		return STATUS_INVALID;
+	if (set->set_pop3 && !pop3_rule_is_valid(set->pop3))
 		return STATUS_INVALID;
 	change.set = set;
 	enum status status =

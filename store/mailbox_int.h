@@ -66,7 +66,8 @@ struct uid_range *ranges_normalise(
  * neither state nor account is saved. */
 void message_add(struct engine_txn *txn, struct account_state *account,
     struct mailbox_state *state, struct message_record *message, uint64_t modseq);
-/* Leaves the mailbox: M, P, Y and live C go, counters shrink; X is the caller's business.
+/* Leaves the mailbox: M, P, Y, Q and live C go, counters shrink; X is the caller's
+ * business.
  */
 void message_take(struct engine_txn *txn, struct account_state *account,
     struct mailbox_state *state, const struct message_record *message);
@@ -79,6 +80,13 @@ void message_mark_time(struct engine_txn *txn, uint32_t mailbox, uint32_t uid,
 /* X, so that it can come back. */
 void message_keep_expunged(struct engine_txn *txn, uint32_t mailbox,
     const struct message_record *message, int64_t now_s);
+
+/* ---- message_expunge.c ---- */
+/* All of it: the records leave with one new modseq and can come back.  Neither state is
+ * saved. */
+void message_expunge_records(struct engine_txn *txn, struct account_state *account,
+    struct mailbox_state *box, const struct message_record *records, size_t count,
+    int64_t now_s);
 
 /* ---- message_copy.c ---- */
 /* Moves records into another mailbox (or the same), all with one modseq a mailbox.  Both

@@ -127,7 +127,7 @@ struct flags_op {
 };
 void flags_op_submit(struct store_reader *reader, struct flags_op *op);
 
-/* EXPUNGE, UID EXPUNGE, CLOSE, and POP3's UPDATE. */
+/* EXPUNGE, UID EXPUNGE, CLOSE. */
 struct expunge_op {
 	struct store_op op;
 	struct account_id account;

@@ -1,7 +1,7 @@
 /*
- * EXPUNGE, UID EXPUNGE, CLOSE and POP3's UPDATE.  The records go to X, from where
- * message_undelete brings them back and store_maintain purges them; the mailbox keeps an
- * expunged entry in its change log (RFC 7162, VANISHED).
+ * EXPUNGE, UID EXPUNGE and CLOSE; POP3's UPDATE shares the step.  The records go to X,
+ * from where message_undelete brings them back and store_maintain purges them; the
+ * mailbox keeps an expunged entry in its change log (RFC 7162, VANISHED).
  */
 #include "store/mailbox_int.h"
 
@@ -14,6 +14,21 @@ struct expunge_state {
 	struct vec records;
 	struct op_array uids;
 };
+
+void
+message_expunge_records(struct engine_txn *txn, struct account_state *account,
+    struct mailbox_state *box, const struct message_record *records, size_t count,
+    int64_t now_s)
+{
+	if (count == 0)
+		return;
+	uint64_t modseq = ++box->modseq;
+	for (size_t i = 0; i < count; i++) {
+		message_take(txn, account, box, &records[i]);
+		message_mark_gone(txn, box->number, records[i].uid, modseq, now_s);
+		message_keep_expunged(txn, box->number, &records[i], now_s);
+	}
+}
 
 static bool
 is_deleted(const struct message_record *message)
@@ -49,19 +64,14 @@ commit_expunge(struct engine_txn *txn, void *arg)
 	if (state->records.count == 0)
 		return STATUS_OK;
 
-	uint64_t modseq = ++box.modseq;
 	const struct message_record *records = state->records.ptr;
-	for (size_t i = 0; i < state->records.count; i++) {
-		message_take(txn, &account, &box, &records[i]);
-		message_mark_gone(
-		    txn, box.number, records[i].uid, modseq, state->base.now_s);
-		message_keep_expunged(txn, box.number, &records[i], state->base.now_s);
-		if (op->out_uids)
-			op->out_uids[i] = records[i].uid;
-	}
+	message_expunge_records(
+	    txn, &account, &box, records, state->records.count, state->base.now_s);
+	for (size_t i = 0; op->out_uids && i < state->records.count; i++)
+		op->out_uids[i] = records[i].uid;
 	state_save(txn, &box);
 	account_save(txn, &account);
-	op->out_modseq = modseq;
+	op->out_modseq = box.modseq;
 	return engine_txn_status(txn);
 }
 

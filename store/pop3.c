@@ -126,6 +126,39 @@ pop3_uidl_set(struct engine_txn *txn, const struct mailbox_state *box, uint32_t 
 }
 
 void
+pop3_key_retrieved(struct key *key, int64_t time_s, uint32_t mailbox, uint32_t uid)
+{
+	key_begin(key, KEY_RETRIEVED);
+	key_u64(key, time_s < 0 ? 0 : (uint64_t)time_s);
+	key_u32(key, mailbox);
+	key_u32(key, uid);
+}
+
+enum status
+pop3_retrieved_set(struct engine_txn *txn, uint32_t mailbox, uint32_t uid, int64_t now_s)
+{
+	static const char version = STORE_RECORD_VERSION;
+	struct pop3_record record = {SLICE_NULL, 0};
+	char uidl[POP3_UIDL_MAX];
+	struct key key;
+	enum status status = pop3_record_load(txn, mailbox, uid, &record);
+	if (status != STATUS_OK && status != STATUS_NOT_FOUND)
+		return status;
+	if (record.retrieved_s)
+		return STATUS_OK;
+	/* 0 is "never". */
+	record.retrieved_s = now_s > 0 ? now_s : 1;
+	if (record.uidl.len) {
+		memcpy(uidl, record.uidl.ptr, record.uidl.len);
+		record.uidl.ptr = uidl;
+	}
+	pop3_key_retrieved(&key, record.retrieved_s, mailbox, uid);
+	engine_put(txn, key_slice(&key), slice_make(&version, 1));
+	record_save(txn, mailbox, uid, &record);
+	return STATUS_OK;
+}
+
+void
 pop3_record_drop(struct engine_txn *txn, uint32_t mailbox, uint32_t uid)
 {
 	struct pop3_record record;
@@ -133,9 +166,14 @@ pop3_record_drop(struct engine_txn *txn, uint32_t mailbox, uint32_t uid)
 	enum status status = pop3_record_load(txn, mailbox, uid, &record);
 	if (status == STATUS_NOT_FOUND)
 		return;
-	/* Damaged: its Y is left, and store_check tells of it. */
-	if (status == STATUS_OK && record.uidl.len) {
-		key_uidl(&key, mailbox, record.uidl);
+	/* Damaged: its Y and Q are left, and store_check tells of them. */
+	struct key uidl_key = {0};
+	if (status == STATUS_OK && record.uidl.len)
+		key_uidl(&uidl_key, mailbox, record.uidl);
+	if (uidl_key.len)
+		engine_del(txn, key_slice(&uidl_key));
+	if (status == STATUS_OK && record.retrieved_s) {
+		pop3_key_retrieved(&key, record.retrieved_s, mailbox, uid);
 		engine_del(txn, key_slice(&key));
 	}
 	key_message(&key, KEY_POP3, mailbox, uid);

@@ -1,6 +1,7 @@
 /*
  * What POP3 needs of the store beside messages: unique ids that came from another server
- * (so that no client downloads its mail again), and when a message was fetched.
+ * (so that no client downloads its mail again), UPDATE, and mail that is kept for some
+ * days after it was fetched (decision 0030).
  *
  * The unique id of a message is its default form, made of UIDVALIDITY and UID and
  * therefore stable for ever, unless one of its own has been set.  One of its own is
@@ -11,6 +12,7 @@
 #ifndef STORE_POP3_H
 #define STORE_POP3_H
 
+#include "store/directory.h"
 #include "store/message.h"
 
 enum { POP3_UIDL_MAX = 70 }; /* characters, RFC 1939 section 7 */
@@ -42,6 +44,26 @@ struct pop3_uidl_op {
 	size_t item_count;
 };
 void pop3_uidl_op_submit(struct store_reader *reader, struct pop3_uidl_op *op);
+
+/* UPDATE in one commit: what was marked is expunged (and can be undeleted), and of what
+ * was fetched and stays the time is kept, so that store_maintain removes it when a rule
+ * of days says so.  Only the first time counts.  NOT_FOUND: account or mailbox are gone.
+ */
+struct pop3_update_op {
+	struct store_op op;
+	struct account_id account;
+	uint32_t mailbox;
+	const struct uid_range *remove; /* ascending; copied by submit */
+	size_t remove_count;
+	const struct uid_range *retrieved;
+	size_t retrieved_count;
+	uint64_t out_removed;
+};
+void pop3_update_op_submit(struct store_reader *reader, struct pop3_update_op *op);
+
+/* The rule of accounts that neither have one nor their domain: the configuration's.
+ * Any thread; without it such mail is kept. */
+void pop3_rule_default_set(struct store *store, struct pop3_rule rule);
 
 /* What is kept of a message: its own unique id, or the null slice. */
 struct pop3_record {

@@ -27,7 +27,7 @@ struct look {
 	struct account_state account;
 	struct vec boxes; /* struct seen_box by number */
 	uint64_t names, gone_changes, gone_times;
-	uint64_t own_uidls, uidls;
+	uint64_t own_uidls, uidls, own_retrieved, retrieved;
 	struct search_check search;
 };
 
@@ -270,6 +270,7 @@ look_pop3(struct look *look, struct slice key, struct slice value)
 	}
 	uint32_t mailbox = be32_get(key.ptr + 1);
 	look->own_uidls += record.uidl.len != 0;
+	look->own_retrieved += record.retrieved_s != 0;
 	if (message_load(look->txn, mailbox, uid, &message) == STATUS_NOT_FOUND)
 		check_problem(look->check, 14,
 		    "mailbox %u uid %u: POP3 record of no message", (unsigned)mailbox,
@@ -294,6 +295,24 @@ look_uidl(struct look *look, struct slice key, struct slice value)
 		check_problem(look->check, 14,
 		    "mailbox %u: unique id %.*s is not that of uid %u", (unsigned)mailbox,
 		    SLICE_ARG(slice_from(key, 5)), (unsigned)uid);
+}
+
+static void
+look_retrieved(struct look *look, struct slice key, struct slice value)
+{
+	struct time_key time;
+	struct pop3_record record;
+	if (!key_time_decode(key, &time) || value.len != 1 ||
+	    value.ptr[0] != STORE_RECORD_VERSION) {
+		check_problem(look->check, 1, "damaged time of retrieval");
+		return;
+	}
+	look->retrieved++;
+	if (pop3_record_load(look->txn, time.mailbox, time.uid, &record) != STATUS_OK ||
+	    record.retrieved_s != time.time_s)
+		check_problem(look->check, 14,
+		    "mailbox %u uid %u: time of retrieval is not its record's",
+		    (unsigned)time.mailbox, (unsigned)time.uid);
 }
 
 static void
@@ -333,6 +352,9 @@ look_key(struct look *look, struct slice key, struct slice value)
 		break;
 	case KEY_UIDL:
 		look_uidl(look, key, value);
+		break;
+	case KEY_RETRIEVED:
+		look_retrieved(look, key, value);
 		break;
 	case KEY_SEARCH_STATE:
 	case KEY_SEARCH_MAILBOX:
@@ -422,10 +444,13 @@ check_sums(struct look *look)
 		    "%llu expunged log entries, %llu of them with a time",
 		    (unsigned long long)look->gone_changes,
 		    (unsigned long long)look->gone_times);
-	if (look->own_uidls != look->uidls)
+	if (look->own_uidls != look->uidls || look->own_retrieved != look->retrieved)
 		check_problem(look->check, 14,
-		    "%llu messages with a POP3 unique id, %llu such ids",
-		    (unsigned long long)look->own_uidls, (unsigned long long)look->uidls);
+		    "%llu messages with a POP3 unique id and %llu fetched, %llu such ids "
+		    "and %llu times",
+		    (unsigned long long)look->own_uidls,
+		    (unsigned long long)look->own_retrieved,
+		    (unsigned long long)look->uidls, (unsigned long long)look->retrieved);
 	if (name_load(look->txn, mailbox_inbox, &inbox) != STATUS_OK)
 		check_problem(look->check, 12, "there is no INBOX");
 }

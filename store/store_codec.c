@@ -376,31 +376,43 @@ uidl_decode(struct slice record, uint32_t *out_uid)
 }
 
 /* ---- directory ---- */
-void
-domain_encode(const struct domain_record *domain, char out[DOMAIN_SIZE])
+/* The policy stands in the record, its days at the record's end. */
+static bool
+pop3_rule_decode(char policy, struct slice *tail, struct pop3_rule *out)
+{
+	if ((unsigned char)policy > POP3_POLICY_DAYS)
+		return false;
+	*out = (struct pop3_rule){(enum pop3_policy)policy, 0};
+	if (out->policy != POP3_POLICY_DAYS)
+		return true;
+	if (tail->len < POP3_DAYS_SIZE)
+		return false;
+	out->days = be16_get(tail->ptr);
+	*tail = slice_from(*tail, POP3_DAYS_SIZE);
+	return out->days > 0 && out->days <= POP3_DAYS_MAX;
+}
+
+size_t
+domain_encode(const struct domain_record *domain, char out[DOMAIN_SIZE_MAX])
 {
 	out[0] = STORE_RECORD_VERSION;
-	out[DOMAIN_POP3] = (char)domain->pop3_policy;
+	out[DOMAIN_POP3] = (char)domain->pop3.policy;
 	be32_put(out + DOMAIN_ACCOUNTS, domain->accounts);
 	be32_put(out + DOMAIN_ALIASES, domain->aliases);
 	memcpy(out + DOMAIN_POSTMASTER, domain->postmaster.v, 16);
-}
-
-static bool
-pop3_policy_decode(char byte, enum pop3_policy *out)
-{
-	if ((unsigned char)byte > POP3_POLICY_KEEP)
-		return false;
-	*out = (enum pop3_policy)byte;
-	return true;
+	if (domain->pop3.policy != POP3_POLICY_DAYS)
+		return DOMAIN_SIZE;
+	be16_put(out + DOMAIN_SIZE, domain->pop3.days);
+	return DOMAIN_SIZE_MAX;
 }
 
 bool
 domain_decode(struct slice record, struct domain_record *out)
 {
 	const char *p = record.ptr;
-	if (!record_fits(record, DOMAIN_SIZE) || record.len != DOMAIN_SIZE ||
-	    !pop3_policy_decode(p[DOMAIN_POP3], &out->pop3_policy))
+	struct slice tail = slice_from(record, DOMAIN_SIZE);
+	if (!record_fits(record, DOMAIN_SIZE) ||
+	    !pop3_rule_decode(p[DOMAIN_POP3], &tail, &out->pop3) || tail.len != 0)
 		return false;
 	out->accounts = be32_get(p + DOMAIN_ACCOUNTS);
 	out->aliases = be32_get(p + DOMAIN_ALIASES);
@@ -414,27 +426,28 @@ login_encode(const struct login_record *login, struct buf *out)
 	char head[LOGIN_TEXTS];
 	head[0] = STORE_RECORD_VERSION;
 	head[LOGIN_FLAGS] = login->disabled ? LOGIN_FLAG_DISABLED : 0;
-	head[LOGIN_POP3] = (char)login->pop3_policy;
+	head[LOGIN_POP3] = (char)login->pop3.policy;
 	memcpy(head + LOGIN_ID, login->id.v, 16);
 	be64_put(head + LOGIN_CREATED, (uint64_t)login->created_s);
 	buf_append(out, slice_make(head, sizeof(head)));
 	text_append(out, login->login);
 	text_append(out, login->credential);
+	if (login->pop3.policy == POP3_POLICY_DAYS)
+		buf_append_be16(out, login->pop3.days);
 }
 
 bool
 login_decode(struct slice record, struct login_record *out)
 {
 	const char *p = record.ptr;
-	if (!record_fits(record, LOGIN_TEXTS) ||
-	    !pop3_policy_decode(p[LOGIN_POP3], &out->pop3_policy))
+	if (!record_fits(record, LOGIN_TEXTS))
 		return false;
 	out->disabled = (p[LOGIN_FLAGS] & LOGIN_FLAG_DISABLED) != 0;
 	memcpy(out->id.v, p + LOGIN_ID, 16);
 	out->created_s = (int64_t)be64_get(p + LOGIN_CREATED);
 	struct slice rest = slice_from(record, LOGIN_TEXTS);
 	return text_take(&rest, &out->login) && text_take(&rest, &out->credential) &&
-	       rest.len == 0;
+	       pop3_rule_decode(p[LOGIN_POP3], &rest, &out->pop3) && rest.len == 0;
 }
 
 void

@@ -154,17 +154,19 @@ bool uidl_decode(struct slice record, uint32_t *out_uid);
 
 /* ---- directory ---- */
 struct domain_record {
-	enum pop3_policy pop3_policy;
+	struct pop3_rule pop3;
 	uint32_t accounts;
 	uint32_t aliases;
 	struct account_id postmaster;
 };
-void domain_encode(const struct domain_record *domain, char out[DOMAIN_SIZE]);
+enum { DOMAIN_SIZE_MAX = DOMAIN_SIZE + POP3_DAYS_SIZE };
+/* Returns the record's length. */
+size_t domain_encode(const struct domain_record *domain, char out[DOMAIN_SIZE_MAX]);
 bool domain_decode(struct slice record, struct domain_record *out);
 
 struct login_record {
 	bool disabled;
-	enum pop3_policy pop3_policy;
+	struct pop3_rule pop3;
 	struct account_id id;
 	int64_t created_s;
 	struct slice login;

@@ -33,6 +33,7 @@ struct store {
 	struct engine *engine;
 	char *path; /* null for the memory engine */
 	uint32_t undelete_days;
+	_Atomic unsigned pop3_days; /* pop3_rule_default_set; 0: keep */
 	/* store_watch.c: */
 	pthread_mutex_t watch_mutex;
 	struct list watches[STORE_WATCH_BUCKETS]; /* by slot; guarded by watch_mutex */

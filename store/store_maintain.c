@@ -1,7 +1,8 @@
 /*
  * Reclaiming: what was expunged longer than undelete_days ago is purged, change logs are
- * trimmed, partitions of removed accounts are emptied, empty segments go and those with
- * much dead space are compacted (decision 0021).
+ * trimmed, what POP3 fetched goes after its days, partitions of removed accounts are
+ * emptied, empty segments go and those with much dead space are compacted (decision
+ * 0021).
  *
  * T keys are a queue by time.  Two ends run along it: A.purged_to, up to which X records
  * are gone and their bodies released, and its beginning, before which expunged C entries
@@ -16,7 +17,10 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "store/mailbox_int.h"
+#include "store/pop3_int.h"
 #include "store/search_int.h"
+#include "store/store_int.h"
 #include "store/store_maintain_int.h"
 
 enum {
@@ -187,6 +191,7 @@ struct call {
 	int64_t now_s;
 	unsigned steps; /* left */
 	struct trim trim;
+	struct pop3_retention retention;
 };
 
 static enum status
@@ -199,8 +204,9 @@ call_commit(struct call *call, struct partition_id part, engine_commit_fn fn, vo
 /* What an account needs, seen in one snapshot.  False: it is not there or damaged. */
 static bool
 account_look(struct call *call, struct partition_id part, bool *out_purge, bool *out_trim,
-    int64_t *out_created_s)
+    bool *out_retention, int64_t *out_created_s)
 {
+	struct account_id id;
 	struct engine_txn *txn;
 	struct account_state account;
 	if (engine_snap(call->reader->engine, part, &txn) != STATUS_OK ||
@@ -209,6 +215,9 @@ account_look(struct call *call, struct partition_id part, bool *out_purge, bool 
 	*out_created_s = account.created_s;
 	*out_purge = has_time(txn, account.purged_to_s, call->trim.purge_before_s);
 	*out_trim = has_time(txn, 0, call->trim.log_before_s);
+	memcpy(id.v, part.v, sizeof(id.v));
+	*out_retention =
+	    pop3_retention_due(call->reader, id, txn, call->now_s, &call->retention);
 	return true;
 }
 
@@ -248,21 +257,25 @@ account_care(struct call *call, struct partition_id part)
 {
 	bool purge;
 	bool trim;
+	bool retention;
 	int64_t created_s;
 	enum status status = STATUS_OK;
 	while (call->steps && status == STATUS_OK &&
-	       account_look(call, part, &purge, &trim, &created_s)) {
+	       account_look(call, part, &purge, &trim, &retention, &created_s)) {
 		if (purge)
 			status = call_commit(call, part, commit_purge, &call->trim);
 		else if (trim)
 			status = call_commit(call, part, commit_trim, &call->trim);
+		else if (retention)
+			status = call_commit(
+			    call, part, commit_pop3_retention, &call->retention);
 		else if (created_s + ORPHAN_AGE_MIN_S < call->now_s &&
 			 !has_entry(call, part))
 			status = call_commit(
 			    call, partition_directory(), commit_orphan, &part);
 		else
 			break;
-		if (!purge && !trim)
+		if (!purge && !trim && !retention)
 			break;
 	}
 	store_reader_end(call->reader);
@@ -458,6 +471,7 @@ store_maintain(struct store *store, int64_t now_s)
 	}
 	bool more = care_for_accounts(&call);
 	vec_fini(&call.trim.entries);
+	vec_fini(&call.retention.entries);
 	store_reader_free(&call.reader);
 	pthread_mutex_unlock(&store->maintain_mutex);
 	struct engine_reclaim reclaim = {0};

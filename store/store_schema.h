@@ -24,6 +24,7 @@
  *   U name                       subscription, version byte only
  *   P mbox32 uid32               what POP3 keeps of a message (POP3_*); absent: nothing
  *   Y mbox32 uidl                the message that has this POP3 unique id (UIDL_*)
+ *   Q time64 mbox32 uid32        when it was first fetched (POP3_RETRIEVED); version byte
  *
  *   Derived, may be missing in whole or in part (store/search.h, decision 0035):
  *   i                            state of the search index (SEARCH_STATE_*)
@@ -78,7 +79,8 @@
  *   12. INBOX is there; a mailbox use is had by at most one mailbox.
  *   13. Every M and X has a body whose size it gives; a body's references are exactly the
  *       M and X records of its environment (and the m records of the queue's).
- *   14. Every P has its M; P's unique ids and the Y records are one to one.
+ *   14. Every P has its M; P's unique ids and the Y records are one to one, and so are
+ *       P's times of retrieval and the Q records.
  *   15. Every i, j, g and p decodes and every checksum fits; the pages of a block are
  *       exactly those of its segments; i.documents and i.pages are the sums over g.
  *   Directory:
@@ -118,6 +120,7 @@ enum {
 	KEY_SUBSCRIBED = 'U',
 	KEY_POP3       = 'P',
 	KEY_UIDL       = 'Y',
+	KEY_RETRIEVED  = 'Q',
 
 	KEY_SEARCH_STATE   = 'i',
 	KEY_SEARCH_MAILBOX = 'j',
@@ -248,7 +251,7 @@ enum {
 /* Installation (I), 37 bytes. */
 enum { INSTALL_SECRET = 1, INSTALL_NEXT_RELAY = 33, INSTALL_SIZE = 37 };
 
-/* Domain (D), 26 bytes. */
+/* Domain (D), 26 bytes; with POP3_POLICY_DAYS two more: days u16. */
 enum {
 	DOMAIN_POP3       = 1,  /* u8, enum pop3_policy */
 	DOMAIN_ACCOUNTS   = 2,  /* u32 */
@@ -257,7 +260,10 @@ enum {
 	DOMAIN_SIZE       = 26,
 };
 
-/* Login (L), 27 bytes, then length u16 and bytes of login and credential. */
+enum { POP3_DAYS_SIZE = 2 };
+
+/* Login (L), 27 bytes, then length u16 and bytes of login and credential; with
+ * POP3_POLICY_DAYS two more: days u16. */
 enum {
 	LOGIN_FLAGS      = 1,  /* u8: bit 0 disabled */
 	LOGIN_POP3       = 2,  /* u8, enum pop3_policy */

@@ -149,7 +149,7 @@ const struct conf_key conf_keys[] = {
 	{"pop3", "idle_timeout", CONF_TYPE_DURATION_MS, SECOND_MS, 24 * HOUR_MS, "10m", NULL, RELOAD,
 	    "a silent session ends (RFC 1939 section 3: at least 10m)", TOP(pop3.idle_timeout_ms)},
 	{"pop3", "expire", CONF_TYPE_DAYS, 0, 3650, "never", NULL, RELOAD,
-	    "when mail stays: for how many days, such as 30d, or never", TOP(pop3.expire_days)},
+	    "when mail stays: for how many days after it was fetched, such as 30d; never: for ever", TOP(pop3.expire_days)},
 
 	{"auth", "mechanisms", CONF_TYPE_LIST_WORD, 1, 4, "SCRAM-SHA-256,SCRAM-SHA-1,PLAIN,LOGIN",
 	    MECHANISMS, RESTART, "offered, best first", TOP(auth.mechanisms)},

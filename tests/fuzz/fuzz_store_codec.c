@@ -106,11 +106,10 @@ fuzz_directory(void)
 	struct login_record login;
 	struct relay_record relay;
 	struct slice targets[DIRECTORY_ALIAS_TARGETS_MAX];
-	char out[DOMAIN_SIZE];
+	char out[DOMAIN_SIZE_MAX];
 	size_t count;
 	if (domain_decode(record, &domain)) {
-		domain_encode(&domain, out);
-		same(out, DOMAIN_SIZE);
+		same(out, domain_encode(&domain, out));
 	}
 	if (login_decode(record, &login)) {
 		inside(login.login);

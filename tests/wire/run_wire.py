@@ -168,6 +168,9 @@ def directive(post, session, text):
             if time.monotonic() > end:
                 raise Failed(f"{have} messages, not {want}")
             time.sleep(0.05)
+    elif word == "rule":
+        noun, name, value = rest.split()
+        post.run(noun, "set", name, "--pop3", value)
     elif word == "remove":
         user, uid = rest.split()
         m = post.imap(f"{user}@demo.test")

@@ -6,6 +6,7 @@
 
 #include "store/directory_int.h"
 #include "store/mailbox_int.h"
+#include "store/pop3_int.h"
 #include "store/queue_int.h"
 
 enum { PROBLEMS_MAX = 64 };
@@ -199,6 +200,11 @@ account_damage(struct fixture *f)
 	damage(f, part, &key, SLICE_NULL, 14);
 	key_message(&key, KEY_POP3, inbox, 3);
 	damage(f, part, &key, SLICE("\1\0\0\0\0\0\0\0\0\1x"), 14);
+	pop3_key_retrieved(&key, 5, inbox, 2);
+	damage(f, part, &key, SLICE("\1"), 14);
+	damage(f, part, &key, SLICE("\7"), 1);
+	key_message(&key, KEY_POP3, inbox, 2);
+	damage_byte(f, part, &key, POP3_RETRIEVED + 7, 14);
 	key_mailbox(&key, KEY_UIDL, inbox);
 	key_bytes(&key, SLICE("old"));
 	damage(f, part, &key, SLICE("x"), 1);

@@ -77,14 +77,16 @@ accounts(struct fixture *f)
 	assert_int_equal(
 	    directory_account_add(f->reader, SLICE("@example.org"), SLICE("x"), 0, &id),
 	    STATUS_INVALID);
-	struct directory_account_change change = {.set_credential = true,
+	struct directory_account_change change = {
+	    .set_credential = true,
 	    .credential = SLICE("new"),
 	    .set_quota = true,
 	    .quota_bytes = 4096,
 	    .set_disabled = true,
 	    .disabled = true,
-	    .set_pop3_policy = true,
-	    .pop3_policy = POP3_POLICY_KEEP};
+	    .set_pop3 = true,
+	    .pop3 = {POP3_POLICY_KEEP, 0}
+        };
 	assert_int_equal(
 	    directory_account_set(f->reader, SLICE("amy@example.org"), &change),
 	    STATUS_OK);
@@ -92,7 +94,7 @@ accounts(struct fixture *f)
 	assert_true(slice_equal(account.credential, SLICE("new")));
 	assert_true(account.disabled);
 	assert_int_equal(account.quota_bytes, 4096);
-	assert_int_equal(account.pop3_policy, POP3_POLICY_KEEP);
+	assert_int_equal(account.pop3.policy, POP3_POLICY_KEEP);
 	assert_int_equal(account_usage_get(f->reader, f->amy, &usage), STATUS_OK);
 	assert_int_equal(usage.quota_bytes, 4096);
 	assert_int_equal(usage.mailboxes, 6);
