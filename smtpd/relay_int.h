@@ -46,6 +46,14 @@ enum {
 struct relay;
 struct relay_site;
 
+/* What QUEUE_DELIVERED means for who asked to be told of success. */
+enum relay_success {
+	RELAY_SUCCESS_DELIVERED, /* it is in the mailbox */
+	RELAY_SUCCESS_RELAYED,   /* the next host sends no reports */
+	RELAY_SUCCESS_EXPANDED,  /* it went on to an alias's members */
+	RELAY_SUCCESS_PASSED,    /* somebody else will report */
+};
+
 struct relay_recipient {
 	uint32_t number;
 	uint32_t attempts;
@@ -56,6 +64,8 @@ struct relay_recipient {
 	char *reply;
 	uint8_t notify; /* QUEUE_NOTIFY_* */
 	char *orcpt;    /* as given, or "" */
+	bool remote;    /* the reply is the host's, not ours */
+	enum relay_success success;
 };
 
 /* One message for one site. */
@@ -280,9 +290,10 @@ void relay_local_deliver(struct relay *relay, struct relay_job *job);
 /* ---- relay_result.c ---- */
 void relay_results_add(struct relay *relay, const struct relay_job *job,
     const struct relay_recipient *recipient);
-/* Forwards of a local delivery: committed together with the results. */
+/* Forwards of a local delivery, at most DIRECTORY_TARGETS_MAX: committed together with
+ * the results.  Copies all but the draft. */
 void relay_results_forward(struct relay *relay, const struct relay_job *job,
-    struct body_draft *draft, const char *const *addresses, size_t count);
+    struct body_draft *draft, const struct queue_new_recipient *to, size_t count);
 /* The recipient is no longer active (its result is committed, or it was dropped). */
 void relay_active_remove(struct relay *relay, const char *id, uint32_t number);
 

@@ -1,8 +1,8 @@
 /*
  * Queued recipients that live here: reports to local senders, and the local half of a
  * message that also went out.  Resolved again at each attempt, so that changed aliases
- * count.  When one target of an alias cannot take the message now and others have it,
- * that target is queued by itself, so that nobody gets the message twice.
+ * count.  The targets of an alias are queued each for itself, so that one that cannot
+ * take the message now does not make the others get it twice.
  *
  * A delivery holds the message's text: RELAY_LOCAL_MAX of them are under way, the other
  * jobs wait in a line.
@@ -24,11 +24,8 @@ struct local_delivery {
 	struct relay_job *job;
 	struct arena *arena;
 	struct body_draft *draft;
-	/* by deliver recipient: index of the job's recipient, and the account's login */
-	uint32_t *owners;
-	const char **logins;
-	bool *reached; /* by the job's recipients: some target has it */
-	const char **forwards;
+	uint32_t *owners; /* index of the job's recipient, by deliver recipient */
+	struct queue_new_recipient *forwards; /* DIRECTORY_TARGETS_MAX */
 	size_t forward_count;
 };
 
@@ -69,21 +66,13 @@ delivered(struct store_op *op)
 {
 	struct local_delivery *d = op->user;
 	struct relay_job *job = d->job;
-	for (size_t i = 0; i < d->op.recipient_count; i++)
-		d->reached[d->owners[i]] |= d->op.recipients[i].status == STATUS_OK;
 	for (size_t i = 0; i < d->op.recipient_count; i++) {
 		const struct deliver_recipient *r = &d->op.recipients[i];
 		struct relay_recipient *owner = &job->recipients[d->owners[i]];
 		const char *reply;
 		enum queue_outcome outcome = outcome_of(r->status, &reply);
-		if (outcome == QUEUE_DEFERRED && d->reached[d->owners[i]]) {
-			d->forwards[d->forward_count++] = d->logins[i];
-			outcome = QUEUE_DELIVERED;
-			reply = "250 2.0.0 delivered in part, the rest is queued";
-		}
-		/* An alias's worst result counts. */
-		if (!owner->settled || owner->outcome == QUEUE_DELIVERED)
-			relay_recipient_settle(owner, outcome, reply);
+		relay_recipient_settle(owner, outcome, reply);
+		owner->success = RELAY_SUCCESS_DELIVERED;
 		TRACE(d->relay->trace, "deliver.local", LF_STR("mid", job->id),
 		    LF_STR("from", job->sender), LF_STR("to", owner->address),
 		    LF_STR("status", status_text(r->status)), LF_U64("uid", r->uid));
@@ -114,6 +103,30 @@ draft_make(struct local_delivery *d)
 	return status;
 }
 
+/* What an alias leads to goes on as a message of its own.  To one target the sender's
+ * wishes go along and nothing is reported (RFC 3461 section 5.2.7.2); to several they do
+ * without SUCCESS, which is answered here: "expanded" (section 5.2.7.3 (c)).  Each target
+ * is then tried again for itself. */
+static void
+recipient_forward(struct local_delivery *d, struct relay_recipient *r,
+    const struct directory_target *targets, size_t count)
+{
+	uint8_t notify = r->notify & QUEUE_NOTIFY_ASKED;
+	/* Who asked for success alone wants no other report. */
+	if (count > 1 && (notify & QUEUE_NOTIFY_SUCCESS))
+		notify = notify == QUEUE_NOTIFY_SUCCESS
+		             ? QUEUE_NOTIFY_NEVER
+		             : notify & (uint8_t)~QUEUE_NOTIFY_SUCCESS;
+	for (size_t i = 0; i < count; i++)
+		d->forwards[d->forward_count++] = (struct queue_new_recipient){
+		    .address = targets[i].local ? targets[i].login : targets[i].address,
+		    .notify = notify,
+		    .orcpt = slice_from_cstr(r->orcpt),
+		};
+	relay_recipient_settle(r, QUEUE_DELIVERED, "250 2.0.0 forwarded");
+	r->success = count > 1 ? RELAY_SUCCESS_EXPANDED : RELAY_SUCCESS_PASSED;
+}
+
 /* The targets of one recipient join the delivery; what cannot is settled at once. */
 static void
 recipient_resolve(
@@ -136,7 +149,7 @@ recipient_resolve(
 		    r, QUEUE_DEFERRED, "451 4.3.0 the directory could not be read");
 		return;
 	}
-	if (answer != DIRECTORY_TARGETS) {
+	if (answer != DIRECTORY_TARGETS || count == 0) {
 		relay_recipient_settle(r, QUEUE_FAILED,
 		    answer == DIRECTORY_LOOP ? "554 5.4.6 the alias goes in circles"
 					     : "550 5.1.1 no such user here");
@@ -149,19 +162,13 @@ recipient_resolve(
 		r->again = true;
 		return;
 	}
-	for (size_t i = 0; i < count; i++) {
-		if (targets[i].local) {
-			d->owners[d->op.recipient_count] = index;
-			d->logins[d->op.recipient_count] =
-			    arena_cstr(d->arena, targets[i].login);
-			recipients[d->op.recipient_count++] =
-			    (struct deliver_recipient){.account = targets[i].account};
-		} else {
-			d->forwards[d->forward_count++] =
-			    arena_cstr(d->arena, targets[i].address);
-			d->reached[index] = true;
-		}
+	if (count != 1 || !targets[0].local) {
+		recipient_forward(d, r, targets, count);
+		return;
 	}
+	d->owners[d->op.recipient_count] = index;
+	recipients[d->op.recipient_count++] =
+	    (struct deliver_recipient){.account = targets[0].account};
 }
 
 static void
@@ -171,16 +178,13 @@ deliver(struct relay *relay, struct relay_job *job)
 	d->relay = relay;
 	d->job = job;
 	d->arena = arena_new(LOCAL_ARENA_MAX);
-	d->owners = ARENA_ARRAY(d->arena, uint32_t, DIRECTORY_TARGETS_MAX);
-	d->logins = ARENA_ARRAY(d->arena, const char *, DIRECTORY_TARGETS_MAX);
-	d->reached = ARENA_ARRAY(d->arena, bool, job->count);
-	d->forwards = ARENA_ARRAY(d->arena, const char *, DIRECTORY_TARGETS_MAX);
+	d->owners = ARENA_ARRAY(d->arena, uint32_t, job->count);
+	d->forwards =
+	    ARENA_ARRAY(d->arena, struct queue_new_recipient, DIRECTORY_TARGETS_MAX);
 	struct deliver_recipient *recipients =
-	    ARENA_ARRAY(d->arena, struct deliver_recipient, DIRECTORY_TARGETS_MAX);
-	ENSURE(d->owners && d->logins && d->reached && d->forwards && recipients);
-	memset(d->reached, 0, job->count * sizeof(*d->reached));
-	for (uint32_t i = 0; i < job->count; i++)
-		recipient_resolve(d, i, recipients);
+	    ARENA_ARRAY(d->arena, struct deliver_recipient, job->count);
+	ENSURE(d->owners && d->forwards && recipients);
+	/* First, since forwards need it: who is forwarded has left the queue. */
 	enum status status = draft_make(d);
 	if (status != STATUS_OK) {
 		const char *reply;
@@ -189,6 +193,8 @@ deliver(struct relay *relay, struct relay_job *job)
 		delivery_free(d);
 		return;
 	}
+	for (uint32_t i = 0; i < job->count; i++)
+		recipient_resolve(d, i, recipients);
 	int64_t now = clock_wall_s();
 	d->op.op = (struct store_op){.done = delivered, .user = d, .arena = d->arena};
 	d->op.draft = d->draft;

@@ -16,9 +16,11 @@
 
 enum {
 	RESULT_ARENA_MAX = 16 * 1024 * 1024, /* bytes of one commit's outputs */
-	RESULT_RETRY_MS = 1000,              /* after a commit that failed */
-	REPORT_RETRY_S = 300,                /* a report that could not be written */
-	REPORT_RECIPIENTS_MAX = 100,         /* told in one report */
+	/* bytes of the addresses of DIRECTORY_TARGETS_MAX forwards */
+	FORWARD_ARENA_MAX = 4 * 1024 * 1024,
+	RESULT_RETRY_MS = 1000,      /* after a commit that failed */
+	REPORT_RETRY_S = 300,        /* a report that could not be written */
+	REPORT_RECIPIENTS_MAX = 100, /* told in one report */
 	ACTIVE_KEY_MAX = 48,
 };
 
@@ -30,17 +32,18 @@ struct relay_result {
 	char *reply;
 	uint32_t flags;
 	uint8_t notify;
+	char *orcpt;
+	char *envid;
+	char *remote; /* the host that gave the reply, or "" */
+	enum relay_success success;
 	bool authenticated;
 	int64_t created_s, expires_s;
 };
 
 struct relay_forward {
 	struct list node;
-	char *sender;
-	struct body_draft *draft;
-	uint32_t flags;
-	char **addresses;
-	size_t count;
+	struct arena *arena; /* of the slices */
+	struct queue_new_message message;
 };
 
 /* One commit. */
@@ -84,6 +87,9 @@ result_free(struct relay_result *r)
 {
 	free(r->sender);
 	free(r->address);
+	free(r->envid);
+	free(r->orcpt);
+	free(r->remote);
 	free(r->reply);
 	free(r);
 }
@@ -91,11 +97,8 @@ result_free(struct relay_result *r)
 static void
 forward_free(struct relay_forward *f)
 {
-	body_draft_unref(&f->draft);
-	for (size_t i = 0; i < f->count; i++)
-		free(f->addresses[i]);
-	free(f->addresses);
-	free(f->sender);
+	body_draft_unref(&f->message.draft);
+	arena_free(&f->arena);
 	free(f);
 }
 
@@ -142,6 +145,12 @@ relay_results_add(struct relay *relay, const struct relay_job *job,
 	r->result.reply = slice_from_cstr(r->reply);
 	r->flags = job->flags;
 	r->notify = recipient->notify;
+	r->orcpt = xstrdup(recipient->orcpt);
+	r->envid = xstrdup(job->envid);
+	/* "host[address]" */
+	struct slice via = slice_from_cstr(job->via);
+	r->remote = slice_to_cstr(recipient->remote ? slice_split(&via, '[') : SLICE(""));
+	r->success = recipient->success;
 	r->authenticated = job->authenticated;
 	r->created_s = job->created_s;
 	r->expires_s = job->expires_s;
@@ -160,16 +169,30 @@ relay_results_add(struct relay *relay, const struct relay_job *job,
 
 void
 relay_results_forward(struct relay *relay, const struct relay_job *job,
-    struct body_draft *draft, const char *const *addresses, size_t count)
+    struct body_draft *draft, const struct queue_new_recipient *to, size_t count)
 {
 	struct relay_forward *f = xcalloc(1, sizeof(*f));
-	f->sender = xstrdup(job->sender);
-	f->draft = body_draft_ref(draft);
-	f->flags = job->flags;
-	f->count = count;
-	f->addresses = xcalloc(count, sizeof(*f->addresses));
-	for (size_t i = 0; i < count; i++)
-		f->addresses[i] = xstrdup(addresses[i]);
+	f->arena = arena_new(FORWARD_ARENA_MAX);
+	struct queue_new_recipient *copies =
+	    ARENA_ARRAY(f->arena, struct queue_new_recipient, count);
+	ENSURE(copies);
+	for (size_t i = 0; i < count; i++) {
+		copies[i].address = arena_copy(f->arena, to[i].address);
+		copies[i].original = copies[i].address;
+		copies[i].notify = to[i].notify;
+		copies[i].orcpt = arena_copy(f->arena, to[i].orcpt);
+		ENSURE(copies[i].address.ptr && copies[i].orcpt.ptr);
+	}
+	f->message = (struct queue_new_message){
+	    .sender = arena_copy(f->arena, slice_from_cstr(job->sender)),
+	    .envid = arena_copy(f->arena, slice_from_cstr(job->envid)),
+	    .flags = job->flags,
+	    .by_s = job->by_s,
+	    .priority = job->priority,
+	    .draft = body_draft_ref(draft),
+	    .recipients = copies,
+	    .recipient_count = count,
+	};
 	list_append(&relay->forwards, &f->node);
 	commit_later(relay);
 }
@@ -188,47 +211,78 @@ message_add(struct relay_batch *batch)
 	return m;
 }
 
+/* The report's text as a draft; null when it could not be written. */
+static struct body_draft *
+report_draft(
+    struct relay *relay, const struct bounce *bounce, struct bounce_needs *out_needs)
+{
+	struct buf text AUTO_BUF;
+	struct buf end AUTO_BUF;
+	buf_init(&text, BOUNCE_TEXT_MAX);
+	buf_init(&end, BOUNCE_TEXT_MAX);
+	struct slice original = bounce_write(bounce, &text, out_needs);
+	bounce_write_end(bounce, &end);
+	struct body_draft *draft = body_draft_new(store_reader_store(relay->reader),
+	    (uint64_t)BOUNCE_TEXT_MAX + BOUNCE_FULL_MAX);
+	if (!buf_ok(&text) || !buf_ok(&end) ||
+	    body_draft_append(draft, buf_slice(&text)) != STATUS_OK ||
+	    body_draft_append(draft, original) != STATUS_OK ||
+	    body_draft_append(draft, buf_slice(&end)) != STATUS_OK ||
+	    body_draft_seal(draft) != STATUS_OK)
+		body_draft_unref(&draft);
+	return draft;
+}
+
 /* One report of some results of one message; false when it could not be written. */
 static bool
-report_add(struct relay_batch *batch, struct relay_result *first,
-    const struct bounce_recipient *recipients, size_t count, bool delay)
+report_add(struct relay_batch *batch, const struct relay_result *first,
+    const struct bounce_recipient *recipients, size_t count)
 {
+	static const char *const reasons[] = {
+	    [BOUNCE_FAILED] = "failed",
+	    [BOUNCE_DELAYED] = "delayed",
+	    [BOUNCE_DELIVERED] = "delivered",
+	    [BOUNCE_RELAYED] = "relayed",
+	    [BOUNCE_EXPANDED] = "expanded",
+	};
 	struct relay *relay = batch->relay;
 	struct queue_message original;
 	struct body_handle body = {0};
-	struct buf text AUTO_BUF;
-	buf_init(&text, BOUNCE_SIZE_MAX);
 	struct slice id = slice_from_cstr(first->result.id);
 	if (queue_message_get(relay->reader, id, &original) == STATUS_OK &&
 	    queue_body_open(relay->reader, &original, &body) != STATUS_OK)
 		body = (struct body_handle){0};
+	struct slice bytes = body.map ? body_handle_bytes(&body) : SLICE_NULL;
 	struct queue_new_message *m = message_add(batch);
 	struct bounce bounce = {
 	    .hostname = service_conf(relay->service)->hostname,
 	    .report_id = m->id,
 	    .message_id = first->result.id,
 	    .sender = slice_from_cstr(first->sender),
+	    .envid = slice_from_cstr(first->envid),
 	    .now_s = m->created_s,
 	    .arrived_s = first->created_s,
 	    .expires_s = first->expires_s,
-	    .delay = delay,
 	    .utf8 = first->flags & QUEUE_MESSAGE_UTF8,
+	    .has_8bit = first->flags & QUEUE_MESSAGE_8BIT,
+	    .full = (first->flags & QUEUE_MESSAGE_RET_FULL) &&
+	            !(first->flags & QUEUE_MESSAGE_BINARY),
 	    .recipients = recipients,
 	    .count = count,
-	    .original = body.map ? body_handle_bytes(&body) : SLICE_NULL,
+	    .original = slice_from(bytes, relay_body_head(bytes)),
 	};
-	bounce_write(&bounce, &text);
+	struct bounce_needs needs;
+	m->draft = report_draft(relay, &bounce, &needs);
 	if (body.map)
 		body_handle_close(&body);
-	m->draft = body_draft_new(store_reader_store(relay->reader), BOUNCE_SIZE_MAX);
-	if (!buf_ok(&text) ||
-	    body_draft_append(m->draft, buf_slice(&text)) != STATUS_OK ||
-	    body_draft_seal(m->draft) != STATUS_OK) {
-		body_draft_unref(&m->draft);
+	if (!m->draft) {
 		batch->report_count--;
 		return false;
 	}
-	m->flags = QUEUE_MESSAGE_BOUNCE | (first->flags & QUEUE_MESSAGE_UTF8);
+	m->flags = QUEUE_MESSAGE_BOUNCE;
+	m->flags |= needs.utf8 ? (uint32_t)QUEUE_MESSAGE_UTF8 : 0;
+	m->flags |= needs.has_8bit ? (uint32_t)QUEUE_MESSAGE_8BIT : 0;
+	/* RFC 3461 section 6.1: none about this one. */
 	struct queue_new_recipient *to =
 	    ARENA_NEW(batch->arena, struct queue_new_recipient);
 	to->address = to->original =
@@ -237,23 +291,44 @@ report_add(struct relay_batch *batch, struct relay_result *first,
 	m->recipient_count = 1;
 	TRACE(relay->trace, "bounce.made", LF_STR("mid", m->id),
 	    LF_STR("parent", first->result.id), LF_STR("to", first->sender),
-	    LF_STR("reason", delay ? "delayed" : "failed"));
+	    LF_STR("reason", reasons[recipients[0].action]));
 	return true;
 }
 
+/* Whether the sender is to be told of it, and what (RFC 3461 section 5.2). */
 static bool
-result_wants_report(const struct relay_batch *batch, const struct relay_result *r)
+result_wants_report(const struct relay_batch *batch, const struct relay_result *r,
+    enum bounce_action *out)
 {
+	static const enum bounce_action successes[] = {
+	    [RELAY_SUCCESS_DELIVERED] = BOUNCE_DELIVERED,
+	    [RELAY_SUCCESS_RELAYED] = BOUNCE_RELAYED,
+	    [RELAY_SUCCESS_EXPANDED] = BOUNCE_EXPANDED,
+	};
+	const struct conf *conf = service_conf(batch->relay->service);
+	unsigned asked = r->notify & QUEUE_NOTIFY_ASKED;
 	/* Never a report about a report, never to the null sender (RFC 5321 section 6.1).
 	 */
 	if (r->sender[0] == '\0' || (r->flags & QUEUE_MESSAGE_BOUNCE))
 		return false;
-	if (r->result.outcome == QUEUE_FAILED)
+	switch (r->result.outcome) {
+	case QUEUE_FAILED:
+		*out = BOUNCE_FAILED;
+		return !asked || (asked & QUEUE_NOTIFY_FAILURE);
+	case QUEUE_DELIVERED:
+		if (!(asked & QUEUE_NOTIFY_SUCCESS) || r->success == RELAY_SUCCESS_PASSED)
+			return false;
+		*out = successes[r->success];
 		return true;
-	const struct conf *conf = service_conf(batch->relay->service);
-	return r->result.outcome == QUEUE_DEFERRED && r->authenticated &&
-	       !(r->notify & QUEUE_NOTIFY_WARNED) && conf->relay.warn_after_s > 0 &&
-	       clock_wall_s() - r->created_s >= (int64_t)conf->relay.warn_after_s;
+	case QUEUE_DEFERRED:
+		*out = BOUNCE_DELAYED;
+		/* Who did not ask and does not log in here is not bothered. */
+		return (asked ? (asked & QUEUE_NOTIFY_DELAY) != 0 : r->authenticated) &&
+		       !(r->notify & QUEUE_NOTIFY_WARNED) &&
+		       conf->relay.warn_after_s > 0 &&
+		       clock_wall_s() - r->created_s >= (int64_t)conf->relay.warn_after_s;
+	}
+	return false;
 }
 
 /* The results of one report: those from `first` on that stand side by side, of the same
@@ -268,12 +343,18 @@ report_gather(struct relay_batch *batch, struct list *first,
 	size_t count = 0;
 	while (at != &batch->results && count < REPORT_RECIPIENTS_MAX) {
 		struct relay_result *same = LIST_ENTRY(at, struct relay_result, node);
+		enum bounce_action action;
 		if (strcmp(same->result.id, r->result.id) != 0 ||
 		    same->result.outcome != r->result.outcome ||
-		    !result_wants_report(batch, same))
+		    !result_wants_report(batch, same, &action))
 			break;
 		recipients[count++] = (struct bounce_recipient){
-		    slice_from_cstr(same->address), slice_from_cstr(same->reply)};
+		    .action = action,
+		    .address = slice_from_cstr(same->address),
+		    .reply = slice_from_cstr(same->reply),
+		    .orcpt = slice_from_cstr(same->orcpt),
+		    .remote = slice_from_cstr(same->remote),
+		};
 		at = at->next;
 	}
 	*out_end = at;
@@ -287,26 +368,25 @@ reports_make(struct relay_batch *batch)
 	while (node != &batch->results) {
 		struct relay_result *r = LIST_ENTRY(node, struct relay_result, node);
 		struct bounce_recipient recipients[REPORT_RECIPIENTS_MAX];
-		struct list *end = node->next;
-		if (!result_wants_report(batch, r)) {
-			node = end;
-			continue;
-		}
+		struct list *end;
 		size_t count = report_gather(batch, node, recipients, &end);
-		bool delay = r->result.outcome == QUEUE_DEFERRED;
-		if (report_add(batch, r, recipients, count, delay)) {
-			for (; node != end; node = node->next)
-				LIST_ENTRY(node, struct relay_result, node)
-				    ->result.warned = delay;
+		if (count == 0) {
+			node = node->next;
 			continue;
 		}
-		/* No recipient leaves without its report: these stay a while longer. */
+		bool made = report_add(batch, r, recipients, count);
 		for (; node != end; node = node->next) {
 			struct relay_result *same =
 			    LIST_ENTRY(node, struct relay_result, node);
-			if (!delay)
+			if (made)
+				same->result.warned =
+				    same->result.outcome == QUEUE_DEFERRED;
+			else if (same->result.outcome == QUEUE_FAILED) {
+				/* No recipient leaves without its report: these stay a
+				 * while longer. */
 				same->result.due_s = clock_wall_s() + REPORT_RETRY_S;
-			same->result.outcome = QUEUE_DEFERRED;
+				same->result.outcome = QUEUE_DEFERRED;
+			}
 		}
 	}
 }
@@ -318,16 +398,13 @@ forwards_make(struct relay_batch *batch)
 	{
 		struct relay_forward *f = LIST_ENTRY(node, struct relay_forward, node);
 		struct queue_new_message *m = message_add(batch);
-		struct queue_new_recipient *to =
-		    ARENA_ARRAY(batch->arena, struct queue_new_recipient, f->count);
-		ENSURE(to);
-		for (size_t i = 0; i < f->count; i++)
-			to[i].address = to[i].original = slice_from_cstr(f->addresses[i]);
-		m->sender = slice_from_cstr(f->sender);
-		m->flags = f->flags;
-		m->draft = body_draft_ref(f->draft);
-		m->recipients = to;
-		m->recipient_count = f->count;
+		struct queue_new_message made = f->message;
+		memcpy(made.id, m->id, sizeof(made.id));
+		made.created_s = m->created_s;
+		made.due_s = m->due_s;
+		made.expires_s = m->expires_s;
+		made.draft = body_draft_ref(f->message.draft);
+		*m = made;
 	}
 }
 

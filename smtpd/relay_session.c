@@ -272,6 +272,16 @@ reply_outcome(const struct relay_reply *reply)
 	                                                   : QUEUE_DEFERRED;
 }
 
+/* The recipient's outcome in the host's own words. */
+static void
+settle_by_reply(
+    struct relay_session *s, struct relay_recipient *r, enum queue_outcome outcome)
+{
+	relay_recipient_settle(r, outcome, s->reply.text);
+	r->remote = true;
+	r->success = s->offer.dsn ? RELAY_SUCCESS_PASSED : RELAY_SUCCESS_RELAYED;
+}
+
 static void
 envelope_reply(struct relay_session *s)
 {
@@ -280,16 +290,15 @@ envelope_reply(struct relay_session *s)
 		s->mail_refused = !good;
 		if (!good) {
 			for (size_t i = 0; i < s->job->count; i++)
-				relay_recipient_settle(&s->job->recipients[i],
-				    reply_outcome(&s->reply), s->reply.text);
+				settle_by_reply(
+				    s, &s->job->recipients[i], reply_outcome(&s->reply));
 		}
 	} else if (!s->mail_refused) {
 		struct relay_recipient *r = &s->job->recipients[s->replies_seen - 1];
 		if (good)
 			s->accepted++;
 		else
-			relay_recipient_settle(
-			    r, reply_outcome(&s->reply), s->reply.text);
+			settle_by_reply(s, r, reply_outcome(&s->reply));
 		/* Too many for one transaction (RFC 5321 section 4.5.3.1.10). */
 		r->again = s->reply.code == CODE_TOO_MANY && s->accepted > 0;
 	}
@@ -337,8 +346,7 @@ data_reply(struct relay_session *s)
 		for (size_t i = 0; i < s->job->count; i++) {
 			struct relay_recipient *r = &s->job->recipients[i];
 			if (!r->settled)
-				relay_recipient_settle(
-				    r, reply_outcome(&s->reply), s->reply.text);
+				settle_by_reply(s, r, reply_outcome(&s->reply));
 		}
 		relay_session_send(s, STATE_RESET, "RSET\r\n", "");
 		return;
@@ -356,6 +364,10 @@ dot_reply(struct relay_session *s)
 	enum queue_outcome outcome = relay_reply_class(&s->reply) == REPLY_GOOD
 	                                 ? QUEUE_DELIVERED
 	                                 : reply_outcome(&s->reply);
+	for (size_t i = 0; i < s->job->count; i++) {
+		if (!s->job->recipients[i].settled)
+			settle_by_reply(s, &s->job->recipients[i], outcome);
+	}
 	job_end(s, outcome, s->reply.text);
 	s->state = STATE_READY;
 	job_next(s);

@@ -263,6 +263,22 @@ target_queue_address(const struct smtp_target *target)
 	return target->local ? target->login : target->address;
 }
 
+static uint32_t
+message_flags(const struct smtp_envelope *e)
+{
+	static const uint32_t ret[] = {
+	    [SMTP_RET_NONE] = 0,
+	    [SMTP_RET_FULL] = QUEUE_MESSAGE_RET_FULL,
+	    [SMTP_RET_HDRS] = QUEUE_MESSAGE_RET_HDRS,
+	};
+	uint32_t flags = ret[e->ret];
+	if (e->utf8)
+		flags |= QUEUE_MESSAGE_UTF8;
+	if (e->dot.has_8bit || e->text.has_8bit)
+		flags |= QUEUE_MESSAGE_8BIT;
+	return flags;
+}
+
 /* Commits the message with the targets of e->queue_wants. */
 static void
 queue_submit(struct smtp_envelope *e)
@@ -279,10 +295,11 @@ queue_submit(struct smtp_envelope *e)
 		if (e->queue_wants && !e->queue_wants[i])
 			continue;
 		recipients[count].address = target_queue_address(&e->targets[i]);
-		recipients[count++].original = e->targets[i].original;
+		recipients[count].original = e->targets[i].original;
+		recipients[count].notify = e->targets[i].notify;
+		recipients[count++].orcpt = e->targets[i].orcpt;
 	}
 	int64_t now_s = clock_wall_s();
-	bool has_8bit = e->dot.has_8bit || e->text.has_8bit;
 	struct queue_new_message *message = &e->queue.message;
 	*message = (struct queue_new_message){
 	    .sender = e->sender,
@@ -291,8 +308,8 @@ queue_submit(struct smtp_envelope *e)
 	    .created_s = now_s,
 	    .expires_s = now_s + (int64_t)conf->relay.lifetime_s,
 	    .due_s = now_s,
-	    .flags = (e->utf8 ? (uint32_t)QUEUE_MESSAGE_UTF8 : 0) |
-	             (has_8bit ? (uint32_t)QUEUE_MESSAGE_8BIT : 0),
+	    .flags = message_flags(e),
+	    .envid = e->envid,
 	    .draft = e->draft,
 	    .recipients = recipients,
 	    .recipient_count = count,

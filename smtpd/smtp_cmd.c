@@ -52,7 +52,7 @@ cmd_ehlo(struct smtp_session *s, struct slice rest)
 	                          : SMTP_TARGETS_MAX;
 	conn_write_format(s->conn,
 	    "250-%s\r\n250-PIPELINING\r\n250-SIZE %llu\r\n250-8BITMIME\r\n"
-	    "250-SMTPUTF8\r\n250-ENHANCEDSTATUSCODES\r\n250-CHUNKING\r\n"
+	    "250-SMTPUTF8\r\n250-ENHANCEDSTATUSCODES\r\n250-CHUNKING\r\n250-DSN\r\n"
 	    "250-LIMITS RCPTMAX=%u\r\n",
 	    conf->hostname, (unsigned long long)conf->smtp.max_message_size, recipients);
 	if (starttls_is_offered(s))

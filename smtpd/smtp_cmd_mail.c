@@ -126,6 +126,8 @@ smtp_cmd_mail(struct smtp_session *s, struct slice rest)
 	}
 	e->sender = address_text(&mail.sender, e->arena);
 	e->utf8 = mail.utf8;
+	e->ret = mail.ret;
+	e->envid = mail.envid.len ? arena_copy(e->arena, mail.envid) : SLICE_NULL;
 	if (!e->sender.ptr || !sender_is_allowed(s, e, &mail)) {
 		smtp_envelope_free(&e);
 		return;
@@ -153,15 +155,37 @@ rcpt_refuse(struct smtp_session *s, struct slice original, unsigned code,
 	smtp_accept_note_refused(s, s->envelope, original, &reply);
 }
 
+/* A report of success is wanted: the address goes by the queue as it is, where it is
+ * looked up again and what happens to it is reported (relay_local). */
+static bool
+wants_success(const struct smtp_envelope *e, const struct smtp_rcpt *rcpt)
+{
+	return e->sender.len > 0 && (rcpt->notify & QUEUE_NOTIFY_SUCCESS);
+}
+
 /* Adds what the directory said, or the address itself; all or nothing. */
 static bool
-targets_add(struct smtp_envelope *e, enum smtp_route route, struct slice original,
-    const struct directory_target *targets, size_t count)
+targets_add(struct smtp_envelope *e, enum smtp_route route, const struct smtp_rcpt *rcpt,
+    struct slice original, const struct directory_target *targets, size_t count)
 {
 	size_t before = e->target_count;
-	if (route == SMTP_ROUTE_RELAY) {
-		struct smtp_target target = {.address = original, .original = original};
-		return smtp_envelope_add(e, &target) != SMTP_ENVELOPE_FULL;
+	struct slice orcpt =
+	    rcpt->orcpt.len ? arena_copy(e->arena, rcpt->orcpt) : SLICE_NULL;
+	if (rcpt->orcpt.len && !orcpt.ptr)
+		return false;
+	if (route == SMTP_ROUTE_RELAY || wants_success(e, rcpt)) {
+		struct mailbox_address address = rcpt->address;
+		address.domain = smtp_domain_ascii(address.domain, e->arena);
+		struct smtp_target target = {
+		    .address = route == SMTP_ROUTE_RELAY
+		                   ? original
+		                   : address_text(&address, e->arena),
+		    .original = original,
+		    .notify = rcpt->notify,
+		    .orcpt = orcpt,
+		};
+		return target.address.ptr &&
+		       smtp_envelope_add(e, &target) != SMTP_ENVELOPE_FULL;
 	}
 	for (size_t i = 0; i < count; i++) {
 		struct smtp_target target = {
@@ -170,6 +194,8 @@ targets_add(struct smtp_envelope *e, enum smtp_route route, struct slice origina
 		    .login = targets[i].login,
 		    .address = targets[i].address,
 		    .original = original,
+		    .notify = rcpt->notify,
+		    .orcpt = orcpt,
 		};
 		if (smtp_envelope_add(e, &target) == SMTP_ENVELOPE_FULL) {
 			smtp_envelope_cut(e, before);
@@ -180,9 +206,9 @@ targets_add(struct smtp_envelope *e, enum smtp_route route, struct slice origina
 }
 
 static void
-rcpt_route(
-    struct smtp_session *s, const struct mailbox_address *address, struct slice original)
+rcpt_route(struct smtp_session *s, const struct smtp_rcpt *rcpt, struct slice original)
 {
+	const struct mailbox_address *address = &rcpt->address;
 	struct smtp_envelope *e = s->envelope;
 	struct directory_target *targets = NULL;
 	size_t count = 0;
@@ -236,7 +262,7 @@ rcpt_route(
 		rcpt_refuse(s, original, 450, "4.7.1", text);
 		return;
 	}
-	if (!targets_add(e, route, original, targets, count)) {
+	if (!targets_add(e, route, rcpt, original, targets, count)) {
 		rcpt_refuse(s, original, 452, "4.5.3", "too many recipients");
 		return;
 	}
@@ -256,22 +282,22 @@ smtp_cmd_rcpt(struct smtp_session *s, struct slice rest)
 		smtp_resp(s, 452, "4.5.3", "too many recipients");
 		return;
 	}
-	struct mailbox_address address;
-	enum smtp_parse_result result = smtp_rcpt_parse(rest, e->arena, &address);
+	struct smtp_rcpt rcpt;
+	enum smtp_parse_result result = smtp_rcpt_parse(rest, e->arena, &rcpt);
 	if (result != SMTP_PARSE_DONE) {
 		struct smtp_reply reply = parse_reply(result, false);
 		smtp_resp_bad(s, reply.code, reply.enhanced, reply.text);
 		return;
 	}
-	struct slice original = address_text(&address, e->arena);
+	struct slice original = address_text(&rcpt.address, e->arena);
 	if (!original.ptr) {
 		smtp_resp(s, 452, "4.5.3", "too many recipients");
 		return;
 	}
-	if (address.utf8 && !e->utf8) {
+	if ((rcpt.address.utf8 || rcpt.orcpt_utf8) && !e->utf8) {
 		rcpt_refuse(s, original, 553, "5.6.7",
 		    "an address with UTF-8 needs SMTPUTF8 with MAIL");
 		return;
 	}
-	rcpt_route(s, &address, original);
+	rcpt_route(s, &rcpt, original);
 }

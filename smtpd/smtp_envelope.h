@@ -28,6 +28,8 @@ struct smtp_target {
 	struct slice login;        /* local */
 	struct slice address;      /* local: the address asked for; else where to relay */
 	struct slice original;     /* as given at RCPT */
+	uint8_t notify;            /* QUEUE_NOTIFY_* */
+	struct slice orcpt;        /* as given at RCPT, or null */
 };
 
 /* Why a message that is being read will be refused at its end; the first reason counts.
@@ -56,8 +58,10 @@ struct smtp_envelope {
 	struct smtp_session *session; /* null when it has gone before the commit */
 	struct smtp_worker *worker;
 
-	struct slice sender;       /* as text; empty for <> */
-	bool utf8;                 /* SMTPUTF8 was asked for */
+	struct slice sender; /* as text; empty for <> */
+	bool utf8;           /* SMTPUTF8 was asked for */
+	enum smtp_ret ret;
+	struct slice envid;        /* as given at MAIL, or null */
 	bool submission;           /* From must be the submitter's, Bcc goes */
 	bool add_missing;          /* Date, Message-ID */
 	struct slice login;        /* who submits, or empty */

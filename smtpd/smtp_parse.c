@@ -108,33 +108,160 @@ auth_value_is_valid(struct slice value, struct arena *arena)
 	       address_parse(buf_slice(&decoded), true, arena, &address) == ADDRESS_OK;
 }
 
-enum { SEEN_SIZE = 1 << 0, SEEN_BODY = 1 << 1, SEEN_UTF8 = 1 << 2, SEEN_AUTH = 1 << 3 };
+/* ---- DSN (RFC 3461 section 4) ---- */
 
-/* One "KEYWORD" or "KEYWORD=value" of MAIL. */
+/* What xtext stands for must be printable ASCII, as it ends in a report. */
+static bool
+xtext_is_printable(struct slice value, size_t size_max)
+{
+	struct buf decoded AUTO_BUF;
+	buf_init(&decoded, XTEXT_MAX);
+	if (value.len == 0 || value.len > size_max || !xtext_decode(value, &decoded))
+		return false;
+	for (size_t i = 0; i < decoded.len; i++) {
+		if (decoded.ptr[i] < ' ' || decoded.ptr[i] > '~')
+			return false;
+	}
+	return true;
+}
+
+static bool
+ret_parse(struct slice value, enum smtp_ret *out)
+{
+	*out = slice_equal_nocase(value, SLICE("FULL"))   ? SMTP_RET_FULL
+	       : slice_equal_nocase(value, SLICE("HDRS")) ? SMTP_RET_HDRS
+	                                                  : SMTP_RET_NONE;
+	return *out != SMTP_RET_NONE;
+}
+
+/* "NEVER", or a list of the others. */
+static bool
+notify_parse(struct slice value, uint8_t *out)
+{
+	static const struct {
+		struct slice word;
+		uint8_t bit;
+	} words[] = {
+	    {SLICE("NEVER"),   QUEUE_NOTIFY_NEVER  },
+	    {SLICE("SUCCESS"), QUEUE_NOTIFY_SUCCESS},
+	    {SLICE("FAILURE"), QUEUE_NOTIFY_FAILURE},
+	    {SLICE("DELAY"),   QUEUE_NOTIFY_DELAY  },
+	};
+	*out = 0;
+	while (value.ptr) {
+		struct slice word = slice_split(&value, ',');
+		uint8_t bit = 0;
+		for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+			if (slice_equal_nocase(word, words[i].word))
+				bit = words[i].bit;
+		}
+		if (bit == 0)
+			return false;
+		*out |= bit;
+	}
+	return *out != 0 && (!(*out & QUEUE_NOTIFY_NEVER) || *out == QUEUE_NOTIFY_NEVER);
+}
+
+static bool
+is_atom(struct slice text)
+{
+	for (size_t i = 0; i < text.len; i++) {
+		char c = text.ptr[i];
+		if (!ascii_is_alpha(c) && !ascii_is_digit(c) &&
+		    (c == '\0' || !strchr("!#$%&'*+-/=?^_`{|}~", c)))
+			return false;
+	}
+	return text.len > 0;
+}
+
+/* Address type, ";", xtext; of type "utf-8" it is the unitext of RFC 6533 section 3,
+ * which may hold UTF-8 itself. */
+static bool
+orcpt_parse(struct slice value, struct smtp_rcpt *out)
+{
+	struct slice address = value;
+	struct slice type = slice_split(&address, ';');
+	if (value.len > QUEUE_ORCPT_MAX || !is_atom(type) || address.len == 0)
+		return false;
+	out->orcpt = value;
+	if (!slice_equal_nocase(type, SLICE("utf-8")))
+		return xtext_is_printable(address, QUEUE_ORCPT_MAX);
+	struct buf decoded AUTO_BUF;
+	buf_init(&decoded, (size_t)QUEUE_ORCPT_MAX + 1);
+	out->orcpt_utf8 = !ascii_only(address);
+	for (size_t i = 0; i < address.len; i++) {
+		if (address.ptr[i] == '+' || address.ptr[i] == '=')
+			return false;
+	}
+	return utf8_is_valid(address) && unitext_decode(address, &decoded);
+}
+
+/* ---- parameters ---- */
+
+enum {
+	SEEN_SIZE = 1 << 0,
+	SEEN_BODY = 1 << 1,
+	SEEN_UTF8 = 1 << 2,
+	SEEN_AUTH = 1 << 3,
+	SEEN_RET = 1 << 4,
+	SEEN_ENVID = 1 << 5,
+	SEEN_NOTIFY = 1 << 6,
+	SEEN_ORCPT = 1 << 7,
+};
+
+/* One "KEYWORD" or "KEYWORD=value" of a command. */
+struct parameter {
+	struct slice keyword, value;
+	bool has_value;
+};
+
+static bool
+parameter_is(const struct parameter *p, const char *keyword)
+{
+	return slice_equal_nocase(p->keyword, slice_from_cstr(keyword));
+}
+
+/* The next one; false at the end. */
+static bool
+parameter_next(struct slice *rest, struct parameter *out)
+{
+	*rest = skip_blanks(*rest);
+	if (rest->len == 0)
+		return false;
+	out->value = slice_split(rest, ' ');
+	out->keyword = slice_split(&out->value, '=');
+	out->has_value = out->value.ptr != NULL;
+	return true;
+}
+
 static enum smtp_parse_result
 mail_parameter(
-    struct slice word, struct arena *arena, struct smtp_mail *out, unsigned *seen)
+    const struct parameter *p, struct arena *arena, struct smtp_mail *out, unsigned *seen)
 {
-	struct slice value = word;
-	struct slice keyword = slice_split(&value, '=');
-	bool has_value = value.ptr != NULL;
 	unsigned bit;
 	bool good;
-	if (slice_equal_nocase(keyword, SLICE("SIZE"))) {
+	if (parameter_is(p, "SIZE")) {
 		bit = SEEN_SIZE;
-		good = has_value && parse_octets(value, &out->size);
+		good = p->has_value && parse_octets(p->value, &out->size);
 		out->has_size = true;
-	} else if (slice_equal_nocase(keyword, SLICE("BODY"))) {
+	} else if (parameter_is(p, "BODY")) {
 		bit = SEEN_BODY;
-		out->body_8bit = slice_equal_nocase(value, SLICE("8BITMIME"));
-		good = out->body_8bit || slice_equal_nocase(value, SLICE("7BIT"));
-	} else if (slice_equal_nocase(keyword, SLICE("SMTPUTF8"))) {
+		out->body_8bit = slice_equal_nocase(p->value, SLICE("8BITMIME"));
+		good = out->body_8bit || slice_equal_nocase(p->value, SLICE("7BIT"));
+	} else if (parameter_is(p, "SMTPUTF8")) {
 		bit = SEEN_UTF8;
-		good = !has_value;
+		good = !p->has_value;
 		out->utf8 = true;
-	} else if (slice_equal_nocase(keyword, SLICE("AUTH"))) {
+	} else if (parameter_is(p, "AUTH")) {
 		bit = SEEN_AUTH;
-		good = has_value && auth_value_is_valid(value, arena);
+		good = p->has_value && auth_value_is_valid(p->value, arena);
+	} else if (parameter_is(p, "RET")) {
+		bit = SEEN_RET;
+		good = ret_parse(p->value, &out->ret);
+	} else if (parameter_is(p, "ENVID")) {
+		bit = SEEN_ENVID;
+		good = xtext_is_printable(p->value, QUEUE_ENVID_MAX);
+		out->envid = p->value;
 	} else {
 		return SMTP_PARSE_UNKNOWN;
 	}
@@ -155,32 +282,52 @@ smtp_mail_parse(struct slice rest, struct arena *arena, struct smtp_mail *out)
 	if (result == SMTP_PARSE_DONE && mail.sender.local.len && !mail.sender.domain.len)
 		return SMTP_PARSE_ADDRESS;
 	unsigned seen = 0;
-	while (result == SMTP_PARSE_DONE && parameters.len > 0) {
-		struct slice word = slice_split(&parameters, ' ');
-		parameters = skip_blanks(parameters);
-		if (word.len > 0)
-			result = mail_parameter(word, arena, &mail, &seen);
-	}
+	struct parameter p;
+	while (result == SMTP_PARSE_DONE && parameter_next(&parameters, &p))
+		result = mail_parameter(&p, arena, &mail, &seen);
 	if (result == SMTP_PARSE_DONE)
 		*out = mail;
 	return result;
 }
 
-enum smtp_parse_result
-smtp_rcpt_parse(struct slice rest, struct arena *arena, struct mailbox_address *out)
+static enum smtp_parse_result
+rcpt_parameter(const struct parameter *p, struct smtp_rcpt *out, unsigned *seen)
 {
-	struct mailbox_address address;
+	unsigned bit;
+	bool good;
+	if (parameter_is(p, "NOTIFY")) {
+		bit = SEEN_NOTIFY;
+		good = notify_parse(p->value, &out->notify);
+	} else if (parameter_is(p, "ORCPT")) {
+		bit = SEEN_ORCPT;
+		good = orcpt_parse(p->value, out);
+	} else {
+		return SMTP_PARSE_UNKNOWN;
+	}
+	if (!good || (*seen & bit))
+		return SMTP_PARSE_PARAMETER;
+	*seen |= bit;
+	return SMTP_PARSE_DONE;
+}
+
+enum smtp_parse_result
+smtp_rcpt_parse(struct slice rest, struct arena *arena, struct smtp_rcpt *out)
+{
+	struct smtp_rcpt rcpt = {0};
 	struct slice parameters;
 	enum smtp_parse_result result =
-	    parse_path(rest, SLICE("TO:"), arena, &address, &parameters);
+	    parse_path(rest, SLICE("TO:"), arena, &rcpt.address, &parameters);
 	if (result != SMTP_PARSE_DONE)
 		return result;
-	if (address.local.len == 0 && address.domain.len == 0)
+	if (rcpt.address.local.len == 0 && rcpt.address.domain.len == 0)
 		return SMTP_PARSE_ADDRESS;
-	if (parameters.len > 0)
-		return SMTP_PARSE_UNKNOWN;
-	*out = address;
-	return SMTP_PARSE_DONE;
+	unsigned seen = 0;
+	struct parameter p;
+	while (result == SMTP_PARSE_DONE && parameter_next(&parameters, &p))
+		result = rcpt_parameter(&p, &rcpt, &seen);
+	if (result == SMTP_PARSE_DONE)
+		*out = rcpt;
+	return result;
 }
 
 struct slice

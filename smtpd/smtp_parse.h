@@ -7,6 +7,7 @@
 #define SMTPD_SMTP_PARSE_H
 
 #include "base/arena.h"
+#include "store/queue.h"
 #include "text/address.h"
 
 enum {
@@ -37,21 +38,32 @@ bool smtp_line_parse(struct slice line, struct smtp_line *out);
  * "[10.0.0.1]"); never with bytes that could end a word in a header or log. */
 bool smtp_helo_is_valid(struct slice name);
 
+enum smtp_ret { SMTP_RET_NONE, SMTP_RET_FULL, SMTP_RET_HDRS };
+
 struct smtp_mail {
 	struct mailbox_address sender; /* both parts empty for <> */
 	bool utf8;                     /* SMTPUTF8 (RFC 6531) */
 	bool body_8bit;                /* BODY=8BITMIME (RFC 6152) */
 	bool has_size;                 /* SIZE= (RFC 1870) */
 	uint64_t size;                 /* octets; UINT64_MAX for what is larger */
+	enum smtp_ret ret;             /* RET= (RFC 3461 section 4.3) */
+	struct slice envid;            /* ENVID= as given, borrows; empty: none */
+};
+
+struct smtp_rcpt {
+	struct mailbox_address address;
+	uint8_t notify;     /* NOTIFY=, QUEUE_NOTIFY_* (RFC 3461 section 4.1) */
+	struct slice orcpt; /* ORCPT= as given, borrows; empty: none */
+	bool orcpt_utf8;    /* it holds UTF-8 (RFC 6533): needs SMTPUTF8 */
 };
 
 /* `rest` of MAIL.  The address may hold UTF-8 whatever the parameters say: the caller
  * looks at sender.utf8 and utf8. */
 enum smtp_parse_result smtp_mail_parse(
     struct slice rest, struct arena *arena, struct smtp_mail *out);
-/* `rest` of RCPT. */
+/* `rest` of RCPT; the caller looks at the UTF-8 flags. */
 enum smtp_parse_result smtp_rcpt_parse(
-    struct slice rest, struct arena *arena, struct mailbox_address *out);
+    struct slice rest, struct arena *arena, struct smtp_rcpt *out);
 
 /* A domain as the directory wants it: A-labels.  Null slice when it has none. */
 struct slice smtp_domain_ascii(struct slice domain, struct arena *arena);

@@ -96,12 +96,11 @@ static bool
 stranger_may_send(const char *argument)
 {
 	struct arena *arena = arena_new(64 * 1024);
-	struct mailbox_address address;
+	struct smtp_rcpt rcpt;
 	bool accepted = false;
-	if (smtp_rcpt_parse(slice_from_cstr(argument), arena, &address) ==
-	    SMTP_PARSE_DONE) {
+	if (smtp_rcpt_parse(slice_from_cstr(argument), arena, &rcpt) == SMTP_PARSE_DONE) {
 		struct smtp_route_facts facts = {
-		    .answer = test_resolve(&address),
+		    .answer = test_resolve(&rcpt.address),
 		    .targets = 1,
 		};
 		enum smtp_route route = smtp_route_decide(&facts);

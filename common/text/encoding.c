@@ -8,6 +8,8 @@
  */
 #include "text/encoding.h"
 
+#include "text/utf8_int.h"
+
 enum { B64_BAD = 0xff, B64_PAD = 0xfe, B64_BLOCK = 3072 /* bytes encoded at a time */ };
 
 static const char b64_alphabet[] =
@@ -253,4 +255,44 @@ xtext_encode(struct slice in, struct buf *out)
 		char escape[3] = {'+', hex[c >> 4], hex[c & 15]};
 		buf_append(out, slice_make(escape, sizeof(escape)));
 	}
+}
+
+/* One "\x{HEX}", 2 to 6 digits; its length, or 0 when it is none. */
+static size_t
+unitext_char(struct slice in, uint32_t *out_point)
+{
+	size_t end = slice_index(in, '}');
+	uint32_t point = 0;
+	if (!slice_has_prefix(in, SLICE("\\x{")) || end == SIZE_MAX || end < 5 || end > 9)
+		return 0;
+	for (size_t i = 3; i < end; i++) {
+		int digit = hex_value(in.ptr[i]);
+		if (digit < 0)
+			return 0;
+		point = point << 4 | (uint32_t)digit;
+	}
+	if (point == 0 || point > 0x10ffff || (point >= 0xd800 && point < 0xe000))
+		return 0;
+	*out_point = point;
+	return end + 1;
+}
+
+bool
+unitext_decode(struct slice in, struct buf *out)
+{
+	while (in.len > 0) {
+		if (in.ptr[0] != '\\') {
+			buf_append_byte(out, in.ptr[0]);
+			in = slice_from(in, 1);
+			continue;
+		}
+		uint32_t point;
+		char bytes[4];
+		size_t used = unitext_char(in, &point);
+		if (used == 0)
+			return false;
+		buf_append(out, slice_make(bytes, utf8_put(point, bytes)));
+		in = slice_from(in, used);
+	}
+	return buf_ok(out);
 }

@@ -33,4 +33,8 @@ void mutf7_encode(struct slice utf8, struct buf *out);
 bool xtext_decode(struct slice in, struct buf *out);
 void xtext_encode(struct slice in, struct buf *out);
 
+/* "\x{HEX}" sequences of a "utf-8" address as the characters that they stand for (RFC
+ * 6533 section 3); false, with nothing to be used in `out`, when one is damaged. */
+bool unitext_decode(struct slice in, struct buf *out);
+
 #endif

@@ -48,14 +48,18 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		text = line.rest;
 	}
 	struct smtp_mail mail;
-	struct mailbox_address recipient;
+	struct smtp_rcpt recipient;
 	struct smtp_bdat bdat;
 	struct smtp_auth auth;
 	if (smtp_mail_parse(text, arena, &mail) == SMTP_PARSE_DONE)
 		check_address(&mail.sender, arena);
 	if (smtp_rcpt_parse(text, arena, &recipient) == SMTP_PARSE_DONE) {
-		ENSURE(recipient.local.len > 0 || recipient.domain.len > 0);
-		check_address(&recipient, arena);
+		ENSURE(
+		    recipient.address.local.len > 0 || recipient.address.domain.len > 0);
+		ENSURE(recipient.orcpt.len <= QUEUE_ORCPT_MAX);
+		ENSURE(!(recipient.notify & ~QUEUE_NOTIFY_ASKED));
+		ENSURE(slice_index(recipient.orcpt, ' ') == SIZE_MAX);
+		check_address(&recipient.address, arena);
 	}
 	if (smtp_bdat_parse(text, &bdat))
 		ENSURE(text.len > 0);

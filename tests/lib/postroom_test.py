@@ -239,6 +239,7 @@ class Sink:
         self.answer = answer or (lambda stage, argument: None)
         self.extensions = extensions
         self.messages = []
+        self.commands = []  # MAIL and RCPT lines as they came
         self.lock = threading.Lock()
         self.server = socket.create_server(where, backlog=256)
         self.port = self.server.getsockname()[1]
@@ -293,6 +294,8 @@ class Sink:
                 return None
             text = line.decode("utf-8", "replace").strip()
             verb = text.split(" ")[0].upper()
+            if verb in ("MAIL", "RCPT"):
+                self.commands.append(text)
             if verb == "EHLO":
                 offer = ["sink.test", *self.extensions]
                 if self.tls and not secure:

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -143,8 +144,8 @@ mail_parameters(void **state)
 	    {"AUTH=x+0",                   SMTP_PARSE_PARAMETER, 0,          false, false},
 	    {"=SIZE",		      SMTP_PARSE_UNKNOWN,   0,          false, false},
 	    {"=",			  SMTP_PARSE_UNKNOWN,   0,          false, false},
-	    {"ENVID=+00",                  SMTP_PARSE_UNKNOWN,   0,          false, false},
-	    {"RET=HDRS",                   SMTP_PARSE_UNKNOWN,   0,          false, false},
+	    {"ENVID=+00",                  SMTP_PARSE_PARAMETER, 0,          false, false},
+	    {"RET=HDRS",                   SMTP_PARSE_DONE,      0,          false, false},
 	    {"XYZZY",		      SMTP_PARSE_UNKNOWN,   0,          false, false},
 	};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -170,14 +171,14 @@ lengths(void **state)
 {
 	(void)state;
 	char text[1200];
-	struct mailbox_address address;
+	struct smtp_rcpt to;
 	for (int local = 63; local <= 1000; local = local < 65 ? local + 1 : 1000) {
 		struct arena *arena = arena_new(TEST_ARENA);
 		memcpy(text, "TO:<", 4);
 		memset(text + 4, 'a', (size_t)local);
 		memcpy(text + 4 + local, "@b.example>", 12);
 		enum smtp_parse_result result =
-		    smtp_rcpt_parse(slice_from_cstr(text), arena, &address);
+		    smtp_rcpt_parse(slice_from_cstr(text), arena, &to);
 		assert_int_equal(result,
 		    local <= ADDRESS_LOCAL_MAX ? SMTP_PARSE_DONE : SMTP_PARSE_LONG);
 		arena_free(&arena);
@@ -200,7 +201,7 @@ lengths(void **state)
 			text[len++] = 'x';
 		text[len++] = '>';
 		enum smtp_parse_result result =
-		    smtp_rcpt_parse(slice_make(text, len), arena, &address);
+		    smtp_rcpt_parse(slice_make(text, len), arena, &to);
 		assert_int_equal(result, extra ? SMTP_PARSE_LONG : SMTP_PARSE_DONE);
 		arena_free(&arena);
 	}
@@ -211,22 +212,138 @@ rcpt(void **state)
 {
 	(void)state;
 	struct arena *arena = arena_new(TEST_ARENA);
-	struct mailbox_address address;
+	struct smtp_rcpt to;
 	assert_int_equal(
-	    smtp_rcpt_parse(SLICE("TO:<postmaster>"), arena, &address), SMTP_PARSE_DONE);
-	assert_int_equal(address.domain.len, 0);
-	assert_int_equal(
-	    smtp_rcpt_parse(SLICE("TO:<>"), arena, &address), SMTP_PARSE_ADDRESS);
-	assert_int_equal(
-	    smtp_rcpt_parse(SLICE("TO:<a@b.example> NOTIFY=NEVER"), arena, &address),
-	    SMTP_PARSE_UNKNOWN);
-	assert_int_equal(
-	    smtp_rcpt_parse(SLICE("TO:<\xc3\xa4@b.example>"), arena, &address),
+	    smtp_rcpt_parse(SLICE("TO:<postmaster>"), arena, &to), SMTP_PARSE_DONE);
+	assert_int_equal(to.address.domain.len, 0);
+	assert_int_equal(to.notify, 0);
+	assert_int_equal(to.orcpt.len, 0);
+	assert_int_equal(smtp_rcpt_parse(SLICE("TO:<>"), arena, &to), SMTP_PARSE_ADDRESS);
+	assert_int_equal(smtp_rcpt_parse(SLICE("TO:<\xc3\xa4@b.example>"), arena, &to),
 	    SMTP_PARSE_DONE);
-	assert_true(address.utf8);
-	assert_int_equal(smtp_rcpt_parse(SLICE("TO:<\xc3@b.example>"), arena, &address),
+	assert_true(to.address.utf8);
+	assert_int_equal(smtp_rcpt_parse(SLICE("TO:<\xc3@b.example>"), arena, &to),
 	    SMTP_PARSE_ADDRESS);
 	arena_free(&arena);
+}
+
+/* RFC 3461 section 4, RFC 6533 section 3. */
+static void
+dsn_rcpt(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *parameters;
+		enum smtp_parse_result result;
+		unsigned notify;
+		const char *orcpt;
+		bool utf8;
+	} rows[] = {
+	    {"NOTIFY=NEVER",                       SMTP_PARSE_DONE,      QUEUE_NOTIFY_NEVER, "",                    false},
+	    {"NOTIFY=success,Failure,DELAY",       SMTP_PARSE_DONE,
+             QUEUE_NOTIFY_SUCCESS | QUEUE_NOTIFY_FAILURE | QUEUE_NOTIFY_DELAY,               "",
+             false												       },
+	    {"NOTIFY=DELAY  ORCPT=rfc822;a+2Bb@c", SMTP_PARSE_DONE,      QUEUE_NOTIFY_DELAY,
+             "rfc822;a+2Bb@c",										      false},
+	    {"ORCPT=x400;+20;C+3DUS",              SMTP_PARSE_DONE,      0,                  "x400;+20;C+3DUS",     false},
+	    {"ORCPT=utf-8;j\\x{F6}rg@c",           SMTP_PARSE_DONE,      0,                  "utf-8;j\\x{F6}rg@c",  false},
+	    {"ORCPT=UTF-8;j\xc3\xb6rg@c",          SMTP_PARSE_DONE,      0,                  "UTF-8;j\xc3\xb6rg@c",
+             true													},
+	    {"NOTIFY",			     SMTP_PARSE_PARAMETER, 0,                  NULL,                  false},
+	    {"NOTIFY=",			    SMTP_PARSE_PARAMETER, 0,                  NULL,                  false},
+	    {"NOTIFY=NEVER,DELAY",                 SMTP_PARSE_PARAMETER, 0,                  NULL,                  false},
+	    {"NOTIFY=DELAY,",                      SMTP_PARSE_PARAMETER, 0,                  NULL,                  false},
+	    {"NOTIFY=,DELAY",                      SMTP_PARSE_PARAMETER, 0,                  NULL,                  false},
+	    {"NOTIFY=SOON",                        SMTP_PARSE_PARAMETER, 0,                  NULL,                  false},
+	    {"NOTIFY=DELAY NOTIFY=DELAY",          SMTP_PARSE_PARAMETER, 0,                  NULL,                  false},
+	    {"ORCPT=a@c",			  SMTP_PARSE_PARAMETER, 0,                  NULL,                  false},
+	    {"ORCPT=;a@c",                         SMTP_PARSE_PARAMETER, 0,                  NULL,                  false},
+	    {"ORCPT=rfc822;",                      SMTP_PARSE_PARAMETER, 0,                  NULL,                  false},
+	    {"ORCPT=rfc 822;a@c",                  SMTP_PARSE_PARAMETER, 0,                  NULL,                  false},
+	    {"ORCPT=r(c;a@c",                      SMTP_PARSE_PARAMETER, 0,                  NULL,                  false},
+	    {"ORCPT=rfc822;a+0D+0AX:@c",           SMTP_PARSE_PARAMETER, 0,                  NULL,                  false},
+	    {"ORCPT=rfc822;a+2",                   SMTP_PARSE_PARAMETER, 0,                  NULL,                  false},
+	    {"ORCPT=rfc822;a+2b@c",                SMTP_PARSE_PARAMETER, 0,                  NULL,                  false},
+	    {"ORCPT=rfc822;\xc3\xb6@c",            SMTP_PARSE_PARAMETER, 0,                  NULL,                  false},
+	    {"ORCPT=utf-8;\xc3@c",                 SMTP_PARSE_PARAMETER, 0,                  NULL,                  false},
+	    {"ORCPT=utf-8;a+2Bb@c",                SMTP_PARSE_PARAMETER, 0,                  NULL,                  false},
+	    {"ORCPT=utf-8;a\\x{D800}@c",           SMTP_PARSE_PARAMETER, 0,                  NULL,                  false},
+	    {"ORCPT=rfc822;a@c ORCPT=rfc822;a@c",  SMTP_PARSE_PARAMETER, 0,                  NULL,                  false},
+	    {"SIZE=1",			     SMTP_PARSE_UNKNOWN,   0,                  NULL,                  false},
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct arena *arena = arena_new(TEST_ARENA);
+		struct smtp_rcpt to;
+		char text[200];
+		snprintf(text, sizeof(text), "TO:<a@b.example> %s", rows[i].parameters);
+		assert_int_equal(
+		    smtp_rcpt_parse(slice_from_cstr(text), arena, &to), rows[i].result);
+		if (rows[i].result == SMTP_PARSE_DONE) {
+			assert_int_equal(to.notify, rows[i].notify);
+			assert_true(
+			    slice_equal(to.orcpt, slice_from_cstr(rows[i].orcpt)));
+			assert_int_equal(to.orcpt_utf8, rows[i].utf8);
+		}
+		arena_free(&arena);
+	}
+	/* 500 characters are the limit (section 5.4). */
+	for (int extra = 0; extra < 2; extra++) {
+		struct arena *arena = arena_new(TEST_ARENA);
+		struct smtp_rcpt to;
+		char text[700] = "TO:<a@b.example> ORCPT=rfc822;";
+		size_t head = strlen(text);
+		memset(text + head, 'a', (size_t)(493 + extra));
+		assert_int_equal(smtp_rcpt_parse(slice_from_cstr(text), arena, &to),
+		    extra ? SMTP_PARSE_PARAMETER : SMTP_PARSE_DONE);
+		arena_free(&arena);
+	}
+}
+
+static void
+dsn_mail(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *parameters;
+		enum smtp_parse_result result;
+		enum smtp_ret ret;
+		const char *envid;
+	} rows[] = {
+	    {"RET=FULL",              SMTP_PARSE_DONE,      SMTP_RET_FULL, ""      },
+	    {"ENVID=QQ+3D1 RET=hdrs", SMTP_PARSE_DONE,      SMTP_RET_HDRS, "QQ+3D1"},
+	    {"RET=ALL",               SMTP_PARSE_PARAMETER, SMTP_RET_NONE, NULL    },
+	    {"RET",                   SMTP_PARSE_PARAMETER, SMTP_RET_NONE, NULL    },
+	    {"RET=FULL RET=FULL",     SMTP_PARSE_PARAMETER, SMTP_RET_NONE, NULL    },
+	    {"ENVID=",                SMTP_PARSE_PARAMETER, SMTP_RET_NONE, NULL    },
+	    {"ENVID",                 SMTP_PARSE_PARAMETER, SMTP_RET_NONE, NULL    },
+	    {"ENVID=+00",             SMTP_PARSE_PARAMETER, SMTP_RET_NONE, NULL    },
+	    {"ENVID=a+0AX:b",         SMTP_PARSE_PARAMETER, SMTP_RET_NONE, NULL    },
+	    {"ENVID=1 ENVID=2",       SMTP_PARSE_PARAMETER, SMTP_RET_NONE, NULL    },
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct arena *arena = arena_new(TEST_ARENA);
+		struct smtp_mail mail;
+		char text[200];
+		snprintf(text, sizeof(text), "FROM:<a@b.example> %s", rows[i].parameters);
+		assert_int_equal(
+		    smtp_mail_parse(slice_from_cstr(text), arena, &mail), rows[i].result);
+		if (rows[i].result == SMTP_PARSE_DONE) {
+			assert_int_equal(mail.ret, rows[i].ret);
+			assert_true(
+			    slice_equal(mail.envid, slice_from_cstr(rows[i].envid)));
+		}
+		arena_free(&arena);
+	}
+	for (int extra = 0; extra < 2; extra++) {
+		struct arena *arena = arena_new(TEST_ARENA);
+		struct smtp_mail mail;
+		char text[200] = "FROM:<> ENVID=";
+		size_t head = strlen(text);
+		memset(text + head, 'e', (size_t)(100 + extra));
+		assert_int_equal(smtp_mail_parse(slice_from_cstr(text), arena, &mail),
+		    extra ? SMTP_PARSE_PARAMETER : SMTP_PARSE_DONE);
+		arena_free(&arena);
+	}
 }
 
 static void
@@ -278,6 +395,8 @@ main(void)
 	    cmocka_unit_test(mail_parameters),
 	    cmocka_unit_test(lengths),
 	    cmocka_unit_test(rcpt),
+	    cmocka_unit_test(dsn_rcpt),
+	    cmocka_unit_test(dsn_mail),
 	    cmocka_unit_test(bdat),
 	    cmocka_unit_test(auth),
 	};

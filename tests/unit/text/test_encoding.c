@@ -179,6 +179,40 @@ test_overflow_is_sticky(void **state)
 	buf_fini(&out);
 }
 
+/* RFC 6533 section 3. */
+static void
+test_unitext(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *in, *out; /* out null: damaged */
+	} rows[] = {
+	    {"plain@example.com",                "plain@example.com"              },
+	    {"j\\x{00F6}rg\\x{2B}x@b\\x{1F600}", "j\xc3\xb6rg+x@b\xf0\x9f\x98\x80"},
+	    {"\\x{20}",			  "\x20"                           },
+	    {"",				 ""			       },
+	    {"\\",			       NULL			     },
+	    {"\\x{",			     NULL			     },
+	    {"\\x{2}",			   NULL			     },
+	    {"\\x{}",			    NULL			     },
+	    {"\\x{00}",			  NULL			     },
+	    {"\\x{D800}",                        NULL                             },
+	    {"\\x{110000}",                      NULL                             },
+	    {"\\x{0010000}",                     NULL                             },
+	    {"\\x{2g}",			  NULL			     },
+	    {"\\y{20}",			  NULL			     },
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct buf out AUTO_BUF;
+		buf_init(&out, 100);
+		bool good = unitext_decode(slice_from_cstr(rows[i].in), &out);
+		assert_int_equal(good, rows[i].out != NULL);
+		if (good)
+			assert_true(
+			    slice_equal(buf_slice(&out), slice_from_cstr(rows[i].out)));
+	}
+}
+
 int
 main(void)
 {
@@ -190,6 +224,7 @@ main(void)
 	    cmocka_unit_test(test_base64_lenient_blocks),
 	    cmocka_unit_test(test_qp),
 	    cmocka_unit_test(test_xtext),
+	    cmocka_unit_test(test_unitext),
 	    cmocka_unit_test(test_overflow_is_sticky),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
