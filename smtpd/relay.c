@@ -36,6 +36,7 @@ job_free(struct relay_job *job)
 		relay_recipient_fini(&job->recipients[i]);
 	free(job->recipients);
 	free(job->envid);
+	free(job->hold);
 	free(job->sender);
 	free(job);
 }
@@ -121,6 +122,14 @@ relay_job_open(struct relay *relay, struct relay_job *job)
 			relay_recipient_fini(&job->recipients[i]);
 		}
 		job->count = w.kept;
+		/* RFC 2852 section 4.1.3. */
+		if ((job->flags & QUEUE_MESSAGE_BY_RETURN) &&
+		    clock_wall_s() >= job->by_s) {
+			relay_job_finish(relay, job, QUEUE_FAILED,
+			    "554 5.4.7 the time for delivery that the sender set is "
+			    "over");
+			return false;
+		}
 		status = queue_body_open(relay->reader, &message, &job->body);
 		if (status == STATUS_OK)
 			return true;

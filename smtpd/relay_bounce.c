@@ -181,7 +181,7 @@ original_recipient_write(
 /* Expired mail has failed with whatever the last reply was: 5.4.7 says so (RFC 3463
  * section 3.5). */
 static void
-status_code(const struct bounce_recipient *r, char out[16])
+status_code(const struct bounce *b, const struct bounce_recipient *r, char out[16])
 {
 	char text[RELAY_REPLY_TEXT_MAX + 1];
 	if (!slice_copy_cstr(
@@ -190,6 +190,8 @@ status_code(const struct bounce_recipient *r, char out[16])
 	relay_reply_enhanced(text, out);
 	if (r->action == BOUNCE_FAILED && out[0] == '4')
 		snprintf(out, 16, "5.4.7");
+	else if (r->action == BOUNCE_DELAYED && b->by_s && b->now_s >= b->by_s)
+		snprintf(out, 16, "4.4.7"); /* RFC 2852 section 4.1.3 */
 	else if (r->action == BOUNCE_DELAYED && out[0] != '4')
 		snprintf(out, 16, "4.0.0");
 	else if (r->action != BOUNCE_FAILED && r->action != BOUNCE_DELAYED &&
@@ -209,7 +211,7 @@ recipient_write(const struct bounce *b, const struct bounce_recipient *r,
 	    [BOUNCE_EXPANDED] = "expanded",
 	};
 	char status[16];
-	status_code(r, status);
+	status_code(b, r, status);
 	buf_append_cstr(out, "\r\n");
 	if (r->orcpt.len > 0)
 		original_recipient_write(r->orcpt, needs, out);
@@ -244,6 +246,14 @@ status_write(const struct bounce *b, const struct bounce_needs *needs, struct bu
 	}
 	buf_append_format(out, "Reporting-MTA: dns; %s\r\nArrival-Date: ", b->hostname);
 	date_append(out, b->arrived_s);
+	if (b->by_s) {
+		buf_append_cstr(out, "\r\nDeliver-By-Date: ");
+		date_append(out, b->by_s);
+	}
+	if (b->hold.len > 0) {
+		buf_append_cstr(out, "\r\nFuture-Release-Request: ");
+		printable_append(out, b->hold);
+	}
 	buf_append_format(out, "\r\nX-Postroom-Queue-ID: %s\r\n", b->message_id);
 	for (size_t i = 0; i < b->count; i++)
 		recipient_write(b, &b->recipients[i], needs, out);

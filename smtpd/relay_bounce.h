@@ -41,6 +41,8 @@ struct bounce {
 	struct slice envid;     /* as given at MAIL, or empty */
 	int64_t now_s, arrived_s;
 	int64_t expires_s; /* for delay notices */
+	int64_t by_s;      /* BY's moment (RFC 2852 section 5); 0: none */
+	struct slice hold; /* Future-Release-Request (RFC 4865), or empty */
 	bool utf8;         /* the message was sent with SMTPUTF8 */
 	bool has_8bit;     /* … holds 8-bit octets */
 	bool full; /* return all of it, if it is not larger than BOUNCE_FULL_MAX */

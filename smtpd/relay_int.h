@@ -66,6 +66,7 @@ struct relay_recipient {
 	char *orcpt;    /* as given, or "" */
 	bool remote;    /* the reply is the host's, not ours */
 	enum relay_success success;
+	bool told_always; /* … is told unless NOTIFY=NEVER (RFC 2852 section 4.1.4) */
 };
 
 /* One message for one site. */
@@ -82,6 +83,7 @@ struct relay_job {
 	char *envid;        /* as given, or "" */
 	int64_t by_s;       /* as queue_message */
 	int8_t priority;
+	char *hold; /* as queue_message, or "" */
 	struct relay_recipient *recipients;
 	size_t count;
 	/* while a session or a delivery has it */

@@ -121,6 +121,7 @@ job_new(const struct queue_message *message, struct relay_site *site,
 	job->envid = relay_copy_text(message->envid);
 	job->by_s = message->by_s;
 	job->priority = message->priority;
+	job->hold = relay_copy_text(message->hold);
 	return job;
 }
 

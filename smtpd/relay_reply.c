@@ -129,7 +129,13 @@ relay_offer_line(struct relay_offer *offer, struct slice line)
 		offer->dsn = true;
 	else if (slice_equal_nocase(keyword, SLICE("REQUIRETLS")))
 		offer->requiretls = true;
-	else if (slice_equal_nocase(keyword, SLICE("SIZE"))) {
+	else if (slice_equal_nocase(keyword, SLICE("MT-PRIORITY")))
+		offer->mt_priority = true;
+	else if (slice_equal_nocase(keyword, SLICE("DELIVERBY"))) {
+		offer->deliverby = true;
+		if (!slice_to_u64(slice_trim(rest), UINT64_MAX, &offer->by_min_s))
+			offer->by_min_s = 0;
+	} else if (slice_equal_nocase(keyword, SLICE("SIZE"))) {
 		offer->size = true;
 		if (!slice_to_u64(slice_trim(rest), UINT64_MAX, &offer->size_max))
 			offer->size_max = 0;

@@ -31,7 +31,9 @@ enum relay_reply_class relay_reply_class(const struct relay_reply *reply);
 /* What an EHLO reply's lines offer. */
 struct relay_offer {
 	bool pipelining, starttls, eightbitmime, smtputf8, size, dsn, requiretls;
+	bool mt_priority, deliverby;
 	uint64_t size_max; /* 0: none told */
+	uint64_t by_min_s; /* shortest time that DELIVERBY takes; 0: any */
 	bool auth_plain, auth_login;
 };
 /* One line of it without code and separator: "SIZE 1000". */

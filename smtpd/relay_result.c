@@ -36,8 +36,12 @@ struct relay_result {
 	char *envid;
 	char *remote; /* the host that gave the reply, or "" */
 	enum relay_success success;
+	bool told_always;
 	bool authenticated;
 	int64_t created_s, expires_s;
+	int64_t by_s;
+	int8_t priority;
+	char *hold;
 };
 
 struct relay_forward {
@@ -88,6 +92,7 @@ result_free(struct relay_result *r)
 	free(r->sender);
 	free(r->address);
 	free(r->envid);
+	free(r->hold);
 	free(r->orcpt);
 	free(r->remote);
 	free(r->reply);
@@ -126,9 +131,11 @@ result_schedule(
 	if (!recipient->again)
 		r->result.due_s += relay_retry_delay_s(conf->relay.retry_s,
 		    conf->relay.retry_count, recipient->attempts + 1, random_u64());
-	/* One last attempt at the end of its life. */
+	/* One last attempt at the end of its life, and one when BY's moment is there. */
 	if (r->result.due_s > r->expires_s)
 		r->result.due_s = r->expires_s;
+	if (now < r->by_s && r->result.due_s > r->by_s)
+		r->result.due_s = r->by_s;
 }
 
 void
@@ -151,6 +158,10 @@ relay_results_add(struct relay *relay, const struct relay_job *job,
 	struct slice via = slice_from_cstr(job->via);
 	r->remote = slice_to_cstr(recipient->remote ? slice_split(&via, '[') : SLICE(""));
 	r->success = recipient->success;
+	r->told_always = recipient->told_always;
+	r->by_s = job->by_s;
+	r->priority = job->priority;
+	r->hold = xstrdup(job->hold);
 	r->authenticated = job->authenticated;
 	r->created_s = job->created_s;
 	r->expires_s = job->expires_s;
@@ -263,10 +274,12 @@ report_add(struct relay_batch *batch, const struct relay_result *first,
 	    .now_s = m->created_s,
 	    .arrived_s = first->created_s,
 	    .expires_s = first->expires_s,
+	    .by_s = first->by_s,
+	    .hold = slice_from_cstr(first->hold),
 	    .utf8 = first->flags & QUEUE_MESSAGE_UTF8,
 	    .has_8bit = first->flags & QUEUE_MESSAGE_8BIT,
 	    .full = (first->flags & QUEUE_MESSAGE_RET_FULL) &&
-	            !(first->flags & QUEUE_MESSAGE_BINARY),
+	            !(first->flags & (QUEUE_MESSAGE_BINARY | QUEUE_MESSAGE_REQUIRETLS)),
 	    .recipients = recipients,
 	    .count = count,
 	    .original = slice_from(bytes, relay_body_head(bytes)),
@@ -279,7 +292,9 @@ report_add(struct relay_batch *batch, const struct relay_result *first,
 		batch->report_count--;
 		return false;
 	}
-	m->flags = QUEUE_MESSAGE_BOUNCE;
+	m->priority = first->priority;
+	/* Its metadata is protected like the message (RFC 8689 section 5). */
+	m->flags = QUEUE_MESSAGE_BOUNCE | (first->flags & QUEUE_MESSAGE_REQUIRETLS);
 	m->flags |= needs.utf8 ? (uint32_t)QUEUE_MESSAGE_UTF8 : 0;
 	m->flags |= needs.has_8bit ? (uint32_t)QUEUE_MESSAGE_8BIT : 0;
 	/* RFC 3461 section 6.1: none about this one. */
@@ -293,6 +308,30 @@ report_add(struct relay_batch *batch, const struct relay_result *first,
 	    LF_STR("parent", first->result.id), LF_STR("to", first->sender),
 	    LF_STR("reason", reasons[recipients[0].action]));
 	return true;
+}
+
+/* BY's moment has passed, and it goes on (RFC 2852 section 4.1.3). */
+static bool
+is_late(const struct relay_result *r)
+{
+	return r->by_s && !(r->flags & QUEUE_MESSAGE_BY_RETURN) &&
+	       clock_wall_s() >= r->by_s;
+}
+
+/* When it could go for the first time (RFC 4865). */
+static int64_t
+released_s(const struct conf *conf, const struct relay_result *r)
+{
+	int64_t released = r->expires_s - (int64_t)conf->relay.lifetime_s;
+	return r->hold[0] && released > r->created_s ? released : r->created_s;
+}
+
+static uint8_t
+told_bits(const struct relay_result *r)
+{
+	if (r->result.outcome != QUEUE_DEFERRED)
+		return 0;
+	return is_late(r) ? QUEUE_NOTIFY_WARNED | QUEUE_NOTIFY_LATE : QUEUE_NOTIFY_WARNED;
 }
 
 /* Whether the sender is to be told of it, and what (RFC 3461 section 5.2). */
@@ -316,17 +355,25 @@ result_wants_report(const struct relay_batch *batch, const struct relay_result *
 		*out = BOUNCE_FAILED;
 		return !asked || (asked & QUEUE_NOTIFY_FAILURE);
 	case QUEUE_DELIVERED:
+		if (r->told_always && !(asked & QUEUE_NOTIFY_NEVER)) {
+			*out = BOUNCE_RELAYED;
+			return true;
+		}
 		if (!(asked & QUEUE_NOTIFY_SUCCESS) || r->success == RELAY_SUCCESS_PASSED)
 			return false;
 		*out = successes[r->success];
 		return true;
 	case QUEUE_DEFERRED:
 		*out = BOUNCE_DELAYED;
+		if (is_late(r))
+			return !(r->notify & QUEUE_NOTIFY_LATE) &&
+			       (!asked || (asked & QUEUE_NOTIFY_DELAY));
 		/* Who did not ask and does not log in here is not bothered. */
 		return (asked ? (asked & QUEUE_NOTIFY_DELAY) != 0 : r->authenticated) &&
 		       !(r->notify & QUEUE_NOTIFY_WARNED) &&
 		       conf->relay.warn_after_s > 0 &&
-		       clock_wall_s() - r->created_s >= (int64_t)conf->relay.warn_after_s;
+		       clock_wall_s() - released_s(conf, r) >=
+		           (int64_t)conf->relay.warn_after_s;
 	}
 	return false;
 }
@@ -379,8 +426,7 @@ reports_make(struct relay_batch *batch)
 			struct relay_result *same =
 			    LIST_ENTRY(node, struct relay_result, node);
 			if (made)
-				same->result.warned =
-				    same->result.outcome == QUEUE_DEFERRED;
+				same->result.told = told_bits(same);
 			else if (same->result.outcome == QUEUE_FAILED) {
 				/* No recipient leaves without its report: these stay a
 				 * while longer. */

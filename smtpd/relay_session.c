@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/ensure.h"
 #include "smtpd/relay_session_int.h"
 
@@ -165,7 +166,8 @@ mail_write(struct relay_session *s)
 		conn_write(s->conn, SLICE(" BODY=8BITMIME"));
 	if (job->flags & QUEUE_MESSAGE_UTF8)
 		conn_write(s->conn, SLICE(" SMTPUTF8"));
-	if (job->flags & QUEUE_MESSAGE_REQUIRETLS)
+	if ((job->flags & QUEUE_MESSAGE_REQUIRETLS) && s->offer.requiretls &&
+	    conn_is_secure(s->conn))
 		conn_write(s->conn, SLICE(" REQUIRETLS"));
 	/* As they were given, and only then (RFC 3461 section 5.2.1). */
 	if (s->offer.dsn && (job->flags & QUEUE_MESSAGE_RET_FULL))
@@ -174,6 +176,13 @@ mail_write(struct relay_session *s)
 		conn_write(s->conn, SLICE(" RET=HDRS"));
 	if (s->offer.dsn && job->envid[0])
 		conn_write_format(s->conn, " ENVID=%s", job->envid);
+	if (s->offer.mt_priority)
+		conn_write_format(s->conn, " MT-PRIORITY=%d", (int)job->priority);
+	if (job->by_s && s->offer.deliverby)
+		conn_write_format(s->conn, " BY=%lld;%s%s",
+		    (long long)(job->by_s - clock_wall_s()),
+		    job->flags & QUEUE_MESSAGE_BY_RETURN ? "R" : "N",
+		    job->flags & QUEUE_MESSAGE_BY_TRACE ? "T" : "");
 	conn_write(s->conn, SLICE("\r\n"));
 }
 
@@ -182,6 +191,10 @@ rcpt_write(struct relay_session *s, const struct relay_recipient *r)
 {
 	conn_write_format(s->conn, "RCPT TO:<%s>", r->address);
 	unsigned notify = r->notify & QUEUE_NOTIFY_ASKED;
+	/* Nobody but the next host can tell of the delay (RFC 2852 section 4.1.4.2). */
+	if (s->job->by_s && !s->offer.deliverby && !(notify & QUEUE_NOTIFY_NEVER))
+		notify |= notify ? QUEUE_NOTIFY_DELAY
+		                 : QUEUE_NOTIFY_FAILURE | QUEUE_NOTIFY_DELAY;
 	if (s->offer.dsn && notify) {
 		static const struct {
 			unsigned bit;
@@ -228,6 +241,11 @@ job_impossible(const struct relay_session *s)
 	if ((s->job->flags & QUEUE_MESSAGE_UTF8) && !s->offer.smtputf8)
 		return "550 5.6.7 the next server takes no internationalized mail "
 		       "(SMTPUTF8)";
+	if ((s->job->flags & QUEUE_MESSAGE_BY_RETURN) &&
+	    (!s->offer.deliverby ||
+		s->job->by_s - clock_wall_s() < (int64_t)s->offer.by_min_s))
+		return "554 5.3.3 the next server cannot keep the time for delivery that "
+		       "the sender set (DELIVERBY)";
 	if (s->offer.size_max > 0 && s->job->size > s->offer.size_max)
 		return "552 5.3.4 the message is larger than the next server takes";
 	return NULL;
@@ -280,6 +298,13 @@ settle_by_reply(
 	relay_recipient_settle(r, outcome, s->reply.text);
 	r->remote = true;
 	r->success = s->offer.dsn ? RELAY_SUCCESS_PASSED : RELAY_SUCCESS_RELAYED;
+	/* RFC 2852 section 4.1.4 and 4.1.4.2. */
+	const struct relay_job *job = s->job;
+	r->told_always =
+	    job->by_s && ((job->flags & QUEUE_MESSAGE_BY_TRACE) ||
+			     (!s->offer.deliverby && clock_wall_s() < job->by_s));
+	if (r->told_always)
+		r->success = RELAY_SUCCESS_RELAYED;
 }
 
 static void

@@ -119,7 +119,12 @@ relay_site_add_job(struct relay_site *site, struct relay_job *job)
 		list_append(&site->lines, &line->node);
 		hashmap_put(site->relay->lines, line_key(&key), line);
 	}
-	list_append(&line->jobs, &job->node);
+	/* The more urgent ones of a sender first (RFC 6710), else in their order. */
+	struct list *before = &line->jobs;
+	while (before->prev != &line->jobs &&
+	       LIST_ENTRY(before->prev, struct relay_job, node)->priority < job->priority)
+		before = before->prev;
+	list_append(before, &job->node);
 	site->pending_count++;
 	relay_site_run(site);
 }
@@ -205,10 +210,12 @@ site_new(struct relay *relay, const char *key, struct slice domain,
 	return site;
 }
 
+/* A report goes on even when TLS all the way cannot be had (RFC 8689 section 5). */
 static enum relay_want
-want_of(uint32_t flags)
+want_of(struct slice sender, uint32_t flags)
 {
-	return flags & QUEUE_MESSAGE_REQUIRETLS     ? RELAY_WANT_TLS
+	bool tls = (flags & QUEUE_MESSAGE_REQUIRETLS) && sender.len > 0;
+	return tls                                  ? RELAY_WANT_TLS
 	       : flags & QUEUE_MESSAGE_TLS_OPTIONAL ? RELAY_WANT_DELIVERY
 	                                            : RELAY_WANT_POLICY;
 }
@@ -230,7 +237,7 @@ relay_site_of(
 	else
 		snprintf(key, sizeof(key), "mx:%.*s", SLICE_ARG(domain));
 	/* A connection is never used for a message that needs a better one. */
-	enum relay_want want = want_of(flags);
+	enum relay_want want = want_of(sender, flags);
 	static const char *const suffixes[] = {"", ":tls", ":any"};
 	strncat(key, suffixes[want], sizeof(key) - strlen(key) - 1);
 	struct relay_site *site = hashmap_get(relay->sites, slice_from_cstr(key));

@@ -44,6 +44,8 @@ smtp_accept_received_write(const struct smtp_trace_facts *f, struct buf *out)
 		buf_append(out, f->recipient);
 		buf_append(out, SLICE(">"));
 	}
+	if (f->has_priority)
+		buf_append_format(out, " PRIORITY %d", f->priority);
 	buf_append(out, SLICE(";\r\n\t"));
 	date_write_mail((struct date){f->now_s, f->zone_min}, out);
 	buf_append(out, SLICE("\r\n"));
@@ -98,6 +100,8 @@ prefix_write(const struct smtp_session *s, const struct smtp_envelope *e, int64_
 	    .protocol = protocol_word(s, e),
 	    .tls = conn_tls_text(s->conn),
 	    .recipient = single,
+	    .has_priority = e->has_priority,
+	    .priority = e->priority,
 	    .now_s = now_s,
 	    .zone_min = zone_min,
 	};
@@ -276,6 +280,16 @@ message_flags(const struct smtp_envelope *e)
 		flags |= QUEUE_MESSAGE_UTF8;
 	if (e->dot.has_8bit || e->text.has_8bit)
 		flags |= QUEUE_MESSAGE_8BIT;
+	if (e->by == SMTP_BY_RETURN)
+		flags |= QUEUE_MESSAGE_BY_RETURN;
+	if (e->by_trace)
+		flags |= QUEUE_MESSAGE_BY_TRACE;
+	/* The parameter comes before the field, which must stand there once (RFC 8689
+	 * sections 3 and 4.1). */
+	if (e->requiretls)
+		flags |= QUEUE_MESSAGE_REQUIRETLS;
+	else if (e->facts.tls_optional && e->facts.tls_required == 1)
+		flags |= QUEUE_MESSAGE_TLS_OPTIONAL;
 	return flags;
 }
 
@@ -300,16 +314,20 @@ queue_submit(struct smtp_envelope *e)
 		recipients[count++].orcpt = e->targets[i].orcpt;
 	}
 	int64_t now_s = clock_wall_s();
+	int64_t due_s = e->hold_until_s > now_s ? e->hold_until_s : now_s;
 	struct queue_new_message *message = &e->queue.message;
 	*message = (struct queue_new_message){
 	    .sender = e->sender,
 	    .login = e->login,
 	    .origin = e->peer,
 	    .created_s = now_s,
-	    .expires_s = now_s + (int64_t)conf->relay.lifetime_s,
-	    .due_s = now_s,
+	    .expires_s = due_s + (int64_t)conf->relay.lifetime_s,
+	    .due_s = due_s,
 	    .flags = message_flags(e),
 	    .envid = e->envid,
+	    .by_s = e->by_s,
+	    .priority = e->priority,
+	    .hold = e->hold,
 	    .draft = e->draft,
 	    .recipients = recipients,
 	    .recipient_count = count,
@@ -415,7 +433,7 @@ smtp_accept(struct smtp_session *s)
 		return;
 	}
 	smtp_set_state(s, SMTP_COMMIT);
-	if (e->external_count == 0)
+	if (e->external_count == 0 && e->hold_until_s == 0)
 		deliver_submit(e, now_s, zone_min);
 	else
 		queue_submit(e);

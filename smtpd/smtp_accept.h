@@ -27,6 +27,8 @@ struct smtp_trace_facts {
 	struct slice protocol;  /* "ESMTPS" … (RFC 3848, RFC 6531 section 4.3) */
 	struct slice tls;       /* version and cipher, or empty */
 	struct slice recipient; /* of a single one, or null */
+	bool has_priority;
+	int priority; /* RFC 6710 section 7 */
 	int64_t now_s;
 	int zone_min;
 };

@@ -4,6 +4,9 @@
  */
 #include "smtpd/smtp_cmd.h"
 
+#include <time.h>
+
+#include "base/clock.h"
 #include "base/log.h"
 #include "smtpd/smtp_parse.h"
 #include "smtpd/smtp_resp.h"
@@ -53,8 +56,23 @@ cmd_ehlo(struct smtp_session *s, struct slice rest)
 	conn_write_format(s->conn,
 	    "250-%s\r\n250-PIPELINING\r\n250-SIZE %llu\r\n250-8BITMIME\r\n"
 	    "250-SMTPUTF8\r\n250-ENHANCEDSTATUSCODES\r\n250-CHUNKING\r\n250-DSN\r\n"
-	    "250-LIMITS RCPTMAX=%u\r\n",
-	    conf->hostname, (unsigned long long)conf->smtp.max_message_size, recipients);
+	    "250-DELIVERBY\r\n250-LIMITS RCPTMAX=%u MAILMAX=%u\r\n",
+	    conf->hostname, (unsigned long long)conf->smtp.max_message_size, recipients,
+	    conf->smtp.max_messages);
+	if (conn_is_secure(s->conn))
+		conn_write(s->conn, SLICE("250-REQUIRETLS\r\n"));
+	if (smtp_mail_takes_priority(s))
+		conn_write(s->conn, SLICE("250-MT-PRIORITY\r\n"));
+	if (smtp_mail_takes_hold(s)) {
+		char until[32];
+		struct tm tm;
+		time_t until_s =
+		    (time_t)(clock_wall_s() + (int64_t)conf->smtp.max_hold_s);
+		gmtime_r(&until_s, &tm);
+		strftime(until, sizeof(until), "%Y-%m-%dT%H:%M:%SZ", &tm);
+		conn_write_format(s->conn, "250-FUTURERELEASE %llu %s\r\n",
+		    (unsigned long long)conf->smtp.max_hold_s, until);
+	}
 	if (starttls_is_offered(s))
 		conn_write(s->conn, SLICE("250-STARTTLS\r\n"));
 	if (mechanisms.len > 0)

@@ -39,6 +39,9 @@ struct slice smtp_auth_offer(struct smtp_session *s);
 /* smtp_cmd_mail.c */
 void smtp_cmd_mail(struct smtp_session *s, struct slice rest);
 void smtp_cmd_rcpt(struct smtp_session *s, struct slice rest);
+/* Is MT-PRIORITY, FUTURERELEASE offered here? */
+bool smtp_mail_takes_priority(const struct smtp_session *s);
+bool smtp_mail_takes_hold(const struct smtp_session *s);
 
 /* smtp_cmd_data.c */
 void smtp_cmd_data(struct smtp_session *s, struct slice rest);

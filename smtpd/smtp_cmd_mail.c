@@ -107,6 +107,78 @@ sender_is_allowed(
 	return owns;
 }
 
+/* Priorities are for those whom we know (RFC 6710 section 4.1). */
+bool
+smtp_mail_takes_priority(const struct smtp_session *s)
+{
+	return s->submission || s->trusted;
+}
+
+/* RFC 4865 section 4.2: on submission only. */
+bool
+smtp_mail_takes_hold(const struct smtp_session *s)
+{
+	return s->submission && service_conf(s->service)->smtp.max_hold_s > 0;
+}
+
+/* When and in which order the message is to go, as far as that is offered here; false
+ * when it is refused. */
+static bool
+take_wishes(struct smtp_session *s, struct smtp_envelope *e, const struct smtp_mail *mail)
+{
+	const struct conf *conf = service_conf(s->service);
+	int64_t now_s = clock_wall_s();
+	struct smtp_reply unknown = parse_reply(SMTP_PARSE_UNKNOWN, true);
+	struct smtp_reply bad = parse_reply(SMTP_PARSE_PARAMETER, true);
+	if ((mail->requiretls && !conn_is_secure(s->conn)) ||
+	    (mail->has_priority && !smtp_mail_takes_priority(s)) ||
+	    (mail->hold != SMTP_HOLD_NONE && !smtp_mail_takes_hold(s))) {
+		smtp_resp_bad(s, unknown.code, unknown.enhanced, unknown.text);
+		return false;
+	}
+	if (mail->by != SMTP_BY_NONE) {
+		e->by_s = now_s + mail->by_time_s;
+		e->by_s += e->by_s == 0;
+	}
+	if (mail->hold != SMTP_HOLD_NONE) {
+		e->hold_until_s =
+		    mail->hold_s + (mail->hold == SMTP_HOLD_FOR ? now_s : 0);
+		/* A deadline before the release cannot be kept (RFC 4865 section 5.2.2).
+		 */
+		if (e->hold_until_s > now_s + (int64_t)conf->smtp.max_hold_s ||
+		    (e->by_s && e->hold_until_s > e->by_s)) {
+			smtp_resp_bad(s, bad.code, bad.enhanced, bad.text);
+			return false;
+		}
+		e->hold = arena_format(e->arena, "%s;%.*s",
+		    mail->hold == SMTP_HOLD_FOR ? "for" : "until",
+		    SLICE_ARG(mail->hold_text));
+	}
+	e->requiretls = mail->requiretls;
+	e->has_priority = mail->has_priority;
+	e->priority = mail->priority;
+	if (e->priority > (int)conf->smtp.max_priority)
+		e->priority = (int8_t)conf->smtp.max_priority;
+	e->by = mail->by;
+	e->by_trace = mail->by_trace;
+	return true;
+}
+
+/* RFC 9422: more messages than MAILMAX told; a client that does not know it connects
+ * again. */
+static bool
+is_over_mailmax(struct smtp_session *s)
+{
+	const struct conf *conf = service_conf(s->service);
+	if (s->mails < conf->smtp.max_messages)
+		return false;
+	smtp_resp_format(s, 421, "4.7.0",
+	    "%s that was %u messages in this session, connect again for more",
+	    conf->hostname, conf->smtp.max_messages);
+	smtp_session_close(s, "messages of a session");
+	return true;
+}
+
 void
 smtp_cmd_mail(struct smtp_session *s, struct slice rest)
 {
@@ -115,6 +187,8 @@ smtp_cmd_mail(struct smtp_session *s, struct slice rest)
 		    s, 503, "5.5.1", "a mail transaction is open already: RSET");
 		return;
 	}
+	if (is_over_mailmax(s))
+		return;
 	struct smtp_envelope *e = smtp_envelope_new(s, s->own);
 	struct smtp_mail mail;
 	enum smtp_parse_result result = smtp_mail_parse(rest, e->arena, &mail);
@@ -128,7 +202,8 @@ smtp_cmd_mail(struct smtp_session *s, struct slice rest)
 	e->utf8 = mail.utf8;
 	e->ret = mail.ret;
 	e->envid = mail.envid.len ? arena_copy(e->arena, mail.envid) : SLICE_NULL;
-	if (!e->sender.ptr || !sender_is_allowed(s, e, &mail)) {
+	if (!e->sender.ptr || !take_wishes(s, e, &mail) ||
+	    !sender_is_allowed(s, e, &mail)) {
 		smtp_envelope_free(&e);
 		return;
 	}
@@ -139,7 +214,13 @@ smtp_cmd_mail(struct smtp_session *s, struct slice rest)
 	e->peer = arena_copy(e->arena, slice_from_cstr(conn_peer_text(s->conn)));
 	s->envelope = e;
 	s->discarded = 0;
-	smtp_resp(s, 250, "2.1.0", "sender ok");
+	s->mails++;
+	if (e->priority < mail.priority)
+		/* RFC 6710 section 4.1. */
+		smtp_resp_format(
+		    s, 250, "2.3.6", "%d is the highest priority here", (int)e->priority);
+	else
+		smtp_resp(s, 250, "2.1.0", "sender ok");
 }
 
 /* ---- RCPT ---- */

@@ -61,7 +61,15 @@ struct smtp_envelope {
 	struct slice sender; /* as text; empty for <> */
 	bool utf8;           /* SMTPUTF8 was asked for */
 	enum smtp_ret ret;
-	struct slice envid;        /* as given at MAIL, or null */
+	struct slice envid; /* as given at MAIL, or null */
+	bool requiretls;    /* RFC 8689 */
+	bool has_priority;  /* RFC 6710 */
+	int8_t priority;
+	enum smtp_by by; /* RFC 2852 */
+	bool by_trace;
+	int64_t by_s;              /* the moment; not 0 with `by` */
+	int64_t hold_until_s;      /* not before (RFC 4865); 0: at once */
+	struct slice hold;         /* as in queue_message, or null */
 	bool submission;           /* From must be the submitter's, Bcc goes */
 	bool add_missing;          /* Date, Message-ID */
 	struct slice login;        /* who submits, or empty */

@@ -51,7 +51,8 @@ enum field {
 	FIELD_FROM,
 	FIELD_SENDER,
 	FIELD_BCC,
-	FIELD_MESSAGE_ID
+	FIELD_MESSAGE_ID,
+	FIELD_TLS_REQUIRED,
 };
 
 static enum field
@@ -61,13 +62,14 @@ field_of(struct slice name)
 		struct slice name;
 		enum field field;
 	} fields[] = {
-	    {SLICE("Received"),   FIELD_RECEIVED  },
-	    {SLICE("Date"),       FIELD_DATE      },
-	    {SLICE("From"),       FIELD_FROM      },
-	    {SLICE("Sender"),     FIELD_SENDER    },
-	    {SLICE("Bcc"),        FIELD_BCC       },
-	    {SLICE("Resent-Bcc"), FIELD_BCC       },
-	    {SLICE("Message-ID"), FIELD_MESSAGE_ID},
+	    {SLICE("Received"),     FIELD_RECEIVED    },
+	    {SLICE("Date"),         FIELD_DATE        },
+	    {SLICE("From"),         FIELD_FROM        },
+	    {SLICE("Sender"),       FIELD_SENDER      },
+	    {SLICE("Bcc"),          FIELD_BCC         },
+	    {SLICE("Resent-Bcc"),   FIELD_BCC         },
+	    {SLICE("Message-ID"),   FIELD_MESSAGE_ID  },
+	    {SLICE("TLS-Required"), FIELD_TLS_REQUIRED},
 	};
 	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
 		if (fields[i].name.len == name.len &&
@@ -103,6 +105,11 @@ smtp_header_scan(struct slice block, struct smtp_header_facts *out)
 			if (!out->message_id.ptr)
 				out->message_id = slice_sub(
 				    slice_trim(field.value), 0, SMTP_MESSAGE_ID_MAX);
+			break;
+		case FIELD_TLS_REQUIRED:
+			out->tls_required++;
+			out->tls_optional |=
+			    slice_equal_nocase(slice_trim(field.value), SLICE("No"));
 			break;
 		case FIELD_SENDER:
 		case FIELD_OTHER:

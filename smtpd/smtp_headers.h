@@ -36,6 +36,8 @@ struct smtp_header_facts {
 	unsigned from;           /* From fields */
 	unsigned bcc;            /* Bcc and Resent-Bcc fields */
 	struct slice message_id; /* of the first one, trimmed, borrows; null when none */
+	unsigned tls_required;   /* TLS-Required fields (RFC 8689 section 3) */
+	bool tls_optional;       /* one says "No" */
 	bool too_many;           /* more fields than are looked at */
 	bool has_8bit;
 };

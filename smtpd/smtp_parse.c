@@ -3,6 +3,8 @@
  */
 #include "smtpd/smtp_parse.h"
 
+#include <time.h>
+
 #include "text/encoding.h"
 
 enum { XTEXT_MAX = 500 }; /* octets of AUTH=, RFC 4954 section 5 */
@@ -196,6 +198,105 @@ orcpt_parse(struct slice value, struct smtp_rcpt *out)
 	return utf8_is_valid(address) && unitext_decode(address, &decoded);
 }
 
+/* ---- DELIVERBY, FUTURERELEASE, MT-PRIORITY ---- */
+
+enum { BY_DIGITS_MAX = 9, HOLD_DIGITS_MAX = 9 };
+
+/* An optional sign and up to `digits_max` digits. */
+static bool
+parse_signed(struct slice text, size_t digits_max, int64_t *out)
+{
+	bool negative = text.len > 0 && text.ptr[0] == '-';
+	uint64_t value;
+	if (text.len > 0 && (text.ptr[0] == '-' || text.ptr[0] == '+'))
+		text = slice_from(text, 1);
+	if (text.len == 0 || text.len > digits_max ||
+	    !slice_to_u64(text, UINT64_MAX, &value))
+		return false;
+	*out = negative ? -(int64_t)value : (int64_t)value;
+	return true;
+}
+
+/* "120;R", "-5;NT" (RFC 2852 section 4). */
+static bool
+by_parse(struct slice value, struct smtp_mail *out)
+{
+	struct slice mode = value;
+	struct slice time = slice_split(&mode, ';');
+	if (!parse_signed(time, BY_DIGITS_MAX, &out->by_time_s) || mode.len < 1 ||
+	    mode.len > 2)
+		return false;
+	char letter = ascii_lower(mode.ptr[0]);
+	out->by = letter == 'r' ? SMTP_BY_RETURN : SMTP_BY_NOTIFY;
+	out->by_trace = mode.len == 2;
+	return (letter == 'r' || letter == 'n') &&
+	       (!out->by_trace || ascii_lower(mode.ptr[1]) == 't') &&
+	       (out->by == SMTP_BY_NOTIFY || out->by_time_s > 0);
+}
+
+/* Zero leading, 1 to 9 digits (RFC 4865 section 3). */
+static bool
+hold_for_parse(struct slice value, int64_t *out)
+{
+	uint64_t seconds;
+	if (value.len == 0 || value.len > HOLD_DIGITS_MAX || value.ptr[0] == '0' ||
+	    !slice_to_u64(value, UINT64_MAX, &seconds))
+		return false;
+	*out = (int64_t)seconds;
+	return true;
+}
+
+/* "2026-11-24T12:00:00Z": RFC 3339, in UTC. */
+static bool
+hold_until_parse(struct slice value, int64_t *out)
+{
+	static const char form[] = "dddd-dd-ddTdd:dd:ddZ";
+	int numbers[6] = {0};
+	size_t at = 0;
+	if (value.len != sizeof(form) - 1)
+		return false;
+	for (size_t i = 0; i < value.len; i++) {
+		char c = value.ptr[i];
+		if (form[i] == 'd') {
+			if (!ascii_is_digit(c))
+				return false;
+			numbers[at] = numbers[at] * 10 + (c - '0');
+		} else {
+			if (ascii_lower(c) != ascii_lower(form[i]))
+				return false;
+			at++;
+		}
+	}
+	struct tm tm = {
+	    .tm_year = numbers[0] - 1900,
+	    .tm_mon = numbers[1] - 1,
+	    .tm_mday = numbers[2],
+	    .tm_hour = numbers[3],
+	    .tm_min = numbers[4],
+	    .tm_sec = numbers[5],
+	};
+	struct tm given = tm;
+	*out = (int64_t)timegm(&tm);
+	/* No 30th of February. */
+	return numbers[0] >= 1970 && tm.tm_mon == given.tm_mon &&
+	       tm.tm_mday == given.tm_mday && tm.tm_hour == given.tm_hour &&
+	       tm.tm_min == given.tm_min && tm.tm_sec == given.tm_sec;
+}
+
+/* "0" to "9", "-1" to "-9" (RFC 6710 section 7). */
+static bool
+priority_parse(struct slice value, int8_t *out)
+{
+	bool negative = value.len == 2 && value.ptr[0] == '-';
+	if (value.len != (negative ? 2u : 1u) ||
+	    !ascii_is_digit(value.ptr[value.len - 1]) ||
+	    (negative && value.ptr[1] == '0'))
+		return false;
+	int digit = value.ptr[value.len - 1] - '0';
+	*out = (int8_t)(negative ? -digit : digit);
+	return true;
+}
+
 /* ---- parameters ---- */
 
 enum {
@@ -207,6 +308,10 @@ enum {
 	SEEN_ENVID = 1 << 5,
 	SEEN_NOTIFY = 1 << 6,
 	SEEN_ORCPT = 1 << 7,
+	SEEN_REQUIRETLS = 1 << 8,
+	SEEN_PRIORITY = 1 << 9,
+	SEEN_BY = 1 << 10,
+	SEEN_HOLD = 1 << 11,
 };
 
 /* One "KEYWORD" or "KEYWORD=value" of a command. */
@@ -262,6 +367,28 @@ mail_parameter(
 		bit = SEEN_ENVID;
 		good = xtext_is_printable(p->value, QUEUE_ENVID_MAX);
 		out->envid = p->value;
+	} else if (parameter_is(p, "REQUIRETLS")) {
+		bit = SEEN_REQUIRETLS;
+		good = !p->has_value;
+		out->requiretls = true;
+	} else if (parameter_is(p, "MT-PRIORITY")) {
+		bit = SEEN_PRIORITY;
+		good = p->has_value && priority_parse(p->value, &out->priority);
+		out->has_priority = true;
+	} else if (parameter_is(p, "BY")) {
+		bit = SEEN_BY;
+		good = p->has_value && by_parse(p->value, out);
+	} else if (parameter_is(p, "HOLDFOR")) {
+		/* One of the two, once (RFC 4865 section 4.2). */
+		bit = SEEN_HOLD;
+		good = p->has_value && hold_for_parse(p->value, &out->hold_s);
+		out->hold = SMTP_HOLD_FOR;
+		out->hold_text = p->value;
+	} else if (parameter_is(p, "HOLDUNTIL")) {
+		bit = SEEN_HOLD;
+		good = p->has_value && hold_until_parse(p->value, &out->hold_s);
+		out->hold = SMTP_HOLD_UNTIL;
+		out->hold_text = p->value;
 	} else {
 		return SMTP_PARSE_UNKNOWN;
 	}

@@ -38,6 +38,8 @@ bool smtp_line_parse(struct slice line, struct smtp_line *out);
  * "[10.0.0.1]"); never with bytes that could end a word in a header or log. */
 bool smtp_helo_is_valid(struct slice name);
 
+enum smtp_by { SMTP_BY_NONE, SMTP_BY_NOTIFY, SMTP_BY_RETURN };
+enum smtp_hold { SMTP_HOLD_NONE, SMTP_HOLD_FOR, SMTP_HOLD_UNTIL };
 enum smtp_ret { SMTP_RET_NONE, SMTP_RET_FULL, SMTP_RET_HDRS };
 
 struct smtp_mail {
@@ -48,6 +50,15 @@ struct smtp_mail {
 	uint64_t size;                 /* octets; UINT64_MAX for what is larger */
 	enum smtp_ret ret;             /* RET= (RFC 3461 section 4.3) */
 	struct slice envid;            /* ENVID= as given, borrows; empty: none */
+	bool requiretls;               /* REQUIRETLS (RFC 8689) */
+	bool has_priority;             /* MT-PRIORITY= (RFC 6710) */
+	int8_t priority;               /* -9 to 9 */
+	enum smtp_by by;               /* BY= (RFC 2852 section 4) */
+	int64_t by_time_s;             /* from now; below 1 only with SMTP_BY_NOTIFY */
+	bool by_trace;
+	enum smtp_hold hold;    /* HOLDFOR=, HOLDUNTIL= (RFC 4865 section 3) */
+	int64_t hold_s;         /* seconds from now, or since 1970 */
+	struct slice hold_text; /* as given, borrows */
 };
 
 struct smtp_rcpt {

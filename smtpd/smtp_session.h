@@ -79,6 +79,7 @@ struct smtp_session {
 	bool stopping;             /* ends when the commit under way is answered */
 	unsigned errors;           /* commands refused for their form or order */
 	unsigned refused;          /* recipients refused */
+	uint32_t mails;            /* MAILs accepted */
 	char *helo;                /* null before EHLO or HELO */
 	char *login;               /* null before AUTH */
 	struct account_id account; /* of the login */

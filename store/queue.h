@@ -13,6 +13,7 @@ enum {
 	QUEUE_RECIPIENTS_MAX = 10000, /* of one message */
 	QUEUE_REPLY_MAX = 1024,       /* bytes kept of a remote's last reply */
 	QUEUE_ENVID_MAX = 100,        /* bytes, RFC 3461 section 4.4 */
+	QUEUE_HOLD_MAX = 40,          /* bytes */
 	QUEUE_ORCPT_MAX = 500,        /* bytes, RFC 3461 section 4.2 */
 	QUEUE_SITE_MAX = 255,         /* bytes of a paused domain */
 };
@@ -41,7 +42,8 @@ enum {
 	QUEUE_NOTIFY_DELAY = 1 << 3,
 	QUEUE_NOTIFY_ASKED = 0xf,
 	QUEUE_NOTIFY_WARNED = 1 << 4, /* the delay notice was sent */
-	QUEUE_NOTIFY_ALL = 0x1f,
+	QUEUE_NOTIFY_LATE = 1 << 5,   /* … the one that BY's moment has passed */
+	QUEUE_NOTIFY_ALL = 0x3f,
 };
 
 struct queue_message {
@@ -58,6 +60,8 @@ struct queue_message {
 	struct slice envid; /* ENVID as given, xtext; empty: none */
 	int64_t by_s;       /* BY (RFC 2852): the moment; 0: none */
 	int8_t priority;    /* MT-PRIORITY (RFC 6710), -9 to 9 */
+	struct slice
+	    hold; /* "for;3600", "until;…" (RFC 4865 section 5.1.2); empty: none */
 };
 
 struct queue_recipient {
@@ -129,6 +133,7 @@ struct queue_new_message {
 	struct slice envid; /* as queue_message; null: none */
 	int64_t by_s;
 	int8_t priority;
+	struct slice hold; /* null: none */
 };
 struct queue_add_op {
 	struct store_op op;
@@ -145,7 +150,7 @@ struct queue_result {
 	enum queue_outcome outcome;
 	struct slice reply;
 	int64_t due_s; /* DEFERRED */
-	bool warned;   /* DEFERRED: `reports` hold its delay notice */
+	uint8_t told;  /* DEFERRED: QUEUE_NOTIFY_WARNED or _LATE, `reports` say so */
 };
 struct queue_result_op {
 	struct store_op op;

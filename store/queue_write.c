@@ -137,8 +137,8 @@ new_check(const struct queue_new_message *message)
 	    !queue_id_fold(slice_make(message->id, ID_TEXT_LEN), id) ||
 	    message->sender.len > QUEUE_ADDRESS_MAX ||
 	    message->login.len > QUEUE_TEXT_MAX || message->origin.len > QUEUE_TEXT_MAX ||
-	    message->envid.len > QUEUE_ENVID_MAX || message->priority < -9 ||
-	    message->priority > 9)
+	    message->envid.len > QUEUE_ENVID_MAX || message->hold.len > QUEUE_HOLD_MAX ||
+	    message->priority < -9 || message->priority > 9)
 		return STATUS_INVALID;
 	if (message->recipient_count > QUEUE_RECIPIENTS_MAX)
 		return STATUS_LIMIT;
@@ -183,6 +183,7 @@ new_put(struct engine_txn *txn, const struct queue_new_message *new_message,
 	    .envid = new_message->envid,
 	    .by_s = new_message->by_s,
 	    .priority = new_message->priority,
+	    .hold = new_message->hold,
 	};
 	(void)queue_id_fold(slice_make(new_message->id, ID_TEXT_LEN), message.id);
 	enum status status = engine_body_attach(txn, new_message->draft, &message.body);
@@ -298,8 +299,7 @@ recipient_defer(struct engine_txn *txn, const struct queue_recipient *old,
 	uint64_t sender = sender_hash_of(txn, old->id);
 	due_del(txn, old);
 	recipient.attempts++;
-	if (result->warned)
-		recipient.notify |= QUEUE_NOTIFY_WARNED;
+	recipient.notify |= result->told;
 	recipient.last_try_s = now_s;
 	recipient.last_reply = slice_sub(result->reply, 0, QUEUE_REPLY_MAX);
 	recipient.due_s = due_clamp(result->due_s);
@@ -354,7 +354,8 @@ queue_result_submit(struct store_reader *reader, struct queue_result_op *op)
 	for (size_t i = 0; i < op->report_count && status == STATUS_OK; i++)
 		status = new_check(&op->reports[i]);
 	for (size_t i = 0; i < op->result_count && status == STATUS_OK; i++)
-		if (!id_is_valid(slice_make(op->results[i].id, ID_TEXT_LEN)))
+		if (!id_is_valid(slice_make(op->results[i].id, ID_TEXT_LEN)) ||
+		    (op->results[i].told & ~QUEUE_NOTIFY_ALL))
 			status = STATUS_INVALID;
 	if (status != STATUS_OK) {
 		op_refuse(state, status);

@@ -549,6 +549,7 @@ queue_message_encode(const struct queue_message *message, struct buf *out)
 		field_append(out, QMESSAGE_TAG_BY, slice_make(at, sizeof(at)));
 	}
 	field_append(out, QMESSAGE_TAG_ENVID, message->envid);
+	field_append(out, QMESSAGE_TAG_HOLD, message->hold);
 	if (message->priority) {
 		char priority = (char)message->priority;
 		field_append(out, QMESSAGE_TAG_PRIORITY, slice_make(&priority, 1));
@@ -564,6 +565,9 @@ message_field(struct queue_message *out, char tag, struct slice value)
 		return out->by_s != 0;
 	case QMESSAGE_TAG_ENVID:
 		out->envid = value;
+		return true;
+	case QMESSAGE_TAG_HOLD:
+		out->hold = value;
 		return true;
 	case QMESSAGE_TAG_PRIORITY:
 		out->priority = value.len == 1 ? (int8_t)value.ptr[0] : 0;
@@ -588,7 +592,7 @@ queue_message_decode(struct slice record, struct slice id, struct queue_message 
 	out->size = be64_get(p + QMESSAGE_BYTES);
 	out->body = be64_get(p + QMESSAGE_BODY);
 	struct slice rest = slice_from(record, QMESSAGE_TEXTS);
-	out->envid = SLICE("");
+	out->envid = out->hold = SLICE("");
 	out->by_s = 0;
 	out->priority = 0;
 	if (!text_take(&rest, &out->sender) || !text_take(&rest, &out->login) ||

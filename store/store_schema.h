@@ -308,6 +308,7 @@ enum {
 
 	QMESSAGE_TAG_BY       = 'b', /* i64, seconds, not 0 */
 	QMESSAGE_TAG_ENVID    = 'e', /* xtext, not empty */
+	QMESSAGE_TAG_HOLD     = 'h', /* text, not empty */
 	QMESSAGE_TAG_PRIORITY = 'p', /* i8, -9 to 9, not 0 */
 };
 

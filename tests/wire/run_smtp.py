@@ -50,6 +50,7 @@ smtp {
     max_errors = 8
     trusted_networks = {"127.0.0.2/32"}
     max_received = 20
+    max_messages = 100
     sender_check = header
 }
 auth { fail_delay = 100ms }

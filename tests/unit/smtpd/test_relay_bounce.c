@@ -92,6 +92,32 @@ kinds(void **state)
 	}
 }
 
+/* RFC 2852 section 4.1.3 and 5, RFC 4865 section 5.1.2. */
+static void
+wishes(void **state)
+{
+	(void)state;
+	struct bounce_recipient r = recipient;
+	struct bounce_needs needs;
+	struct buf text AUTO_BUF;
+	buf_init(&text, BOUNCE_TEXT_MAX);
+	r.action = BOUNCE_DELAYED;
+	r.reply = SLICE("451 4.4.1 no connection");
+	struct bounce b = bounce_of(&r);
+	b.by_s = b.now_s;
+	b.hold = SLICE("for;3600");
+	report_write(&b, &text, &needs);
+	assert_true(holds(&text, "\r\nStatus: 4.4.7\r\n"));
+	assert_true(
+	    holds(&text, "\r\nDeliver-By-Date: Thu, 1 Jan 1970 00:16:40 +0000\r\n") ||
+	    holds(&text, "\r\nDeliver-By-Date: Thu, 01 Jan 1970 00:16:40 +0000\r\n"));
+	assert_true(holds(&text, "\r\nFuture-Release-Request: for;3600\r\n"));
+	buf_reset(&text);
+	b.by_s = b.now_s + 1;
+	report_write(&b, &text, &needs);
+	assert_true(holds(&text, "\r\nStatus: 4.4.1\r\n"));
+}
+
 /* ENVID and ORCPT were checked at MAIL and RCPT; what got past that (an older queue, a
  * damaged record) still begins no field. */
 static void
@@ -218,6 +244,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(kinds),
+	    cmocka_unit_test(wishes),
 	    cmocka_unit_test(given_by_the_sender),
 	    cmocka_unit_test(forms),
 	    cmocka_unit_test(whole_only_of_failures),

@@ -36,6 +36,13 @@ received(void **state)
 		  "\tid 0123456789abcdef for <anna@us.example>;\r\n"
 		  "\tTue, 24 Nov 2026 04:47:10 +0100\r\n")));
 	buf_reset(&out);
+	facts.has_priority = true; /* RFC 6710 section 7 */
+	facts.priority = -3;
+	smtp_accept_received_write(&facts, &out);
+	assert_true(slice_find(buf_slice(&out),
+			SLICE(" for <anna@us.example> PRIORITY -3;\r\n")) != SIZE_MAX);
+	buf_reset(&out);
+	facts.has_priority = false;
 	facts.peer = SLICE("2001:db8::1");
 	facts.protocol = SLICE("SMTP");
 	facts.tls = facts.recipient = SLICE_NULL;

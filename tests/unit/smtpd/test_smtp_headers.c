@@ -70,6 +70,15 @@ scan(void **state)
 	assert_null(facts.message_id.ptr);
 	smtp_header_scan(SLICE(""), &facts);
 	assert_int_equal(facts.fields, 0);
+	/* RFC 8689 section 3. */
+	assert_false(facts.tls_optional);
+	smtp_header_scan(SLICE("TLS-Required:\r\n no\r\n\r\n"), &facts);
+	assert_true(facts.tls_optional);
+	assert_int_equal(facts.tls_required, 1);
+	smtp_header_scan(SLICE("TLS-Required: yes\r\ntls-required: No\r\n\r\n"), &facts);
+	assert_int_equal(facts.tls_required, 2);
+	smtp_header_scan(SLICE("TLS-Required: Nope\r\n\r\n"), &facts);
+	assert_false(facts.tls_optional);
 }
 
 /* More fields than are looked at must be noticed: else what is behind is not checked. */

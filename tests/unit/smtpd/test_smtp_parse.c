@@ -346,6 +346,89 @@ dsn_mail(void **state)
 	}
 }
 
+/* REQUIRETLS (RFC 8689), MT-PRIORITY (RFC 6710), BY (RFC 2852), HOLDFOR and HOLDUNTIL
+ * (RFC 4865). */
+static void
+wishes(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *parameters;
+		bool good;
+		int priority;
+		enum smtp_by by;
+		int64_t by_time_s;
+		enum smtp_hold hold;
+		int64_t hold_s;
+	} rows[] = {
+	    {"REQUIRETLS",			       true,  0,  0,              0,         0,               0        },
+	    {"MT-PRIORITY=-9",                           true,  -9, 0,              0,         0,               0        },
+	    {"mt-priority=9",                            true,  9,  0,              0,         0,               0        },
+	    {"MT-PRIORITY=0",                            true,  0,  0,              0,         0,               0        },
+	    {"BY=120;R",				 true,  0,  SMTP_BY_RETURN, 120,       0,               0        },
+	    {"BY=-5;nt",				 true,  0,  SMTP_BY_NOTIFY, -5,        0,               0        },
+	    {"BY=+0;NT",				 true,  0,  SMTP_BY_NOTIFY, 0,         0,               0        },
+	    {"BY=999999999;RT",                          true,  0,  SMTP_BY_RETURN, 999999999, 0,               0        },
+	    {"HOLDFOR=1",				true,  0,  0,              0,         SMTP_HOLD_FOR,   1        },
+	    {"HOLDFOR=999999999",                        true,  0,  0,              0,         SMTP_HOLD_FOR,   999999999},
+	    {"HOLDUNTIL=2026-11-24T12:00:00Z",           true,  0,  0,              0,         SMTP_HOLD_UNTIL,
+             1795521600												  },
+	    {"HOLDUNTIL=2028-02-29t23:59:59z",           true,  0,  0,              0,         SMTP_HOLD_UNTIL,
+             1835481599												  },
+	    {"REQUIRETLS=1",			     false, 0,  0,              0,         0,               0        },
+	    {"REQUIRETLS REQUIRETLS",                    false, 0,  0,              0,         0,               0        },
+	    {"MT-PRIORITY",			      false, 0,  0,              0,         0,               0        },
+	    {"MT-PRIORITY=",			     false, 0,  0,              0,         0,               0        },
+	    {"MT-PRIORITY=10",                           false, 0,  0,              0,         0,               0        },
+	    {"MT-PRIORITY=-0",                           false, 0,  0,              0,         0,               0        },
+	    {"MT-PRIORITY=+1",                           false, 0,  0,              0,         0,               0        },
+	    {"MT-PRIORITY=-",                            false, 0,  0,              0,         0,               0        },
+	    {"MT-PRIORITY=1 MT-PRIORITY=1",              false, 0,  0,              0,         0,               0        },
+	    {"BY=0;R",				   false, 0,  0,              0,         0,               0        },
+	    {"BY=-1;R",				  false, 0,  0,              0,         0,               0        },
+	    {"BY=1",				     false, 0,  0,              0,         0,               0        },
+	    {"BY=1;",				    false, 0,  0,              0,         0,               0        },
+	    {"BY=1;X",				   false, 0,  0,              0,         0,               0        },
+	    {"BY=1;NX",				  false, 0,  0,              0,         0,               0        },
+	    {"BY=1;NTT",				 false, 0,  0,              0,         0,               0        },
+	    {"BY=;N",				    false, 0,  0,              0,         0,               0        },
+	    {"BY=--1;N",				 false, 0,  0,              0,         0,               0        },
+	    {"BY=1234567890;N",                          false, 0,  0,              0,         0,               0        },
+	    {"BY=1;N BY=1;N",                            false, 0,  0,              0,         0,               0        },
+	    {"HOLDFOR=0",				false, 0,  0,              0,         0,               0        },
+	    {"HOLDFOR=01",			       false, 0,  0,              0,         0,               0        },
+	    {"HOLDFOR=-1",			       false, 0,  0,              0,         0,               0        },
+	    {"HOLDFOR=",				 false, 0,  0,              0,         0,               0        },
+	    {"HOLDFOR=1000000000",                       false, 0,  0,              0,         0,               0        },
+	    {"HOLDFOR=1 HOLDUNTIL=2026-11-24T12:00:00Z", false, 0,  0,              0,         0,               0        },
+	    {"HOLDUNTIL=2026-11-24T12:00:00",            false, 0,  0,              0,         0,               0        },
+	    {"HOLDUNTIL=2026-11-24T12:00:00+01:00",      false, 0,  0,              0,         0,               0        },
+	    {"HOLDUNTIL=2026-02-29T12:00:00Z",           false, 0,  0,              0,         0,               0        },
+	    {"HOLDUNTIL=2026-13-01T12:00:00Z",           false, 0,  0,              0,         0,               0        },
+	    {"HOLDUNTIL=2026-11-24T24:00:00Z",           false, 0,  0,              0,         0,               0        },
+	    {"HOLDUNTIL=2026-11-24 12:00:00Z",           false, 0,  0,              0,         0,               0        },
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct arena *arena = arena_new(TEST_ARENA);
+		struct smtp_mail mail;
+		char text[200];
+		snprintf(text, sizeof(text), "FROM:<a@b.example> %s", rows[i].parameters);
+		enum smtp_parse_result result =
+		    smtp_mail_parse(slice_from_cstr(text), arena, &mail);
+		if ((result == SMTP_PARSE_DONE) != rows[i].good)
+			print_error("%s: %d\n", rows[i].parameters, result);
+		assert_int_equal(result == SMTP_PARSE_DONE, rows[i].good);
+		if (rows[i].good) {
+			assert_int_equal(mail.priority, rows[i].priority);
+			assert_int_equal(mail.by, rows[i].by);
+			assert_int_equal(mail.by_time_s, rows[i].by_time_s);
+			assert_int_equal(mail.hold, rows[i].hold);
+			assert_int_equal(mail.hold_s, rows[i].hold_s);
+		}
+		arena_free(&arena);
+	}
+}
+
 static void
 bdat(void **state)
 {
@@ -397,6 +480,7 @@ main(void)
 	    cmocka_unit_test(rcpt),
 	    cmocka_unit_test(dsn_rcpt),
 	    cmocka_unit_test(dsn_mail),
+	    cmocka_unit_test(wishes),
 	    cmocka_unit_test(bdat),
 	    cmocka_unit_test(auth),
 	};

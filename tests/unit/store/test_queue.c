@@ -150,7 +150,7 @@ results(struct fixture *f)
              .outcome = QUEUE_DEFERRED,
              .due_s = 500,
              .reply = SLICE("451 later"),
-             .warned = true},
+             .told = QUEUE_NOTIFY_WARNED},
 	};
 	memcpy(first[0].id, id, sizeof(id));
 	memcpy(first[1].id, id, sizeof(id));
@@ -304,8 +304,8 @@ test_fields(void **state)
 	    {"e\0\0",                  3,  false, false},
 	    {"e\0",		    2,  false, false},
 	    {"z\0\1x",                 4,  false, false},
-	    {"n\0\1\x1f",              4,  false, true },
-	    {"n\0\1\x20",              4,  false, false},
+	    {"n\0\1\x3f",              4,  false, true },
+	    {"n\0\1\x40",              4,  false, false},
 	    {"n\0\1\0",                4,  false, false},
 	    {"n\0\1\2o\0\10rfc822;a",  15, false, true },
 	};
