@@ -264,7 +264,7 @@ imap_run_unauthenticate(struct imap_session *s, struct imap_command *cmd)
 	s->login = NULL;
 	s->account = (struct account_id){{0}};
 	s->enabled = 0;
-	s->framer.line_max = IMAP_PREAUTH_FRAME_MAX / 2;
+	s->framer.line_max = IMAP_PREAUTH_LINE_MAX;
 	s->framer.frame.max = IMAP_PREAUTH_FRAME_MAX;
 	imap_state_set(s, IMAP_STATE_NOT_AUTH);
 	imap_deadline(s);

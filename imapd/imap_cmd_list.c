@@ -206,10 +206,10 @@ write_attributes(
 	bool first = true;
 
 	buf_append_byte(out, '(');
-	if (info->exists_not && extended)
-		write_attribute(out, SLICE("\\NonExistent"), &first);
+	/* \NonExistent implies \Noselect (RFC 5258 section 3). */
 	if (info->exists_not)
-		write_attribute(out, SLICE("\\Noselect"), &first);
+		write_attribute(
+		    out, extended ? SLICE("\\NonExistent") : SLICE("\\Noselect"), &first);
 	write_attribute(out,
 	    info->has_children ? SLICE("\\HasChildren") : SLICE("\\HasNoChildren"),
 	    &first);

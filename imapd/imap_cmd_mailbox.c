@@ -217,12 +217,13 @@ count_recent(struct imap_session *s, const struct mailbox_info *info)
 	struct message_record record;
 	uint64_t count = 0;
 
-	if (info->first_recent <= 1)
+	uint32_t first = imap_recent_first(s, info->number, info->first_recent);
+	if (first <= 1)
 		return info->exists;
-	if (info->first_recent >= info->uidnext)
+	if (first >= info->uidnext)
 		return 0;
-	struct message_cursor *cursor = message_cursor_open(imap_reader(s), s->account,
-	    info->number, info->first_recent, info->uidnext - 1);
+	struct message_cursor *cursor = message_cursor_open(
+	    imap_reader(s), s->account, info->number, first, info->uidnext - 1);
 	while (message_cursor_next(cursor, &record) == STATUS_OK)
 		count++;
 	message_cursor_close(&cursor);

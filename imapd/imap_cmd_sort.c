@@ -5,6 +5,9 @@
 #include <stdlib.h>
 
 #include "imapd/imap_cmd_search.h"
+#include "text/encoding.h"
+
+enum { SORT_KEY_MAX = 64 * 1024 /* bytes of one text key; records hold far less */ };
 
 union sort_value {
 	int64_t number;
@@ -59,17 +62,16 @@ number_of(enum imap_sort_by by, const struct message_record *record,
 	return record->internaldate_s;
 }
 
-/* A copy in lower case: addresses' local parts are kept as written in the record. */
+/* Compared by i;unicode-casemap (RFC 5255 section 4.4, RFC 5256 section 2.2). */
 static bool
 text_copy(struct arena *arena, struct slice text, struct slice *out)
 {
-	char *copy = arena_alloc(arena, text.len + 1);
-	if (!copy)
-		return false;
-	for (size_t i = 0; i < text.len; i++)
-		copy[i] = ascii_lower(text.ptr[i]);
-	*out = slice_make(copy, text.len);
-	return true;
+	AUTO_BUF struct buf key;
+
+	buf_init(&key, SORT_KEY_MAX);
+	utf8_collation_key(text, &key);
+	*out = arena_copy(arena, key.len ? buf_slice(&key) : SLICE(""));
+	return out->ptr && buf_ok(&key);
 }
 
 static bool

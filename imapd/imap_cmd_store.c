@@ -151,9 +151,16 @@ store_done(struct imap_session *s, struct imap_command *cmd)
 	if (code.ptr)
 		return imap_cmd_finish_code(
 		    s, cmd, IMAP_OK, code, "some messages were changed in between");
-	if (!cmd->uid && op->out_count + op->out_modified_count < run->expected)
-		return imap_cmd_finish(s, cmd, IMAP_NO, "EXPUNGEISSUED",
+	if (!cmd->uid && op->out_count + op->out_modified_count < run->expected) {
+		/* RFC 2180 section 4.2: what is there was changed; NO says that nothing
+		 * of it was, and .SILENT asked not to be bothered. */
+		bool none = op->out_count + op->out_modified_count == 0;
+		if (none && !cmd->u.store->silent)
+			return imap_cmd_finish(s, cmd, IMAP_NO, "EXPUNGEISSUED",
+			    "all of these messages have been deleted");
+		return imap_cmd_finish(s, cmd, IMAP_OK, "EXPUNGEISSUED",
 		    "some of the messages no longer exist");
+	}
 	return imap_cmd_finish(s, cmd, IMAP_OK, NULL, "store completed");
 }
 

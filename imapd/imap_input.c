@@ -112,7 +112,7 @@ static void
 literal_announced(struct imap_session *s)
 {
 	struct framer_imap *f = &s->framer;
-	size_t max = s->login ? IMAP_LITERAL_MAX : IMAP_PREAUTH_FRAME_MAX / 4;
+	size_t max = s->login ? IMAP_LITERAL_MAX : IMAP_PREAUTH_LITERAL_MAX;
 
 	if (f->literal_size <= max) {
 		if (f->literal_sync)

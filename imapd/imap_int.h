@@ -25,6 +25,7 @@
 #include "base/list.h"
 #include "base/stats.h"
 #include "imapd/imap_cmd.h"
+#include "imapd/imap_recent.h"
 #include "imapd/imap_resp.h"
 #include "imapd/imap_seqset.h"
 #include "net/conn.h"
@@ -40,12 +41,15 @@ enum {
 	IMAP_LITERAL_MAX = 64 * 1024, /* octets of one literal outside of APPEND */
 	IMAP_LITERAL_DROP_MAX = 1024 * 1024, /* octets of a refused literal that are read
 	                                        and dropped; above it BYE (RFC 7888) */
-	IMAP_PREAUTH_FRAME_MAX = 16 * 1024,  /* octets of a whole command before login */
-	IMAP_RANGES_MAX = 4,                 /* file ranges queued for one session */
-	IMAP_RANGE_MIN = 16 * 1024,          /* octets; a smaller range is copied */
-	IMAP_ARENA_MAX = 64 * 1024 * 1024,   /* bytes of one command's arena */
-	IMAP_ERRORS_MAX = 20,                /* BAD replies in a row, then BYE */
-	IMAP_PREAUTH_MS = 60 * 1000,         /* from the connection to the login */
+	IMAP_PREAUTH_LINE_MAX = 34 * 1024,  /* octets of command text before login: ID may
+	                                       have 30 fields of 1,024 (RFC 2971) */
+	IMAP_PREAUTH_FRAME_MAX = 36 * 1024, /* octets of a whole command before login */
+	IMAP_PREAUTH_LITERAL_MAX = 4096,    /* octets of one literal before login */
+	IMAP_RANGES_MAX = 4,                /* file ranges queued for one session */
+	IMAP_RANGE_MIN = 16 * 1024,         /* octets; a smaller range is copied */
+	IMAP_ARENA_MAX = 64 * 1024 * 1024,  /* bytes of one command's arena */
+	IMAP_ERRORS_MAX = 20,               /* BAD replies in a row, then BYE */
+	IMAP_PREAUTH_MS = 60 * 1000,        /* from the connection to the login */
 	IMAP_AUTH_TRIES_MAX = 5,         /* failed logins of one connection, then BYE */
 	IMAP_TURN_BYTES = 256 * 1024,    /* output of one session in one turn */
 	IMAP_TURN_RECORDS = 4096,        /* message records looked at in one turn */
@@ -101,11 +105,11 @@ struct imap_worker {
 	struct store_reader *reader;
 	const struct imap_stats *stats;
 	struct list sessions;
-	struct arena *spare_arena; /* one command arena kept for the next command */
-	struct arena *sync_arena;  /* of imap_sync, empty between calls */
-	struct buf out;            /* scratch: empty between calls into sessions */
-	size_t background_ops;     /* ops under way that no session waits for */
-	struct list recent_claims; /* those that claim \Recent (imap_sync.c) */
+	struct arena *spare_arena;    /* one command arena kept for the next command */
+	struct arena *sync_arena;     /* of imap_sync, empty between calls */
+	struct buf out;               /* scratch: empty between calls into sessions */
+	size_t background_ops;        /* ops under way that no session waits for */
+	struct imap_recents *recents; /* the process's; borrowed */
 	bool stopping;
 };
 
@@ -323,16 +327,10 @@ enum cmd_result imap_name_refused(
 bool imap_sync(struct imap_session *s, bool expunge);
 /* A change hint (store_watch): IDLE tells at once. */
 void imap_hint(void *arg);
-/* Messages from `first` on are \Recent here; claims them unless read-only. */
-void imap_recent_claim(struct imap_session *s, uint32_t first, uint32_t uidnext);
-uint32_t imap_recent_count(const struct imap_session *s);
 /* "* FLAGS (...)" and PERMANENTFLAGS. */
 void imap_write_flags_list(struct imap_session *s);
 /* Leaves the selected mailbox without a word. */
 void imap_deselect(struct imap_session *s);
-/* True when the message came while this session was the first to look (RFC 3501 section
- * 2.3.2); always false for IMAP4rev2. */
-bool imap_is_recent(const struct imap_session *s, uint32_t uid);
 /* Keyword names by bit.  Call between responses, never inside one: keywords that the
  * client has not heard of are announced by FLAGS and PERMANENTFLAGS.  Valid until the
  * reader's end. */

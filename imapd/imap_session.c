@@ -214,7 +214,7 @@ imap_session_new(
 	s->state = IMAP_STATE_NOT_AUTH;
 	s->started_ms = clock_mono_ms();
 	id_make(s->id);
-	framer_imap_init(&s->framer, IMAP_PREAUTH_FRAME_MAX / 2, IMAP_PREAUTH_FRAME_MAX);
+	framer_imap_init(&s->framer, IMAP_PREAUTH_LINE_MAX, IMAP_PREAUTH_FRAME_MAX);
 	list_append(&w->sessions, &s->node);
 	stats_add(w->stats->sessions, 1);
 	s->conn = conn_new(w->loop, fd, on_event, s);
@@ -252,11 +252,11 @@ imap_stats_init(struct imap_stats *stats)
 
 void
 imap_worker_init(struct imap_worker *w, struct loop *loop, struct store_reader *reader,
-    const struct imap_stats *stats)
+    const struct imap_stats *stats, struct imap_recents *recents)
 {
-	*w = (struct imap_worker){.loop = loop, .reader = reader, .stats = stats};
+	*w = (struct imap_worker){
+	    .loop = loop, .reader = reader, .stats = stats, .recents = recents};
 	list_init(&w->sessions);
-	list_init(&w->recent_claims);
 	buf_init(&w->out, IMAP_OUT_MAX);
 }
 

@@ -11,7 +11,8 @@
 void imap_stats_init(struct imap_stats *stats);
 /* A worker's part; `service` may be null in tests, which fill the rest by themselves. */
 void imap_worker_init(struct imap_worker *w, struct loop *loop,
-    struct store_reader *reader, const struct imap_stats *stats);
+    struct store_reader *reader, const struct imap_stats *stats,
+    struct imap_recents *recents);
 /* No session may be left. */
 void imap_worker_fini(struct imap_worker *w);
 /* Sessions end: at once with BYE, or when the command under way is done. */

@@ -128,11 +128,11 @@ references_link(struct imap_threads *threads, struct node *node, struct slice re
 			ref->link = before;
 		before = ref;
 	}
-	/* The message itself: its own References are the truth (step 1 B). */
+	/* The message itself: its own References are the truth, and what others said of
+	 * it is broken also when its own would close a loop (step 1 B). */
+	node->link = NULL;
 	if (before && !is_above(node, before))
 		node->link = before;
-	else if (!before)
-		node->link = NULL;
 	return true;
 }
 

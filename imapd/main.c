@@ -8,13 +8,15 @@
 #include "imapd/imap_session.h"
 
 static struct imap_stats stats;
+static struct imap_recents recents;
 
 static void
 on_worker_start(struct service *service, struct worker *worker)
 {
 	struct imap_worker *w = xcalloc(1, sizeof(*w));
 
-	imap_worker_init(w, worker_loop(worker), service_reader(worker), &stats);
+	imap_worker_init(
+	    w, worker_loop(worker), service_reader(worker), &stats, &recents);
 	w->service = service;
 	service_worker_set_user(worker, w);
 }
@@ -50,5 +52,6 @@ main(int argc, char **argv)
 	};
 
 	imap_stats_init(&stats);
+	imap_recents_init(&recents);
 	return service_main(argc, argv, &options);
 }

@@ -154,25 +154,29 @@ utf8_to_nfc(struct slice in, struct buf *out)
 	return true;
 }
 
+/* Folded, decomposed and, for `title`, in title case. */
 static void
-fold_char(uint32_t c, struct buf *out)
+fold_char(uint32_t c, bool title, struct buf *out)
 {
-	enum { FOLD_MAX = 8 /* code points; full folding gives at most three */ };
+	enum { FOLD_MAX = 32 /* code points; the longest decomposition has 18 */ };
 	utf8proc_int32_t folded[FOLD_MAX];
 	char bytes[4];
 	int boundclass = 0;
-	utf8proc_ssize_t n = utf8proc_decompose_char(
-	    (utf8proc_int32_t)c, folded, FOLD_MAX, UTF8PROC_CASEFOLD, &boundclass);
+	utf8proc_ssize_t n =
+	    utf8proc_decompose_char((utf8proc_int32_t)c, folded, FOLD_MAX,
+		UTF8PROC_CASEFOLD | UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT, &boundclass);
 	if (n < 0 || n > FOLD_MAX) {
 		folded[0] = (utf8proc_int32_t)c;
 		n = 1;
 	}
-	for (utf8proc_ssize_t i = 0; i < n; i++)
-		buf_append(out, slice_make(bytes, utf8_put((uint32_t)folded[i], bytes)));
+	for (utf8proc_ssize_t i = 0; i < n; i++) {
+		utf8proc_int32_t one = title ? utf8proc_totitle(folded[i]) : folded[i];
+		buf_append(out, slice_make(bytes, utf8_put((uint32_t)one, bytes)));
+	}
 }
 
-void
-utf8_casefold(struct slice in, struct buf *out)
+static void
+fold(struct slice in, bool title, struct buf *out)
 {
 	bool replaced = false;
 	while (in.len) {
@@ -184,7 +188,8 @@ utf8_casefold(struct slice in, struct buf *out)
 			if (!to)
 				return;
 			for (size_t i = 0; i < run; i++)
-				to[i] = ascii_lower(in.ptr[i]);
+				to[i] = title ? ascii_upper(in.ptr[i])
+				              : ascii_lower(in.ptr[i]);
 			buf_commit(out, run);
 			in = slice_from(in, run);
 			replaced = false;
@@ -193,10 +198,22 @@ utf8_casefold(struct slice in, struct buf *out)
 		uint32_t c;
 		size_t used = utf8_next(in, &c);
 		if (used)
-			fold_char(c, out);
+			fold_char(c, title, out);
 		else if (!replaced)
 			buf_append(out, SLICE(UTF8_REPLACEMENT));
 		replaced = used == 0;
 		in = slice_from(in, used ? used : 1);
 	}
+}
+
+void
+utf8_casefold(struct slice in, struct buf *out)
+{
+	fold(in, false, out);
+}
+
+void
+utf8_collation_key(struct slice in, struct buf *out)
+{
+	fold(in, true, out);
 }

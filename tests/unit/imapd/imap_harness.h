@@ -35,6 +35,7 @@ struct imap_harness {
 	struct auth *auth;
 	struct conf *conf;
 	struct imap_stats stats;
+	struct imap_recents recents;
 	struct imap_worker worker;
 	struct account_id account;
 	int turns_left;
@@ -158,7 +159,8 @@ harness_open(struct imap_harness *h)
 	h->reader = store_reader_new(h->store, harness_post, h->loop);
 	loop_hook_add(h->loop, &h->end_reads, harness_end_reads, h->reader);
 	imap_stats_init(&h->stats);
-	imap_worker_init(&h->worker, h->loop, h->reader, &h->stats);
+	imap_recents_init(&h->recents);
+	imap_worker_init(&h->worker, h->loop, h->reader, &h->stats, &h->recents);
 	h->worker.test_conf = h->conf;
 	h->worker.test_auth = h->auth;
 }
@@ -337,6 +339,7 @@ harness_close(struct imap_harness *h)
 	loop_hook_remove(&h->hook);
 	loop_hook_remove(&h->end_reads);
 	imap_worker_fini(&h->worker);
+	imap_recents_fini(&h->recents);
 	loop_free(&h->loop);
 	auth_free(&h->auth);
 	store_reader_free(&h->reader);

@@ -51,6 +51,11 @@ static const struct {
 	{IMAP_THREAD_REFERENCES,
 	    {{"a", 0, "<1>", "<2>"}, {"b", 0, "<2>", "<1>"}}, "(2 1)"},
 	{IMAP_THREAD_REFERENCES, {{"a", 0, "<1>", "<1>"}}, "(1)"},
+	/* Its own References break the link that another's made, also when they would
+	 * close a loop themselves (step 1 B; imaptest's "thread"). */
+	{IMAP_THREAD_REFERENCES,
+	    {{"a", 0, "<a>", ""}, {"b", 0, "<b>", "<a> <c>"},
+	     {"c", 0, "<c>", "<b>"}}, "(1)(3 2)"},
 	{IMAP_THREAD_REFERENCES,
 	    {{"a", 0, "<1>", ""}, {"b", 0, "<1>", ""},
 	     {"c", 0, NULL, "<1>"}}, "(1 3)(2)"},

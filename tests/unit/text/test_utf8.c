@@ -49,7 +49,8 @@ test_nfc_and_fold(void **state)
 	CHECK_TEXT(buf_slice(&out), "plain");
 	static const char *rows[][2] = {
 	    {"ABC xyz",          "abc xyz"         },
-            {"\xc3\x84",         "\xc3\xa4"        },
+            {"\xc3\x84",         "a\xcc\x88"       }, /* decomposed: RFC 5051 */
+	    {"\xef\xac\x81",     "fi"              },
 	    {"stra\xc3\x9f"
 	     "e",   "strasse"         },
 	    {"\xce\xa3\xcf\x82", "\xcf\x83\xcf\x83"},
@@ -63,6 +64,9 @@ test_nfc_and_fold(void **state)
 		utf8_casefold(slice_from_cstr(rows[i][0]), &out);
 		CHECK_TEXT(buf_slice(&out), rows[i][1]);
 	}
+	buf_reset(&out);
+	utf8_collation_key(SLICE("a_B\xc3\xa4"), &out);
+	CHECK_TEXT(buf_slice(&out), "A_BA\xcc\x88");
 	CHECK_TEXT(utf8_cut(SLICE("a\xc3\xa4"), 2), "a");
 	CHECK_TEXT(utf8_cut(SLICE("a\xc3\xa4"), 3), "a\xc3\xa4");
 	CHECK_TEXT(utf8_cut(SLICE("\xbf\xbf\xbf"), 2), "");
