@@ -1,6 +1,6 @@
 /*
- * APPEND and MULTIAPPEND: message literals flow from the connection into drafts; when the
- * command is complete they become one op, all or none.
+ * APPEND, MULTIAPPEND and REPLACE, with CATENATE: message literals flow from the
+ * connection into drafts; when the command is complete they become one op, all or none.
  *
  * A synchronising literal is invited ("+") only when the message would be taken: mailbox,
  * size, quota and syntax are looked at first.  When something is wrong, a literal that is
@@ -16,21 +16,23 @@
 
 #include "base/clock.h"
 #include "base/ensure.h"
+#include "imapd/imap_append_parse.h"
+#include "imapd/imap_url_part.h"
 #include "text/date.h"
 
 enum { SEAL_INLINE_MAX = 128 * 1024 }; /* octets indexed on the loop's thread */
 
 struct imap_append {
-	struct imap_append_head head;
-	struct imap_append_item item; /* of the message that comes now */
-	struct slice mailbox;         /* the store's name */
+	struct imap_append_reader reader; /* its head's and item's texts are copies */
+	struct slice mailbox;             /* the store's name */
 	struct append_message *messages;
 	size_t count, room;
 	struct body_draft *draft; /* of the message that comes now */
 	uint64_t left;            /* octets of its literal still to come */
 	uint64_t total;           /* octets of all messages */
+	uint64_t message_size;    /* octets of this one, as announced so far */
 	uint64_t limit;           /* octets of one */
-	size_t from;              /* frame length where the text behind it begins */
+	uint64_t freed;           /* octets of what REPLACE takes away */
 	size_t sealed;            /* messages looked at by seal_rest */
 	bool binary;              /* literal8: NUL is allowed */
 	bool failed;              /* nothing is taken any more */
@@ -56,14 +58,18 @@ append_cleanup(struct imap_session *s)
 }
 
 static struct imap_append *
-append_new(struct imap_session *s)
+append_new(struct imap_session *s, const struct imap_append_reader *reader)
 {
 	struct imap_append *a = ARENA_NEW(imap_arena(s), struct imap_append);
-	struct imap_command *cmd = imap_command_new(s);
+	struct imap_command *cmd = s->cmd ? s->cmd : imap_command_new(s);
+	bool replace = reader->head.replace;
 
-	cmd->row = imap_cmd_find(SLICE("APPEND"));
-	cmd->name = SLICE("APPEND");
+	cmd->name = replace ? SLICE("REPLACE") : SLICE("APPEND");
+	cmd->row = imap_cmd_find(cmd->name);
+	cmd->uid = reader->head.uid;
+	cmd->tag = arena_copy(imap_arena(s), reader->head.tag);
 	a->limit = imap_conf(s)->imap.max_append_size;
+	a->reader = *reader;
 	s->append = a;
 	s->cleanup = append_cleanup;
 	return a;
@@ -88,132 +94,7 @@ append_fail_status(struct imap_append *a, enum status status)
 	append_fail(a, r->reply, r->code, r->text);
 }
 
-/* ---- a message is announced ---- */
-
-static void
-check_mailbox(struct imap_session *s, struct imap_append *a)
-{
-	struct mailbox_info info;
-	const char *text;
-
-	if (!imap_mailbox_decode(s, a->head.mailbox, &a->mailbox, &text)) {
-		append_fail(a, IMAP_NO, "CANNOT", text);
-		return;
-	}
-	enum status status = mailbox_find(imap_reader(s), s->account, a->mailbox, &info);
-	if (status == STATUS_NOT_FOUND || (status == STATUS_OK && info.exists_not))
-		append_fail(a, IMAP_NO, "TRYCREATE", "no such mailbox");
-	else if (status != STATUS_OK)
-		append_fail_status(a, status);
-}
-
-static void
-check_size(struct imap_session *s, struct imap_append *a, uint64_t size)
-{
-	struct account_usage usage;
-
-	if (size == 0)
-		/* How a client takes a MULTIAPPEND back (RFC 3502 section 6.3.11). */
-		append_fail(a, IMAP_NO, NULL, "empty message: nothing is appended");
-	else if (size > a->limit)
-		append_fail(a, IMAP_NO, "TOOBIG", "message larger than APPENDLIMIT");
-	else if (a->count >= IMAP_APPEND_MESSAGES_MAX ||
-		 a->total + size > a->limit * IMAP_APPEND_TOTAL_FACTOR)
-		append_fail(
-		    a, IMAP_NO, "LIMIT", "too much in one APPEND, send fewer at once");
-	else if (account_usage_get(imap_reader(s), s->account, &usage) == STATUS_OK &&
-		 usage.quota_bytes > 0 &&
-		 usage.bytes + a->total + size > usage.quota_bytes)
-		append_fail_status(a, STATUS_QUOTA);
-	a->total += size;
-}
-
-/* What is kept must not borrow the frame, which grows and moves. */
-static void
-keep_head(struct imap_session *s, struct imap_append *a)
-{
-	struct arena *arena = imap_arena(s);
-
-	if (a->head.tag.ptr)
-		s->cmd->tag = a->head.tag = arena_copy(arena, a->head.tag);
-	if (a->head.mailbox.ptr)
-		a->head.mailbox = arena_copy(arena, a->head.mailbox);
-}
-
-static void
-keep_item(struct imap_session *s, struct imap_append *a)
-{
-	for (size_t i = 0; i < a->item.keyword_count; i++)
-		a->item.keywords[i] = arena_copy(imap_arena(s), a->item.keywords[i]);
-	if (a->item.utf8 && !(s->enabled & IMAP_ENABLED_UTF8))
-		append_fail(a, IMAP_BAD, NULL, "ENABLE UTF8=ACCEPT first");
-}
-
-static enum cmd_result
-append_refuse(struct imap_session *s, struct imap_append *a)
-{
-	return imap_cmd_finish(s, s->cmd, a->why.reply, a->why.code, a->why.text);
-}
-
-/* True: this literal is a message (or belongs to an APPEND that has failed). */
-static bool
-announced(struct imap_session *s)
-{
-	struct slice frame = framer_imap_frame(&s->framer);
-	struct imap_append *a = s->append;
-	struct imap_append_head head;
-	struct imap_append_item item;
-	struct parse_fault fault;
-	bool first = a == NULL;
-
-	enum imap_append_step step = imap_append_parse(frame, first ? 0 : a->from, true,
-	    !first && a->item.utf8, imap_arena(s), &head, &item, &fault);
-	if (step == IMAP_APPEND_NOT || step == IMAP_APPEND_ARG)
-		return false;
-	if (first) {
-		a = append_new(s);
-		a->head = head;
-		keep_head(s, a);
-	}
-	a->item = item;
-	if (step == IMAP_APPEND_BAD) {
-		append_fail(a, IMAP_BAD, NULL, fault.text);
-		return true;
-	}
-	keep_item(s, a);
-	if (first)
-		check_mailbox(s, a);
-	check_size(s, a, s->framer.literal_size);
-	return true;
-}
-
-bool
-imap_append_literal(struct imap_session *s)
-{
-	if (!s->login || !announced(s))
-		return false;
-	struct imap_append *a = s->append;
-	struct framer_imap *f = &s->framer;
-	if (a->failed && f->literal_sync) {
-		imap_command_result(s, append_refuse(s, a)); /* nothing follows */
-		return true;
-	}
-	if (a->failed && f->literal_size > a->limit * IMAP_APPEND_DROP_FACTOR) {
-		imap_bye(s, "TOOBIG", "message far larger than APPENDLIMIT");
-		return true;
-	}
-	a->left = f->literal_size;
-	a->binary = f->literal_binary;
-	if (!a->failed)
-		a->draft = body_draft_new(store_reader_store(imap_reader(s)), a->limit);
-	if (f->literal_sync)
-		buf_append(imap_out(s), SLICE("+ ready for the message\r\n"));
-	framer_imap_stream(f);
-	s->phase = IMAP_PHASE_APPEND;
-	return true;
-}
-
-/* ---- its octets ---- */
+/* ---- a message is complete ---- */
 
 static bool
 message_push(struct imap_session *s, struct imap_append *a)
@@ -230,15 +111,15 @@ message_push(struct imap_session *s, struct imap_append *a)
 		a->room = room;
 	}
 	int64_t now = clock_wall_s();
-	bool dated = a->item.has_date;
+	bool dated = a->reader.item.has_date;
 	a->messages[a->count++] = (struct append_message){
 	    .draft = a->draft,
-	    .flags = a->item.flags,
-	    .keywords = a->item.keywords,
-	    .keyword_count = a->item.keyword_count,
-	    .internaldate_s = dated ? a->item.date_s : now,
+	    .flags = a->reader.item.flags,
+	    .keywords = a->reader.item.keywords,
+	    .keyword_count = a->reader.item.keyword_count,
+	    .internaldate_s = dated ? a->reader.item.date_s : now,
 	    .internaldate_zone_min =
-		(int16_t)(dated ? a->item.zone_min : date_local_zone_min(now)),
+		(int16_t)(dated ? a->reader.item.zone_min : date_local_zone_min(now)),
 	};
 	a->draft = NULL;
 	return true;
@@ -249,6 +130,10 @@ message_complete(struct imap_session *s, struct imap_append *a)
 {
 	if (a->failed)
 		return;
+	if (body_draft_size(a->draft) == 0) {
+		append_fail(a, IMAP_NO, NULL, "empty message: nothing is appended");
+		return;
+	}
 	if (body_draft_size(a->draft) <= SEAL_INLINE_MAX) {
 		enum status status = body_draft_seal(a->draft);
 		if (status != STATUS_OK) {
@@ -259,6 +144,227 @@ message_complete(struct imap_session *s, struct imap_append *a)
 	if (!message_push(s, a))
 		append_fail_status(a, STATUS_LIMIT);
 }
+
+/* ---- what the text says ---- */
+
+static void
+check_mailbox(struct imap_session *s, struct imap_append *a)
+{
+	struct mailbox_info info;
+	const char *text;
+
+	if (!imap_mailbox_decode(s, a->reader.head.mailbox, &a->mailbox, &text)) {
+		append_fail(a, IMAP_NO, "CANNOT", text);
+		return;
+	}
+	enum status status = mailbox_find(imap_reader(s), s->account, a->mailbox, &info);
+	if (status == STATUS_NOT_FOUND || (status == STATUS_OK && info.exists_not))
+		append_fail(a, IMAP_NO, "TRYCREATE", "no such mailbox");
+	else if (status != STATUS_OK)
+		append_fail_status(a, status);
+}
+
+/* REPLACE: the message that goes (RFC 8508 section 3.4). */
+static void
+check_replaced(struct imap_session *s, struct imap_append *a)
+{
+	const struct imap_append_head *head = &a->reader.head;
+	struct message_record record;
+
+	if (s->state != IMAP_STATE_SELECTED) {
+		append_fail(a, IMAP_BAD, NULL, "not in this state");
+		return;
+	}
+	if (s->read_only) {
+		append_fail(a, IMAP_NO, NULL, "the mailbox was opened read-only");
+		return;
+	}
+	uint32_t exists = mailbox_view_count(s->view);
+	uint32_t msn = head->number == IMAP_REPLACE_LAST ? exists : head->number;
+	if (head->uid && head->number != IMAP_REPLACE_LAST)
+		msn = mailbox_view_msn(s->view, head->number);
+	if (!head->uid && (msn == 0 || msn > exists)) {
+		append_fail(a, IMAP_BAD, NULL, "there is no message with that number");
+		return;
+	}
+	uint32_t uid = msn ? mailbox_view_uid(s->view, msn) : 0;
+	if (uid == 0 || message_get(imap_reader(s), s->account, s->mailbox, uid,
+			    &record) != STATUS_OK) {
+		append_fail(a, IMAP_NO, "NONEXISTENT", "the message does not exist");
+		return;
+	}
+	a->freed = record.size;
+	a->op.replaced_mailbox = s->mailbox;
+	a->op.replaced_uid = uid;
+}
+
+/* `size` more octets of the message that comes now. */
+static void
+check_size(struct imap_session *s, struct imap_append *a, uint64_t size)
+{
+	struct account_usage usage;
+
+	a->total += size;
+	a->message_size += size;
+	if (size == 0 && !a->reader.item.catenate)
+		/* How a client takes a MULTIAPPEND back (RFC 3502 section 6.3.11). */
+		append_fail(a, IMAP_NO, NULL, "empty message: nothing is appended");
+	else if (a->message_size > a->limit)
+		append_fail(a, IMAP_NO, "TOOBIG", "message larger than APPENDLIMIT");
+	else if (a->count >= IMAP_APPEND_MESSAGES_MAX ||
+		 a->total > a->limit * IMAP_APPEND_TOTAL_FACTOR)
+		append_fail(
+		    a, IMAP_NO, "LIMIT", "too much in one APPEND, send fewer at once");
+	else if (account_usage_get(imap_reader(s), s->account, &usage) == STATUS_OK &&
+		 usage.quota_bytes > 0 &&
+		 usage.bytes + a->total > usage.quota_bytes + a->freed)
+		append_fail_status(a, STATUS_QUOTA);
+}
+
+/* What is kept must not borrow the frame, which grows and moves. */
+static void
+head_read(struct imap_session *s, struct imap_append *a)
+{
+	struct imap_append_head *head = &a->reader.head;
+
+	head->mailbox = arena_copy(imap_arena(s), head->mailbox);
+	head->tag = s->cmd->tag;
+	check_mailbox(s, a);
+	if (head->replace)
+		check_replaced(s, a);
+}
+
+static void
+item_read(struct imap_session *s, struct imap_append *a)
+{
+	struct imap_append_item *item = &a->reader.item;
+
+	for (size_t i = 0; i < item->keyword_count; i++)
+		item->keywords[i] = arena_copy(imap_arena(s), item->keywords[i]);
+	if (item->utf8 && !(s->enabled & IMAP_ENABLED_UTF8))
+		append_fail(a, IMAP_BAD, NULL, "ENABLE UTF8=ACCEPT first");
+	a->message_size = 0;
+	if (!a->failed)
+		a->draft = body_draft_new(store_reader_store(imap_reader(s)), a->limit);
+}
+
+/* The octets that the URL means become the message's next ones. */
+static void
+url_read(struct imap_session *s, struct imap_append *a)
+{
+	struct imap_url_part part;
+
+	if (a->failed)
+		return;
+	enum status status = imap_url_part_open(s, a->reader.url, imap_arena(s), &part);
+	if (status != STATUS_OK) {
+		struct slice code = imap_url_bad_code(a->reader.url, imap_arena(s));
+		append_fail(a, IMAP_NO, code.ptr, "this URL names nothing here");
+		return;
+	}
+	check_size(s, a, part.bytes.len);
+	if (!a->failed) {
+		status = body_draft_append(a->draft, part.bytes);
+		if (status != STATUS_OK)
+			append_fail_status(a, status);
+	}
+	imap_url_part_close(&part);
+}
+
+static enum cmd_result
+append_refuse(struct imap_session *s, struct imap_append *a)
+{
+	return imap_cmd_finish(s, s->cmd, a->why.reply, a->why.code, a->why.text);
+}
+
+/* Reads on to where a literal is wanted or the text ends. */
+static enum imap_append_step
+advance(struct imap_session *s, struct imap_append *a, bool at_literal)
+{
+	struct parse_fault fault;
+
+	while (!a->failed) {
+		enum imap_append_step step = imap_append_next(&a->reader,
+		    framer_imap_frame(&s->framer), at_literal, imap_arena(s), &fault);
+		switch (step) {
+		case IMAP_APPEND_HEAD:
+			head_read(s, a);
+			break;
+		case IMAP_APPEND_BEGIN:
+			item_read(s, a);
+			break;
+		case IMAP_APPEND_URL:
+			url_read(s, a);
+			break;
+		case IMAP_APPEND_CLOSE:
+			message_complete(s, a);
+			break;
+		case IMAP_APPEND_BAD:
+			append_fail(a, IMAP_BAD, NULL, fault.text);
+			break;
+		case IMAP_APPEND_NOT:
+		case IMAP_APPEND_STRING:
+		case IMAP_APPEND_BYTES:
+		case IMAP_APPEND_END:
+			return step;
+		}
+	}
+	return IMAP_APPEND_BAD;
+}
+
+/* The first look at a command: its name and mailbox.  Null: it is not one of these, or
+ * the mailbox's name is the literal that comes. */
+static struct imap_append *
+append_begin(struct imap_session *s, bool at_literal)
+{
+	struct imap_append_reader reader = {.pos = 0};
+	struct parse_fault fault;
+
+	enum imap_append_step step = imap_append_next(
+	    &reader, framer_imap_frame(&s->framer), at_literal, imap_arena(s), &fault);
+	if (step != IMAP_APPEND_HEAD && step != IMAP_APPEND_BAD)
+		return NULL;
+	struct imap_append *a = append_new(s, &reader);
+	if (step == IMAP_APPEND_BAD)
+		append_fail(a, IMAP_BAD, NULL, fault.text);
+	else
+		head_read(s, a);
+	return a;
+}
+
+bool
+imap_append_literal(struct imap_session *s)
+{
+	struct framer_imap *f = &s->framer;
+
+	if (!s->login || (!s->append && !append_begin(s, true)))
+		return false;
+	struct imap_append *a = s->append;
+	enum imap_append_step step = advance(s, a, true);
+	if (step == IMAP_APPEND_STRING && f->literal_size <= IMAP_LITERAL_MAX)
+		return false;
+	if (step == IMAP_APPEND_STRING)
+		append_fail(a, IMAP_BAD, NULL, "literal too large");
+	if (step == IMAP_APPEND_BYTES)
+		check_size(s, a, f->literal_size);
+	if (a->failed && f->literal_sync) {
+		imap_command_result(s, append_refuse(s, a)); /* nothing follows */
+		return true;
+	}
+	if (a->failed && f->literal_size > a->limit * IMAP_APPEND_DROP_FACTOR) {
+		imap_bye(s, "TOOBIG", "message far larger than APPENDLIMIT");
+		return true;
+	}
+	a->left = f->literal_size;
+	a->binary = f->literal_binary;
+	if (f->literal_sync)
+		buf_append(imap_out(s), SLICE("+ ready for the message\r\n"));
+	framer_imap_stream(f);
+	s->phase = IMAP_PHASE_APPEND;
+	return true;
+}
+
+/* ---- its octets ---- */
 
 static void
 take_bytes(struct imap_append *a, struct slice bytes)
@@ -290,40 +396,67 @@ imap_append_input(struct imap_session *s)
 	a->left -= in.len;
 	if (a->left > 0)
 		return false;
-	message_complete(s, a);
-	a->from = framer_imap_frame(&s->framer).len;
 	s->phase = IMAP_PHASE_COMMAND;
 	return true;
 }
 
 /* ---- the end of the command ---- */
 
+static struct slice
+appenduid_code(struct imap_session *s, const struct imap_append *a)
+{
+	uint32_t *uids = ARENA_ARRAY(imap_arena(s), uint32_t, a->count);
+	AUTO_BUF struct buf code;
+
+	buf_init(&code, IMAP_FRAME_MAX);
+	if (!uids)
+		return SLICE_NULL;
+	for (size_t i = 0; i < a->count; i++)
+		uids[i] = a->messages[i].uid;
+	buf_append_format(&code, "APPENDUID %u ", a->op.out_uidvalidity);
+	imap_seqset_write(&code, uids, a->count);
+	return buf_ok(&code) ? arena_copy(imap_arena(s), buf_slice(&code)) : SLICE_NULL;
+}
+
+/* APPENDUID goes before the EXPUNGE (RFC 8508 section 4.3), HIGHESTMODSEQ at the end
+ * (RFC 7162 section 3.2.10). */
+static enum cmd_result
+replace_done(struct imap_session *s, struct imap_command *cmd, struct slice appenduid)
+{
+	struct slice code = SLICE_NULL;
+
+	if (appenduid.ptr) {
+		struct buf *out = imap_out(s);
+		buf_append(out, SLICE("* OK ["));
+		buf_append(out, appenduid);
+		buf_append(out, SLICE("] the new message is here\r\n"));
+	}
+	if (s->enabled & IMAP_ENABLED_QRESYNC)
+		code = arena_format(imap_arena(s), "HIGHESTMODSEQ %llu",
+		    (unsigned long long)s->append->op.out_replaced_modseq);
+	return imap_cmd_finish_code(s, cmd, IMAP_OK, code, "REPLACE completed");
+}
+
 static enum cmd_result
 append_done(struct imap_session *s, struct imap_command *cmd)
 {
 	const struct imap_append *a = s->append;
-	struct buf code;
 
 	if (a->op.op.status == STATUS_NOT_FOUND)
 		return imap_cmd_finish(s, cmd, IMAP_NO, "TRYCREATE", "no such mailbox");
+	if (a->op.op.status == STATUS_CONFLICT)
+		return imap_cmd_finish(s, cmd, IMAP_NO, "EXPUNGEISSUED",
+		    "the message to be replaced has been deleted");
 	if (a->op.op.status == STATUS_LIMIT)
 		return imap_cmd_finish(s, cmd, IMAP_NO, "LIMIT",
 		    "too many keywords or messages in the mailbox");
 	if (a->op.op.status != STATUS_OK)
 		return imap_cmd_fail(s, cmd, a->op.op.status);
-	uint32_t *uids = ARENA_ARRAY(imap_arena(s), uint32_t, a->count);
-	for (size_t i = 0; uids && i < a->count; i++)
-		uids[i] = a->messages[i].uid;
 	stats_add(s->worker->stats->appended, a->count);
-	if (!uids)
-		return imap_cmd_finish(s, cmd, IMAP_OK, NULL, "APPEND completed");
-	buf_init(&code, IMAP_FRAME_MAX);
-	buf_append_format(&code, "APPENDUID %u ", a->op.out_uidvalidity);
-	imap_seqset_write(&code, uids, a->count);
-	enum cmd_result result =
-	    imap_cmd_finish_code(s, cmd, IMAP_OK, buf_slice(&code), "APPEND completed");
-	buf_fini(&code);
-	return result;
+	struct slice code = appenduid_code(s, a);
+	if (a->reader.head.replace)
+		return replace_done(s, cmd, code);
+	return imap_cmd_finish_code(s, cmd, IMAP_OK, code, "APPEND completed");
 }
 
 static enum cmd_result
@@ -383,23 +516,20 @@ enum cmd_result
 imap_append_end(struct imap_session *s, const char *fault_text)
 {
 	struct imap_append *a = s->append;
-	struct imap_append_item item;
-	struct parse_fault fault;
 
 	if (fault_text)
 		append_fail(a, IMAP_BAD, NULL, fault_text);
-	else if (imap_append_parse(framer_imap_frame(&s->framer), a->from, false,
-		     a->item.utf8, imap_arena(s), &a->head, &item,
-		     &fault) != IMAP_APPEND_END)
-		append_fail(a, IMAP_BAD, NULL, fault.text);
+	(void)advance(s, a, false);
 	if (a->failed)
 		return append_refuse(s, a);
 	return seal_rest(s, s->cmd);
 }
 
-/* Only for an APPEND without a literal, which imap_parse_append refuses before. */
+/* One without any literal: all its parts are URLs, or it is wrong. */
 enum cmd_result
 imap_run_append(struct imap_session *s, struct imap_command *cmd)
 {
-	return imap_cmd_finish(s, cmd, IMAP_BAD, NULL, "expected a message literal");
+	if (!append_begin(s, false))
+		return imap_cmd_finish(s, cmd, IMAP_BAD, NULL, "expected a mailbox");
+	return imap_append_end(s, NULL);
 }

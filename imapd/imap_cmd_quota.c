@@ -10,7 +10,7 @@
 
 enum { QUOTA_UNIT = 1024 }; /* octets of one STORAGE unit, RFC 9208 section 5.1 */
 
-/* Without a limit there is no resource to name. */
+/* The number of mailboxes is always limited, by the store (RFC 9208 section 5.3). */
 static enum status
 write_quota(struct imap_session *s)
 {
@@ -26,8 +26,11 @@ write_quota(struct imap_session *s)
 		buf_append_u64(out, (usage.bytes + QUOTA_UNIT - 1) / QUOTA_UNIT);
 		buf_append_byte(out, ' ');
 		buf_append_u64(out, usage.quota_bytes / QUOTA_UNIT);
+		buf_append_byte(out, ' ');
 	}
-	buf_append(out, SLICE(")\r\n"));
+	buf_append(out, SLICE("MAILBOX "));
+	buf_append_u64(out, usage.mailboxes);
+	buf_append_format(out, " %d)\r\n", MAILBOX_COUNT_MAX);
 	return STATUS_OK;
 }
 
@@ -48,20 +51,15 @@ imap_run_getquotaroot(struct imap_session *s, struct imap_command *cmd)
 {
 	struct slice name;
 	const char *text;
-	struct mailbox_info info;
 	struct buf *out = imap_out(s);
 
+	/* The mailbox need not be there (RFC 9208 section 4.1.2). */
 	if (!imap_mailbox_decode(s, cmd->u.mailbox, &name, &text))
 		return imap_name_refused(s, cmd, text);
-	enum status status = mailbox_find(imap_reader(s), s->account, name, &info);
-	if (status == STATUS_OK && info.exists_not)
-		status = STATUS_NOT_FOUND;
-	if (status != STATUS_OK)
-		return imap_cmd_fail(s, cmd, status);
 	buf_append(out, SLICE("* QUOTAROOT "));
 	imap_resp_mailbox(out, name, imap_is_utf8(s));
 	buf_append(out, SLICE(" " QUOTA_ROOT "\r\n"));
-	status = write_quota(s);
+	enum status status = write_quota(s);
 	if (status != STATUS_OK)
 		return imap_cmd_fail(s, cmd, status);
 	return imap_cmd_finish(s, cmd, IMAP_OK, NULL, "GETQUOTAROOT completed");

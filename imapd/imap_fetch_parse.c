@@ -131,6 +131,17 @@ section_lex(struct imap_lex *lex, struct imap_fetch_body *body)
 	return imap_lex_char(lex, ']');
 }
 
+bool
+imap_fetch_section_parse(
+    struct slice text, struct arena *arena, struct imap_fetch_body *out)
+{
+	struct imap_lex lex;
+
+	*out = (struct imap_fetch_body){.kind = IMAP_FETCH_SECTION, .peek = true};
+	imap_lex_init(&lex, arena_format(arena, "[%.*s]", SLICE_ARG(text)), arena);
+	return section_lex(&lex, out) && imap_lex_rest(&lex).len == 0;
+}
+
 /* "<0.1024>": RFC 9051 section 6.4.5, partial; the length must not be zero. */
 static bool
 partial_lex(struct imap_lex *lex, struct imap_fetch_body *body)

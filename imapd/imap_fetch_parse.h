@@ -75,4 +75,8 @@ struct imap_fetch_args {
 	uint32_t partial_last;
 };
 
+/* What stands between BODY's brackets, by itself ("1.2.MIME", or nothing). */
+bool imap_fetch_section_parse(
+    struct slice text, struct arena *arena, struct imap_fetch_body *out);
+
 #endif

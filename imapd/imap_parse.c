@@ -6,7 +6,7 @@
  * the session knows whether they are modified UTF-7 or UTF-8.
  *
  * RFC 9051 section 9, RFC 6154 (USE), RFC 7162 (SELECT parameters), RFC 2971 (ID), RFC
- * 9208 (quota), RFC 3502 and 6855 (APPEND).
+ * 9208 (quota).
  */
 #include "imapd/imap_parse.h"
 
@@ -209,15 +209,16 @@ imap_parse_setquota(struct imap_lex *lex, struct arena *arena, struct imap_comma
 	return imap_lex_result(lex, fault);
 }
 
-/* APPEND comes here only when no message literal was announced. */
+/* APPEND and REPLACE without a message literal; imap_append_parse reads all of them. */
 enum parse_result
 imap_parse_append(struct imap_lex *lex, struct arena *arena, struct imap_command *cmd,
     struct parse_fault *fault)
 {
-	(void)lex;
 	(void)arena;
 	(void)cmd;
-	return parse_fail(fault, "expected a message literal");
+	if (imap_lex_ok(lex))
+		lex->pos = lex->in.len;
+	return imap_lex_result(lex, fault);
 }
 
 /* ---- CREATE ---- */
@@ -395,98 +396,4 @@ imap_parse_status(struct imap_lex *lex, struct arena *arena, struct imap_command
 	    imap_lex_space(lex))
 		imap_parse_status_items(lex, &cmd->u.status.items);
 	return imap_lex_result(lex, fault);
-}
-
-/* ---- APPEND ---- */
-
-/* What is left is one literal announcement and nothing else: "{12+}\r\n". */
-static bool
-rest_is_literal(const struct imap_lex *lex, bool binary_only)
-{
-	struct slice rest = imap_lex_rest(lex);
-
-	if (slice_has_prefix(rest, SLICE("~")))
-		rest = slice_from(rest, 1);
-	else if (binary_only)
-		return false;
-	return slice_has_prefix(rest, SLICE("{")) &&
-	       slice_find(rest, SLICE("}\r\n")) == rest.len - 3;
-}
-
-/* [flag-list SP] [date-time SP] (literal / "UTF8" SP "(" literal8) */
-static bool
-parse_append_item(struct imap_lex *lex, struct imap_append_item *out)
-{
-	if (imap_lex_peek(lex) == '(') {
-		struct imap_flags flags;
-		if (!imap_lex_flags(lex, false, &flags) || !imap_lex_space(lex))
-			return false;
-		out->flags = flags.bits;
-		out->keywords = flags.keywords;
-		out->keyword_count = flags.keyword_count;
-	}
-	if (imap_lex_peek(lex) == '"') {
-		out->has_date = true;
-		if (!imap_lex_date_time(lex, &out->date_s, &out->zone_min) ||
-		    !imap_lex_space(lex))
-			return false;
-	}
-	if (imap_lex_try_word(lex, SLICE("UTF8"))) {
-		out->utf8 = true;
-		if (!imap_lex_space(lex) || !imap_lex_char(lex, '('))
-			return false;
-	}
-	if (!rest_is_literal(lex, out->utf8))
-		return imap_lex_bad(lex, "expected a message literal");
-	return true;
-}
-
-static enum imap_append_step
-append_result(const struct imap_lex *lex, struct parse_fault *fault)
-{
-	imap_lex_result(lex, fault);
-	return IMAP_APPEND_BAD;
-}
-
-static enum imap_append_step
-append_first(struct imap_lex *lex, struct imap_append_head *head,
-    struct imap_append_item *out, struct parse_fault *fault)
-{
-	struct slice name;
-
-	if (!imap_lex_tag(lex, &head->tag) || !imap_lex_space(lex) ||
-	    !imap_lex_word(lex, &name) || !slice_equal_nocase(name, SLICE("APPEND")))
-		return IMAP_APPEND_NOT;
-	if (!imap_lex_space(lex))
-		return append_result(lex, fault);
-	if (rest_is_literal(lex, false))
-		return IMAP_APPEND_ARG;
-	if (!imap_lex_astring(lex, &head->mailbox) || !imap_lex_space(lex) ||
-	    !parse_append_item(lex, out))
-		return append_result(lex, fault);
-	return IMAP_APPEND_MESSAGE;
-}
-
-enum imap_append_step
-imap_append_parse(struct slice frame, size_t from, bool at_literal, bool utf8_open,
-    struct arena *arena, struct imap_append_head *head, struct imap_append_item *out,
-    struct parse_fault *fault)
-{
-	struct imap_lex lex;
-
-	*out = (struct imap_append_item){.flags = 0};
-	*fault = (struct parse_fault){NULL};
-	imap_lex_init(&lex, frame, arena);
-	if (from == 0) {
-		*head = (struct imap_append_head){SLICE_NULL, SLICE_NULL};
-		return append_first(&lex, head, out, fault);
-	}
-	lex.pos = from;
-	if (utf8_open)
-		imap_lex_char(&lex, ')');
-	if (!at_literal)
-		return imap_lex_end(&lex) ? IMAP_APPEND_END : append_result(&lex, fault);
-	if (!imap_lex_space(&lex) || !parse_append_item(&lex, out))
-		return append_result(&lex, fault);
-	return IMAP_APPEND_MESSAGE;
 }

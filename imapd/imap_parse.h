@@ -151,36 +151,4 @@ enum parse_result imap_command_parse(struct slice frame, struct arena *arena,
 /* "(MESSAGES UNSEEN)", for STATUS and for LIST's RETURN. */
 bool imap_parse_status_items(struct imap_lex *lex, unsigned *out_items);
 
-/* ---- APPEND, whose message literals never lie in the frame ---- */
-enum imap_append_step {
-	IMAP_APPEND_NOT,     /* the frame is another command: accept the literal */
-	IMAP_APPEND_ARG,     /* APPEND, but this literal is its mailbox name */
-	IMAP_APPEND_MESSAGE, /* this literal is a message: stream it */
-	IMAP_APPEND_END,     /* the frame is complete and nothing more follows */
-	IMAP_APPEND_BAD,
-};
-
-struct imap_append_head {
-	struct slice tag, mailbox;
-};
-
-struct imap_append_item {
-	uint8_t flags;
-	struct slice *keywords;
-	size_t keyword_count;
-	bool has_date;
-	int64_t date_s;
-	int zone_min;
-	bool utf8; /* UTF8 (~{n} ... ")"), RFC 6855 section 4 */
-};
-
-/* Looks at the frame so far, up to a literal announcement (`at_literal`) or whole. `from`
- * is 0 for the first message, else the frame's length after the literal before: the text
- * from there describes one more message.  `head` is set when from is 0 (its tag also with
- * BAD, when there is one).  `utf8_open`: the message before stands in "UTF8 (", its ")"
- * must come first. */
-enum imap_append_step imap_append_parse(struct slice frame, size_t from, bool at_literal,
-    bool utf8_open, struct arena *arena, struct imap_append_head *head,
-    struct imap_append_item *out, struct parse_fault *fault);
-
 #endif

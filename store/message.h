@@ -94,6 +94,12 @@ struct append_op {
 	struct slice mailbox; /* name */
 	struct append_message *messages;
 	size_t message_count;
+	/* REPLACE (RFC 8508): this message goes in the same step, and its size does not
+	 * count against the quota; NOT_FOUND becomes CONFLICT when it is not there any
+	 * more. Uid 0: none. */
+	uint32_t replaced_mailbox;
+	uint32_t replaced_uid;
+	uint64_t out_replaced_modseq; /* of its mailbox */
 	uint32_t out_uidvalidity;
 	uint32_t out_mailbox;
 };

@@ -191,7 +191,41 @@ struct append_state {
 	struct store_op_state base;
 	struct keyword_list keywords;
 	uint64_t *bits; /* of each message */
+	/* REPLACE: */
+	struct message_record replaced;
+	struct mailbox_state source; /* its mailbox, when it is not the target */
 };
+
+/* What REPLACE takes away, and its mailbox; all of it before anything is written. */
+static enum status
+replace_check(struct engine_txn *txn, struct append_state *state,
+    const struct append_op *op, const struct mailbox_state *box)
+{
+	if (op->replaced_uid == 0)
+		return STATUS_OK;
+	enum status status =
+	    message_load(txn, op->replaced_mailbox, op->replaced_uid, &state->replaced);
+	if (status == STATUS_OK && op->replaced_mailbox != box->number)
+		status = state_load(txn, op->replaced_mailbox, &state->source);
+	return status == STATUS_NOT_FOUND ? STATUS_CONFLICT : status;
+}
+
+static void
+replace_take(struct engine_txn *txn, struct append_state *state, struct append_op *op,
+    struct account_state *account, struct mailbox_state *box)
+{
+	bool same = op->replaced_mailbox == box->number;
+	struct mailbox_state *from = same ? box : &state->source;
+	uint64_t modseq = ++from->modseq;
+	const struct message_record *gone = &state->replaced;
+
+	message_take(txn, account, from, gone);
+	message_mark_gone(txn, from->number, gone->uid, modseq, state->base.now_s);
+	message_keep_expunged(txn, from->number, gone, state->base.now_s);
+	op->out_replaced_modseq = modseq;
+	if (!same)
+		state_save(txn, from);
+}
 
 static enum status
 append_check(struct engine_txn *txn, struct append_state *state, struct append_op *op,
@@ -214,7 +248,11 @@ append_check(struct engine_txn *txn, struct append_state *state, struct append_o
 	}
 	if (status != STATUS_OK)
 		return status;
-	if (quota_is_passed(account, bytes))
+	status = replace_check(txn, state, op, box);
+	if (status != STATUS_OK)
+		return status;
+	uint64_t freed = op->replaced_uid ? state->replaced.size : 0;
+	if (quota_is_passed(account, bytes > freed ? bytes - freed : 0))
 		return STATUS_QUOTA;
 	return op->message_count > UINT32_MAX - box->uidnext ? STATUS_LIMIT : STATUS_OK;
 }
@@ -252,6 +290,8 @@ commit_append(struct engine_txn *txn, void *arg)
 		if (status != STATUS_OK)
 			return status;
 	}
+	if (op->replaced_uid)
+		replace_take(txn, state, op, &account, &box);
 	if (made)
 		keywords_save(txn, box.number, &state->keywords);
 	state_save(txn, &box);

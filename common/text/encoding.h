@@ -25,8 +25,8 @@ bool utf8_to_nfc(struct slice in, struct buf *out);
  * what i;unicode-casemap (RFC 5051) takes as equal is equal here.  Invalid bytes become
  * U+FFFD. */
 void utf8_casefold(struct slice in, struct buf *out);
-/* What to compare by octets for the order of i;unicode-casemap: the same in title case, so
- * that letters come before "[" and "_". */
+/* What to compare by octets for the order of i;unicode-casemap: the same in title case,
+ * so that letters come before "[" and "_". */
 void utf8_collation_key(struct slice in, struct buf *out);
 
 /* IMAP's modified UTF-7 to UTF-8 and back.  Decoding is strict: false for text that the

@@ -1,5 +1,5 @@
 /*
- * imap_command_parse and imap_append_parse over tables of frames, each also from a copy
+ * imap_command_parse and imap_append_next over tables of frames, each also from a copy
  * that ends before an unmapped page.
  */
 #include <setjmp.h>
@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "imapd/imap_append_parse.h"
 #include "imapd/imap_cmd.h"
 #include "imapd/imap_lex.h"
 #include "imapd/imap_parse.h"
@@ -180,7 +181,7 @@ test_results(void **state)
 	    {"a SETQUOTA \"\" (STORAGE 512 MESSAGE 1)",                       PARSE_DONE},
 	    {"a SETQUOTA \"\" ()",					    PARSE_DONE},
 	    {"a SETQUOTA \"\" (STORAGE)",                                     PARSE_BAD },
-	    {"a APPEND INBOX",						PARSE_BAD },
+	    {"a APPEND INBOX",						PARSE_DONE},
 	    {"a COMPRESS DEFLATE",					    PARSE_DONE},
 	    {"a FETCH 1:* (FLAGS)",					   PARSE_DONE},
 	    {"a UID STORE 1 FLAGS (a)",                                       PARSE_DONE},
@@ -299,47 +300,81 @@ test_limits(void **state)
 	buf_fini(&text);
 }
 
+/* The steps of a frame as letters: Head, Begin, Url, (bytes) D, Close, End, String, Not,
+ * eXpected something else. */
+static void
+append_steps(
+    struct slice frame, bool at_literal, struct imap_append_reader *reader, char out[20])
+{
+	static const char letters[] = "NSHBUDCEX";
+	struct parse_fault fault;
+	size_t count = 0;
+
+	for (bool more = true; more && count < 19;) {
+		enum imap_append_step step =
+		    imap_append_next(reader, frame, at_literal, arena, &fault);
+		out[count++] = letters[step];
+		more = step == IMAP_APPEND_HEAD || step == IMAP_APPEND_BEGIN ||
+		       step == IMAP_APPEND_URL || step == IMAP_APPEND_CLOSE;
+	}
+	out[count] = '\0';
+}
+
 static void
 test_append(void **state)
 {
+	/* clang-format off */
 	static const struct {
-		const char *text;
-		enum imap_append_step step;
+		const char *text, *steps;
 	} cases[] = {
-	    {"a APPEND INBOX {5}\r\n",					 IMAP_APPEND_MESSAGE},
-	    {"a append \"x y\" {5+}\r\n",                                      IMAP_APPEND_MESSAGE},
-	    {"a APPEND INBOX () ~{5}\r\n",                                     IMAP_APPEND_MESSAGE},
-	    {"a APPEND INBOX (\\Seen $x) {5}\r\n",                             IMAP_APPEND_MESSAGE},
-	    {"a APPEND INBOX (\\Seen) \" 1-Jan-2026 00:00:00 +0000\" {5}\r\n",
-             IMAP_APPEND_MESSAGE								  },
-	    {"a APPEND INBOX \"01-Jan-2026 00:00:00 -1200\" UTF8 (~{5}\r\n",
-             IMAP_APPEND_MESSAGE								  },
-	    {"a APPEND {5}\r\nINBOX {5}\r\n",                                  IMAP_APPEND_MESSAGE},
-	    {"a APPEND {5}\r\n",					       IMAP_APPEND_ARG    },
-	    {"a APPEND {5+}\r\n",					      IMAP_APPEND_ARG    },
-	    {"a APPENDX INBOX {5}\r\n",					IMAP_APPEND_NOT    },
-	    {"a LOGIN {5}\r\n",						IMAP_APPEND_NOT    },
-	    {"{5}\r\n",							IMAP_APPEND_NOT    },
-	    {"a APPEND INBOX (\\Recent) {5}\r\n",                              IMAP_APPEND_BAD    },
-	    {"a APPEND INBOX (\\Foo) {5}\r\n",                                 IMAP_APPEND_BAD    },
-	    {"a APPEND INBOX \"01-Foo-2026 00:00:00 -1200\" {5}\r\n",          IMAP_APPEND_BAD    },
-	    {"a APPEND INBOX UTF8 ({5}\r\n",                                   IMAP_APPEND_BAD    },
-	    {"a APPEND INBOX UTF8 ~{5}\r\n",                                   IMAP_APPEND_BAD    },
-	    {"a APPEND INBOX x {5}\r\n",                                       IMAP_APPEND_BAD    },
-	    {"a APPEND INBOX{5}\r\n",					  IMAP_APPEND_BAD    },
+	    {"a APPEND INBOX {5}\r\n", "HBD"},
+	    {"a append \"x y\" {5+}\r\n", "HBD"},
+	    {"a APPEND INBOX () ~{5}\r\n", "HBD"},
+	    {"a APPEND INBOX (\\Seen $x) {5}\r\n", "HBD"},
+	    {"a APPEND INBOX (\\Seen) \" 1-Jan-2026 00:00:00 +0000\" {5}\r\n", "HBD"},
+	    {"a APPEND INBOX \"01-Jan-2026 00:00:00 -1200\" UTF8 (~{5}\r\n", "HBD"},
+	    {"a APPEND {5}\r\nINBOX {5}\r\n", "HBD"},
+	    {"a APPEND {5}\r\n", "S"},
+	    {"a APPEND {5+}\r\n", "S"},
+	    {"a APPENDX INBOX {5}\r\n", "N"},
+	    {"a LOGIN {5}\r\n", "N"},
+	    {"{5}\r\n", "N"},
+	    {"a APPEND INBOX (\\Recent) {5}\r\n", "HX"},
+	    {"a APPEND INBOX (\\Foo) {5}\r\n", "HX"},
+	    {"a APPEND INBOX \"01-Foo-2026 00:00:00 -1200\" {5}\r\n", "HX"},
+	    {"a APPEND INBOX UTF8 ({5}\r\n", "HBX"},
+	    {"a APPEND INBOX UTF8 ~{5}\r\n", "HX"},
+	    {"a APPEND INBOX x {5}\r\n", "HBX"},
+	    {"a APPEND INBOX{5}\r\n", "HX"},
+	    /* RFC 4469 */
+	    {"a APPEND x CATENATE (TEXT {5}\r\n", "HBD"},
+	    {"a APPEND x (\\Seen) catenate (URL \"/i;UID=1\" URL /i;UID=2 TEXT {5}\r\n",
+	        "HBUUD"},
+	    {"a APPEND x CATENATE (URL {8}\r\n", "HBS"},
+	    {"a APPEND x CATENATE (UTF8 (~{8}\r\n", "HBD"},
+	    {"a APPEND x CATENATE ({8}\r\n", "HBX"},
+	    {"a APPEND x CATENATE (URL u) (\\Draft) {8}\r\n", "HBUCBD"},
+	    {"a APPEND x CATENATE () {8}\r\n", "HBX"},
+	    /* RFC 8508 */
+	    {"a REPLACE 4 x (\\Seen) {5}\r\n", "HBD"},
+	    {"a UID REPLACE 4 x {5}\r\n", "HBD"},
+	    {"a REPLACE * {5}\r\n", "S"},
+	    {"a REPLACE 0 x {5}\r\n", "X"},
+	    {"a REPLACE 1:2 x {5}\r\n", "X"},
+	    {"a UID APPEND x {5}\r\n", "N"},
+	    {"a REPLACE 1 x CATENATE (URL u) {5}\r\n", "HBUCX"},
 	};
+	/* clang-format on */
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		struct imap_append_head head;
-		struct imap_append_item item;
-		struct parse_fault fault;
+		struct imap_append_reader reader = {.pos = 0};
 		struct guarded g = guard(slice_from_cstr(cases[i].text));
-		enum imap_append_step got = imap_append_parse(
-		    g.text, 0, true, false, arena, &head, &item, &fault);
-		if (got != cases[i].step)
-			print_error("%s: %d\n", cases[i].text, got);
-		assert_int_equal(got, cases[i].step);
+		char steps[20];
+		append_steps(g.text, true, &reader, steps);
+		if (strcmp(steps, cases[i].steps) != 0)
+			print_error("%s\n", cases[i].text);
+		assert_string_equal(steps, cases[i].steps);
 		munmap(g.map, g.size);
 	}
 }
@@ -347,36 +382,61 @@ test_append(void **state)
 static void
 test_append_more(void **state)
 {
-	struct imap_append_head head;
-	struct imap_append_item item;
-	struct parse_fault fault;
 	struct slice one = SLICE("a APPEND INBOX {5}\r\n");
 
 	(void)state;
 	static const struct {
-		const char *more;
-		bool literal, utf8;
-		enum imap_append_step step;
+		const char *first, *more;
+		bool literal;
+		const char *steps;
 	} cases[] = {
-	    {"",		    false, false, IMAP_APPEND_END    },
-	    {")",		   false, true,  IMAP_APPEND_END    },
-	    {"",		    false, true,  IMAP_APPEND_BAD    },
-	    {")",		   false, false, IMAP_APPEND_BAD    },
-	    {" x",                  false, false, IMAP_APPEND_BAD    },
-	    {" (\\Draft) {9}\r\n",  true,  false, IMAP_APPEND_MESSAGE},
-	    {") (\\Draft) {9}\r\n", true,  true,  IMAP_APPEND_MESSAGE},
-	    {"(\\Draft) {9}\r\n",   true,  false, IMAP_APPEND_BAD    },
-	    {"{9}\r\n",             true,  false, IMAP_APPEND_BAD    },
+	    {"{5}\r\n",                "",                    false, "CE" },
+	    {"UTF8 (~{5}\r\n",         ")",                   false, "CE" },
+	    {"UTF8 (~{5}\r\n",         "",                    false, "X"  },
+	    {"{5}\r\n",                ")",                   false, "CX" },
+	    {"{5}\r\n",                " x",                  false, "CBX"},
+	    {"{5}\r\n",                " (\\Draft) {9}\r\n",  true,  "CBD"},
+	    {"UTF8 (~{5}\r\n",         ") (\\Draft) {9}\r\n", true,  "CBD"},
+	    {"{5}\r\n",                "(\\Draft) {9}\r\n",   true,  "CX" },
+	    {"{5}\r\n",                "{9}\r\n",             true,  "CX" },
+	    {"CATENATE (TEXT {5}\r\n", ")",                   false, "CE" },
+	    {"CATENATE (TEXT {5}\r\n", " URL x)",             false, "UCE"},
+	    {"CATENATE (TEXT {5}\r\n", " TEXT {3}\r\n",       true,  "D"  },
+	    {"CATENATE (TEXT {5}\r\n", "",                    false, "X"  },
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		struct slice frame =
-		    arena_format(arena, "%.*s%s", SLICE_ARG(one), cases[i].more);
-		enum imap_append_step got = imap_append_parse(frame, one.len,
-		    cases[i].literal, cases[i].utf8, arena, &head, &item, &fault);
-		if (got != cases[i].step)
-			print_error("case %zu: %d\n", i, got);
-		assert_int_equal(got, cases[i].step);
+		struct imap_append_reader reader = {.pos = 0};
+		char steps[20];
+		one = arena_format(arena, "a APPEND INBOX %s", cases[i].first);
+		append_steps(one, true, &reader, steps);
+		assert_string_equal(steps, "HBD");
+		append_steps(arena_format(arena, "%.*s%s", SLICE_ARG(one), cases[i].more),
+		    cases[i].literal, &reader, steps);
+		if (strcmp(steps, cases[i].steps) != 0)
+			print_error("case %zu\n", i);
+		assert_string_equal(steps, cases[i].steps);
 	}
+}
+
+static void
+test_append_whole(void **state)
+{
+	struct imap_append_reader reader = {.pos = 0};
+	char steps[20];
+
+	(void)state;
+	append_steps(SLICE("a APPEND x CATENATE (URL /a;UID=1) CATENATE (URL /b;UID=2)"),
+	    false, &reader, steps);
+	assert_string_equal(steps, "HBUCBUCE");
+	reader = (struct imap_append_reader){.pos = 0};
+	append_steps(
+	    SLICE("a UID REPLACE 7 x CATENATE (URL {3}\r\n/a;)"), false, &reader, steps);
+	assert_string_equal(steps, "HBUCE");
+	assert_true(reader.head.replace && reader.head.uid && reader.head.number == 7);
+	assert_true(slice_equal(reader.url, SLICE("/a;")));
+	reader = (struct imap_append_reader){.pos = 0};
+	append_steps(SLICE("a APPEND x"), false, &reader, steps);
+	assert_string_equal(steps, "HX");
 }
 
 int
@@ -389,6 +449,7 @@ main(void)
 	    cmocka_unit_test_setup_teardown(test_limits, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_append, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_append_more, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_append_whole, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
