@@ -15,7 +15,8 @@
 #include "base/log.h"
 #include "imapd/imap_int.h"
 
-#define MSN_BITS (IMAP_ROW_UID | IMAP_ROW_NO_EXPUNGE)
+#define MSN_BITS     (IMAP_ROW_UID | IMAP_ROW_NO_EXPUNGE)
+#define EXPUNGE_BITS (IMAP_ROW_UID | IMAP_ROW_WRITES | IMAP_ROW_EXPUNGES)
 
 /* clang-format off */
 static const struct imap_cmd_row rows[] = {
@@ -35,8 +36,8 @@ static const struct imap_cmd_row rows[] = {
 	{"ENABLE", IMAP_IN_AUTH, 0, imap_parse_enable, imap_run_enable, "RFC 5161"},
 	{"EXAMINE", IMAP_IN_USER, IMAP_ROW_NO_SYNC, imap_parse_select, imap_run_examine,
 	    "RFC 9051 section 6.3.3"},
-	{"EXPUNGE", IMAP_IN_SELECTED, IMAP_ROW_UID | IMAP_ROW_WRITES, imap_parse_expunge,
-	    imap_run_expunge, "RFC 9051 section 6.4.3"},
+	{"EXPUNGE", IMAP_IN_SELECTED, EXPUNGE_BITS, imap_parse_expunge, imap_run_expunge,
+	    "RFC 9051 section 6.4.3"},
 	{"FETCH", IMAP_IN_SELECTED, MSN_BITS, imap_parse_fetch, imap_run_fetch,
 	    "RFC 9051 section 6.4.5"},
 	{"GETQUOTA", IMAP_IN_USER, 0, imap_parse_mailbox, imap_run_getquota,
@@ -50,14 +51,15 @@ static const struct imap_cmd_row rows[] = {
 	{"LOGOUT", IMAP_IN_ANY, IMAP_ROW_NO_SYNC, imap_parse_none, imap_run_logout,
 	    "RFC 9051 section 6.1.3"},
 	{"LSUB", IMAP_IN_USER, 0, imap_parse_lsub, imap_run_lsub, "RFC 3501 section 6.3.9"},
-	{"MOVE", IMAP_IN_SELECTED, IMAP_ROW_UID | IMAP_ROW_WRITES, imap_parse_copy, imap_run_move,
+	{"MOVE", IMAP_IN_SELECTED, EXPUNGE_BITS, imap_parse_copy, imap_run_move,
 	    "RFC 9051 section 6.4.8"},
 	{"NAMESPACE", IMAP_IN_USER, 0, imap_parse_none, imap_run_namespace,
 	    "RFC 9051 section 6.3.10"},
 	{"NOOP", IMAP_IN_ANY, 0, imap_parse_none, imap_run_noop, "RFC 9051 section 6.1.2"},
+	{"NOTIFY", IMAP_IN_USER, IMAP_ROW_NO_SYNC, imap_parse_notify, imap_run_notify, "RFC 5465"},
 	{"RENAME", IMAP_IN_USER, 0, imap_parse_rename, imap_run_rename, "RFC 9051 section 6.3.6"},
-	{"REPLACE", IMAP_IN_SELECTED, IMAP_ROW_UID | IMAP_ROW_WRITES, imap_parse_append,
-	    imap_run_append, "RFC 8508"},
+	{"REPLACE", IMAP_IN_SELECTED, EXPUNGE_BITS, imap_parse_append, imap_run_append,
+	    "RFC 8508"},
 	{"SEARCH", IMAP_IN_SELECTED, MSN_BITS, imap_parse_search, imap_run_search,
 	    "RFC 9051 section 6.4.4"},
 	{"SELECT", IMAP_IN_USER, IMAP_ROW_NO_SYNC, imap_parse_select, imap_run_select,
@@ -126,6 +128,7 @@ static const struct {
     {"ENABLE",		CAP_BOTH                },
     {"ID",		    CAP_BOTH                },
     {"IDLE",		  CAP_AFTER               },
+    {"NOTIFY",		CAP_AFTER               },
     {"NAMESPACE",             CAP_AFTER               },
     {"CHILDREN",              CAP_AFTER               },
     {"LIST-EXTENDED",         CAP_AFTER               },

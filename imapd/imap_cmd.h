@@ -46,6 +46,7 @@ enum imap_row_bits {
 	IMAP_ROW_WRITES = 1 << 3,     /* refused in a mailbox opened by EXAMINE */
 	IMAP_ROW_NO_SYNC = 1 << 4, /* no untagged news at its end (CLOSE, LOGOUT ...) */
 	IMAP_ROW_TLS_OR_PLAIN_OK = 1 << 5, /* sends a password */
+	IMAP_ROW_EXPUNGES = 1 << 6, /* its own EXPUNGEs are told whatever NOTIFY says */
 };
 
 struct imap_cmd_row {
@@ -105,6 +106,9 @@ IMAP_RUN(getquotaroot);
 IMAP_RUN(setquota);
 /* imap_sync.c */
 IMAP_RUN(idle);
+/* imap_notify.c, imap_notify_parse.c */
+IMAP_RUN(notify);
+IMAP_PARSE(notify);
 /* imap_cmd_fetch.c, imap_fetch_parse.c */
 IMAP_RUN(fetch);
 IMAP_PARSE(fetch);

@@ -453,6 +453,8 @@ append_done(struct imap_session *s, struct imap_command *cmd)
 	if (a->op.op.status != STATUS_OK)
 		return imap_cmd_fail(s, cmd, a->op.op.status);
 	stats_add(s->worker->stats->appended, a->count);
+	imap_notify_own(
+	    s, a->op.out_mailbox, a->messages[0].uid, a->messages[a->count - 1].uid);
 	struct slice code = appenduid_code(s, a);
 	if (a->reader.head.replace)
 		return replace_done(s, cmd, code);

@@ -255,6 +255,7 @@ imap_run_unauthenticate(struct imap_session *s, struct imap_command *cmd)
 	    LF_STR("reason", "unauthenticate"), LF_U64("commands", s->command_count),
 	    LF_U64("bytes", s->bytes_out));
 	imap_deselect(s);
+	imap_notify_free(&s->notify);
 	if (s->state == IMAP_STATE_SELECTED)
 		imap_state_set(s, IMAP_STATE_AUTH);
 	if (s->counted)

@@ -321,8 +321,8 @@ item_lex(struct imap_lex *lex, struct imap_fetch_args *args)
 	return imap_lex_bad(lex, "no such FETCH item");
 }
 
-static bool
-items_lex(struct imap_lex *lex, struct imap_fetch_args *args)
+bool
+imap_fetch_items_lex(struct imap_lex *lex, struct imap_fetch_args *args)
 {
 	args->bodies =
 	    ARENA_ARRAY(lex->arena, struct imap_fetch_body, IMAP_FETCH_BODIES_MAX);
@@ -372,7 +372,7 @@ static bool
 fetch_lex(struct imap_lex *lex, bool uid, struct imap_fetch_args *args)
 {
 	if (!imap_lex_space(lex) || !imap_seqset_lex(lex, &args->set) ||
-	    !imap_lex_space(lex) || !items_lex(lex, args))
+	    !imap_lex_space(lex) || !imap_fetch_items_lex(lex, args))
 		return false;
 	if (imap_lex_try_space(lex)) {
 		if (!imap_lex_char(lex, '('))

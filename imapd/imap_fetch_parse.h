@@ -75,6 +75,8 @@ struct imap_fetch_args {
 	uint32_t partial_last;
 };
 
+/* "(UID FLAGS)" or one item, into args' items and bodies. */
+bool imap_fetch_items_lex(struct imap_lex *lex, struct imap_fetch_args *args);
 /* What stands between BODY's brackets, by itself ("1.2.MIME", or nothing). */
 bool imap_fetch_section_parse(
     struct slice text, struct arena *arena, struct imap_fetch_body *out);

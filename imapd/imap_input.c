@@ -213,6 +213,9 @@ imap_run(struct imap_session *s)
 
 	if (s->conn && s->phase == IMAP_PHASE_RUN && !imap_out_full(s) && !s->closing)
 		imap_command_result(s, imap_call(s, s->resume));
+	/* What could not be told while the output was full. */
+	if (s->notify && s->conn && s->changed && !imap_out_full(s))
+		imap_notify_again(s);
 	while (progress && s->conn && !s->closing) {
 		progress = false;
 		switch (s->phase) {

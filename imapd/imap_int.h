@@ -25,6 +25,7 @@
 #include "base/list.h"
 #include "base/stats.h"
 #include "imapd/imap_cmd.h"
+#include "imapd/imap_notify.h"
 #include "imapd/imap_recent.h"
 #include "imapd/imap_resp.h"
 #include "imapd/imap_seqset.h"
@@ -167,6 +168,7 @@ struct imap_session {
 	uint32_t recent_count;
 	struct uid_range *recent; /* owned, ascending; at most IMAP_RECENT_RANGES_MAX */
 	struct imap_uid_ranges saved; /* SEARCHRES "$"; owned (imap_saved_set) */
+	struct imap_notify *notify;   /* owned; null until NOTIFY is used */
 
 	/* For the log. */
 	uint64_t started_ms;

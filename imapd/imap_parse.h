@@ -23,6 +23,7 @@ struct imap_seqset;      /* imap_seqset.h */
 struct imap_fetch_args;  /* imap_fetch_parse.h */
 struct imap_search_args; /* imap_search_parse.h */
 struct imap_store_args;  /* imap_cmd_store.h */
+struct imap_notify_args; /* imap_notify_parse.h */
 struct imap_copy_args;   /* imap_cmd_copy.h; COPY and MOVE, and UID EXPUNGE's set */
 
 enum parse_result {
@@ -134,6 +135,7 @@ struct imap_command {
 		struct imap_store_args *store;
 		struct imap_copy_args *copy;
 		struct imap_search_args *search;
+		struct imap_notify_args *notify;
 	} u;
 };
 

@@ -206,11 +206,15 @@ imap_op_begin(struct imap_session *s, struct store_op *op)
 static bool
 finish_sync(struct imap_session *s, const struct imap_command *cmd)
 {
-	if (s->state != IMAP_STATE_SELECTED || !cmd->row ||
+	if (s->state == IMAP_STATE_LOGOUT || !cmd->row ||
 	    (cmd->row->bits & IMAP_ROW_NO_SYNC))
 		return true;
 	bool held = (cmd->row->bits & IMAP_ROW_NO_EXPUNGE) && !cmd->uid;
-	return imap_sync(s, !held);
+	bool wanted = imap_notify_selected(s) || (cmd->row->bits & IMAP_ROW_EXPUNGES);
+	if (s->state == IMAP_STATE_SELECTED && wanted && !imap_sync(s, !held))
+		return false;
+	imap_notify_tell(s);
+	return true;
 }
 
 enum cmd_result

@@ -80,6 +80,7 @@ session_free(struct imap_session *s)
 	framer_imap_fini(&s->framer);
 	free(s->login);
 	free(s->idle_tag);
+	imap_notify_free(&s->notify);
 	free(s->recent);
 	free(s->saved.ranges);
 	s->magic = 0;
@@ -109,6 +110,7 @@ session_end(struct imap_session *s, const char *why)
 	stats_sub(s->worker->stats->sessions, 1);
 	conn_close(&s->conn, true);
 	auth_end(&s->exchange);
+	imap_notify_free(&s->notify);
 	imap_deselect(s);
 	if (s->counted && s->worker->service)
 		service_session_end(s->worker->service, s->account);

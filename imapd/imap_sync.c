@@ -152,11 +152,12 @@ tell_added(struct imap_session *s, const struct mailbox_delta *d)
 	buf_append(out, SLICE("* "));
 	buf_append_u64(out, mailbox_view_count(s->view));
 	buf_append(out, SLICE(" EXISTS\r\n"));
-	if (imap_is_rev2(s))
-		return;
-	buf_append(out, SLICE("* "));
-	buf_append_u64(out, imap_recent_count(s));
-	buf_append(out, SLICE(" RECENT\r\n"));
+	if (!imap_is_rev2(s)) {
+		buf_append(out, SLICE("* "));
+		buf_append_u64(out, imap_recent_count(s));
+		buf_append(out, SLICE(" RECENT\r\n"));
+	}
+	imap_notify_fetch(s, d->added, d->added_count);
 }
 
 static void
@@ -165,7 +166,7 @@ tell_changed(struct imap_session *s, const struct mailbox_delta *d)
 	struct slice names[MAILBOX_KEYWORDS_MAX];
 	struct message_record record;
 
-	if (d->changed_count == 0)
+	if (d->changed_count == 0 || !(imap_notify_selected(s) & IMAP_NOTIFY_FLAG_CHANGE))
 		return;
 	size_t name_count = imap_keywords(s, names);
 	for (size_t i = 0; i < d->changed_count; i++) {
@@ -174,9 +175,10 @@ tell_changed(struct imap_session *s, const struct mailbox_delta *d)
 			continue;
 		if (s->told_modseq != 0 && record.modseq == s->told_modseq)
 			continue;
+		/* RFC 5465 section 5.1 asks for UID. */
 		imap_write_flags(s, mailbox_view_msn(s->view, record.uid), record.uid,
-		    record.flags, record.keywords, record.modseq, false, names,
-		    name_count);
+		    record.flags, record.keywords, record.modseq, s->notify != NULL,
+		    names, name_count);
 	}
 }
 
@@ -237,7 +239,7 @@ on_idle_again(void *arg)
 	struct imap_session *s = OBJ_CAST(imap_session, arg, IMAP_SESSION_MAGIC);
 
 	s->ops_pending--;
-	if (s->conn && s->idling && !s->closing && !imap_out_full(s))
+	if (s->conn && s->idling && !s->closing && !imap_out_full(s) && !s->notify)
 		imap_hint(s);
 	else
 		imap_leave(s);
@@ -249,7 +251,8 @@ imap_hint(void *arg)
 	struct imap_session *s = OBJ_CAST(imap_session, arg, IMAP_SESSION_MAGIC);
 
 	s->changed = true;
-	if (!s->idling || s->closing || !s->conn)
+	/* With NOTIFY its own hint speaks, for IDLE too (RFC 5465 section 4). */
+	if (!s->idling || s->closing || !s->conn || s->notify)
 		return;
 	if (imap_sync(s, true) && s->changed) {
 		s->ops_pending++; /* there is more than one turn's output */
@@ -290,7 +293,7 @@ enum cmd_result
 imap_run_idle(struct imap_session *s, struct imap_command *cmd)
 {
 	buf_append(imap_out(s), SLICE("+ idling\r\n"));
-	if (!imap_sync(s, true))
+	if (imap_notify_selected(s) && !imap_sync(s, true))
 		return CMD_CLOSE;
 	s->idle_tag = slice_to_cstr(cmd->tag);
 	s->idling = true;

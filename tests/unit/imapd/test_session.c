@@ -149,7 +149,7 @@ test_append_and_sync(void **state)
 	    "c NO [TRYCREATE]");
 	HAS(client_talk(&c, "e APPEND INBOX {99999999}\r\n", "e "), "e NO [TOOBIG]");
 	HAS(client_talk(&c, "f APPEND INBOX (\\Foo) {3}\r\n", "f "), "f BAD");
-	HAS(client_talk(&c, "g APPEND INBOX\r\n", "g "), "g BAD expected");
+	HAS(client_talk(&c, "g APPEND INBOX\r\n", "g "), "g BAD");
 	HAS(client_talk(&c, "h APPEND INBOX {0}\r\n", "h "), "h NO");
 	/* MULTIAPPEND with a date, and one that fails at its second message. */
 	HAS(client_talk(&c,
@@ -324,7 +324,8 @@ test_names(void **state)
 	HAS(client_talk(&c, "u SELECT other\r\n", "u "), "u OK");
 	HAS(client_talk(&c, "v DELETE other\r\n", "v "), "* OK [CLOSED]");
 	HAS(client_talk(&c, "w CHECK\r\n", "w "), "w BAD");
-	HAS(client_talk(&c, "x GETQUOTAROOT INBOX\r\n", "x "), "* QUOTA user ()");
+	HAS(client_talk(&c, "x GETQUOTAROOT INBOX\r\n", "x "),
+	    "* QUOTA user (MAILBOX 9 20000)");
 	HAS(client_talk(&c, "y SETQUOTA user (STORAGE 5)\r\n", "y "), "y NO [NOPERM]");
 	HAS(client_talk(&c, "z ID (\"name\" \"test\" \"version\" NIL)\r\n", "z "),
 	    "* ID (\"name\" \"Postroom\"");

@@ -1,0 +1,52 @@
+/*
+ * NOTIFY's arguments to plain data.  Pure.  RFC 5465 section 8.
+ */
+#ifndef IMAPD_IMAP_NOTIFY_PARSE_H
+#define IMAPD_IMAP_NOTIFY_PARSE_H
+
+#include "imapd/imap_fetch_parse.h"
+
+enum {
+	IMAP_NOTIFY_GROUPS_MAX = 32,      /* event groups of one command */
+	IMAP_NOTIFY_MAILBOXES_MAX = 1000, /* names of one command */
+};
+
+enum imap_notify_event {
+	IMAP_NOTIFY_MESSAGE_NEW = 1 << 0,
+	IMAP_NOTIFY_MESSAGE_EXPUNGE = 1 << 1,
+	IMAP_NOTIFY_FLAG_CHANGE = 1 << 2,
+	IMAP_NOTIFY_MAILBOX_NAME = 1 << 3,
+	IMAP_NOTIFY_SUBSCRIPTION = 1 << 4,
+};
+#define IMAP_NOTIFY_MESSAGE_EVENTS                                                       \
+	(IMAP_NOTIFY_MESSAGE_NEW | IMAP_NOTIFY_MESSAGE_EXPUNGE | IMAP_NOTIFY_FLAG_CHANGE)
+
+enum imap_notify_filter {
+	IMAP_NOTIFY_SELECTED,
+	IMAP_NOTIFY_SELECTED_DELAYED,
+	IMAP_NOTIFY_INBOXES, /* any mailbox may get mail here: the same as PERSONAL */
+	IMAP_NOTIFY_PERSONAL,
+	IMAP_NOTIFY_SUBSCRIBED,
+	IMAP_NOTIFY_SUBTREE,
+	IMAP_NOTIFY_MAILBOXES,
+};
+
+struct imap_notify_group {
+	enum imap_notify_filter filter;
+	unsigned events;     /* enum imap_notify_event bits; none for NONE */
+	struct slice *names; /* SUBTREE, MAILBOXES; as sent */
+	size_t name_count;
+};
+
+struct imap_notify_args {
+	bool none;          /* NOTIFY NONE */
+	bool status;        /* STATUS of all mailboxes first */
+	bool unknown_event; /* reply NO [BADEVENT] */
+	struct imap_notify_group *groups;
+	size_t group_count;
+	/* Of SELECTED's MessageNew: "(uid flags)" as sent, null without. */
+	struct slice items;
+	struct imap_fetch_args *fetch; /* the same, parsed */
+};
+
+#endif
