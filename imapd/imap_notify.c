@@ -557,15 +557,18 @@ static void
 write_statuses(struct imap_session *s)
 {
 	const struct picture *p = &s->notify->picture;
-	unsigned items = IMAP_STATUS_MESSAGES | IMAP_STATUS_UIDNEXT |
-	                 IMAP_STATUS_UIDVALIDITY |
-	                 (imap_is_condstore(s) ? IMAP_STATUS_HIGHESTMODSEQ : 0);
+	const unsigned items =
+	    IMAP_STATUS_MESSAGES | IMAP_STATUS_UIDNEXT | IMAP_STATUS_UIDVALIDITY;
 
 	for (size_t i = 0; i < p->count; i++) {
 		const struct mailbox_info *box = &p->boxes[i];
+		unsigned events = wanted(s->notify, box);
+		/* With FlagChange also when CONDSTORE is not on (RFC 5465 section 3.1). */
+		bool modseq = imap_is_condstore(s) || (events & IMAP_NOTIFY_FLAG_CHANGE);
 		if (!box->exists_not && box->number != s->mailbox &&
-		    (wanted(s->notify, box) & IMAP_NOTIFY_MESSAGE_EVENTS))
-			imap_write_status(s, box, items);
+		    (events & IMAP_NOTIFY_MESSAGE_EVENTS))
+			imap_write_status(
+			    s, box, items | (modseq ? IMAP_STATUS_HIGHESTMODSEQ : 0));
 	}
 }
 
