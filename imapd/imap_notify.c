@@ -563,7 +563,8 @@ write_statuses(struct imap_session *s)
 	for (size_t i = 0; i < p->count; i++) {
 		const struct mailbox_info *box = &p->boxes[i];
 		unsigned events = wanted(s->notify, box);
-		/* With FlagChange also when CONDSTORE is not on (RFC 5465 section 3.1). */
+		/* With FlagChange also when CONDSTORE is not on (RFC 5465 section 3.1).
+		 */
 		bool modseq = imap_is_condstore(s) || (events & IMAP_NOTIFY_FLAG_CHANGE);
 		if (!box->exists_not && box->number != s->mailbox &&
 		    (events & IMAP_NOTIFY_MESSAGE_EVENTS))

@@ -1,5 +1,10 @@
 /*
- * NOTIFY's arguments.
+ * NOTIFY's arguments: event groups, each a mailbox filter and its events.
+ *
+ * Pure: text in, struct imap_notify_args out; mailbox names stay as sent.  Rules that
+ * need no state are checked here (which events go together, what SELECTED may have);
+ * events that this server does not know are only marked, since the reply to them is NO.
+ * RFC 5465 sections 5, 6 and 8.
  */
 #include "imapd/imap_notify_parse.h"
 

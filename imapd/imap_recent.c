@@ -22,7 +22,9 @@ struct recent_claim {
 	struct list node; /* in a bucket */
 	struct imap_worker *worker;
 	struct arena *arena;
-	uint64_t done_ms; /* 0: under way */
+	struct loop_timer timer; /* runs until it is submitted */
+	bool submitted;
+	uint64_t done_ms; /* 0: not committed yet */
 };
 
 /* ---- the table ---- */
@@ -115,12 +117,40 @@ on_claim_done(struct store_op *op)
 	pthread_mutex_unlock(&recents->mutex);
 }
 
-static struct recent_claim *
-claim_new(struct imap_session *s, uint32_t uidnext)
+static void
+claim_submit(struct recent_claim *claim)
 {
-	struct recent_claim *claim = xcalloc(1, sizeof(*claim));
+	struct imap_worker *w = claim->worker;
 
-	claim->worker = s->worker;
+	claim->submitted = true;
+	w->background_ops++;
+	mailbox_recent_submit(w->reader, &claim->op);
+}
+
+static void
+on_claim_timer(void *arg)
+{
+	claim_submit(arg);
+}
+
+/* The claim of this worker that is not submitted yet, or a new one.  Under the mutex. */
+static void
+claim_make(struct imap_session *s, struct list *bucket, uint32_t uidnext)
+{
+	struct imap_worker *w = s->worker;
+
+	LIST_EACH(bucket, node)
+	{
+		struct recent_claim *claim = LIST_ENTRY(node, struct recent_claim, node);
+		if (claim->worker == w && !claim->submitted &&
+		    claim->op.mailbox == s->mailbox &&
+		    memcmp(&claim->op.account, &s->account, sizeof(s->account)) == 0) {
+			claim->op.uidnext = uidnext;
+			return;
+		}
+	}
+	struct recent_claim *claim = xcalloc(1, sizeof(*claim));
+	claim->worker = w;
 	claim->arena = arena_new(CLAIM_ARENA_MAX);
 	claim->op = (struct mailbox_recent_op){
 	    .op = {.done = on_claim_done, .user = claim, .arena = claim->arena},
@@ -128,7 +158,33 @@ claim_new(struct imap_session *s, uint32_t uidnext)
 	    .mailbox = s->mailbox,
 	    .uidnext = uidnext,
 	};
-	return claim;
+	list_append(bucket, &claim->node);
+	loop_timer_start(
+	    w->loop, &claim->timer, IMAP_RECENT_DELAY_MS, on_claim_timer, claim);
+}
+
+void
+imap_recents_flush(struct imap_worker *w, bool write)
+{
+	struct imap_recents *recents = w->recents;
+
+	for (size_t i = 0; i < IMAP_RECENT_BUCKETS; i++) {
+		pthread_mutex_lock(&recents->mutex);
+		LIST_EACH_SAFE(&recents->buckets[i], node)
+		{
+			struct recent_claim *claim =
+			    LIST_ENTRY(node, struct recent_claim, node);
+			if (claim->worker != w || claim->submitted)
+				continue;
+			loop_timer_stop(&claim->timer);
+			if (write) /* now, so that it is under way before the stop */
+				loop_timer_start(
+				    w->loop, &claim->timer, 0, on_claim_timer, claim);
+			else
+				claim_free(claim);
+		}
+		pthread_mutex_unlock(&recents->mutex);
+	}
 }
 
 static void
@@ -154,7 +210,6 @@ imap_recent_claim(struct imap_session *s, uint32_t first, uint32_t uidnext)
 {
 	struct imap_recents *recents = s->worker->recents;
 	struct list *bucket = bucket_of(recents, s->account, s->mailbox);
-	struct recent_claim *claim = NULL;
 
 	if (first == 0)
 		first = 1;
@@ -163,17 +218,11 @@ imap_recent_claim(struct imap_session *s, uint32_t first, uint32_t uidnext)
 	pthread_mutex_lock(&recents->mutex);
 	first = bucket_first(bucket, s->account, s->mailbox, first);
 	/* EXAMINE takes nothing away (RFC 3501 section 6.3.2). */
-	if (first < uidnext && !s->read_only) {
-		claim = claim_new(s, uidnext);
-		list_append(bucket, &claim->node);
-	}
+	if (first < uidnext && !s->read_only)
+		claim_make(s, bucket, uidnext);
 	pthread_mutex_unlock(&recents->mutex);
 	if (first < uidnext)
 		range_add(s, first, uidnext - 1);
-	if (!claim)
-		return;
-	s->worker->background_ops++;
-	mailbox_recent_submit(imap_reader(s), &claim->op);
 }
 
 /* ---- the session's ---- */

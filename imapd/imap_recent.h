@@ -2,9 +2,10 @@
  * \Recent (RFC 3501 section 2.3.2): who tells of a message first.
  *
  * The store keeps the first UID that no session has seen; a session that tells of
- * messages from there on claims them by an op in the background.  What is claimed but not
- * committed yet stands in a table of the process, so that one session only, on whatever
- * thread, is told of a message as \Recent.
+ * messages from there on claims them.  What is claimed stands in a table of the process,
+ * so that one session only, on whatever thread, is told of a message as \Recent; the op
+ * that writes it down follows a moment later, one for many messages, so that mail to an
+ * open mailbox costs one commit and not two.
  */
 #ifndef IMAPD_IMAP_RECENT_H
 #define IMAPD_IMAP_RECENT_H
@@ -15,9 +16,11 @@
 #include "store/mailbox.h"
 
 struct imap_session;
+struct imap_worker;
 
 enum {
 	IMAP_RECENT_BUCKETS = 256,
+	IMAP_RECENT_DELAY_MS = 1000, /* from a claim to its op */
 	IMAP_RECENT_LINGER_MS =
 	    10000, /* a claim is known for so long after its commit:
 	              longer than a turn, whose snapshot may be older */
@@ -31,6 +34,10 @@ struct imap_recents {
 void imap_recents_init(struct imap_recents *recents);
 /* No claim may be under way. */
 void imap_recents_fini(struct imap_recents *recents);
+
+/* A worker ends: what it has claimed is written down now (`write`), or forgotten, and
+ * then told as \Recent once more. */
+void imap_recents_flush(struct imap_worker *w, bool write);
 
 /* Messages from `first` to below `uidnext` are \Recent in the session, as far as nobody
  * has them; claims them unless the mailbox was opened read-only. */

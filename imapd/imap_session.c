@@ -266,6 +266,7 @@ void
 imap_worker_fini(struct imap_worker *w)
 {
 	ENSURE(list_is_empty(&w->sessions));
+	imap_recents_flush(w, false);
 	arena_free(&w->spare_arena);
 	arena_free(&w->sync_arena);
 	buf_fini(&w->out);
@@ -275,6 +276,7 @@ void
 imap_worker_stop(struct imap_worker *w)
 {
 	w->stopping = true;
+	imap_recents_flush(w, true);
 	LIST_EACH_SAFE(&w->sessions, node)
 	{
 		struct imap_session *s = LIST_ENTRY(node, struct imap_session, node);

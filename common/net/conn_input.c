@@ -14,6 +14,8 @@
 #include "base/ensure.h"
 #include "net/conn_int.h"
 
+enum { TLS_MORE_MIN = 4096 /* bytes: behind a record so large more may be there */ };
+
 size_t
 conn_input_room(const struct conn *c)
 {
@@ -164,7 +166,9 @@ conn_receive(struct conn *c)
 	size_t room = conn_input_room(c);
 	size_t limit = room < LOOP_SCRATCH_SIZE ? room : LOOP_SCRATCH_SIZE;
 	size_t total = 0;
-	/* A TLS read gives one record at most; a socket read all there is. */
+	/* A TLS read gives one record at most, a socket read all there is.  Behind a
+	 * small record there is mostly nothing, and the poll tells when there is: a
+	 * receive that only says so is saved. */
 	while (total < limit) {
 		size_t got = 0;
 		enum conn_io io = read_transport(c, scratch + total, limit - total, &got);
@@ -173,7 +177,7 @@ conn_receive(struct conn *c)
 		if (io != CONN_IO_DONE)
 			break;
 		total += got;
-		if (!c->tls)
+		if (!c->tls || (got < TLS_MORE_MIN && !SSL_has_pending(c->tls->ssl)))
 			break;
 	}
 	if (total > 0)
