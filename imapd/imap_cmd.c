@@ -169,12 +169,12 @@ static const struct {
 static void
 write_login_capabilities(struct imap_session *s, struct buf *out)
 {
-	struct slice mechanisms = auth_mechanisms(imap_auth(s), s->secure);
+	struct slice mechanisms = service_mechanisms(imap_auth(s), s->conn);
 
 	if (s->can_starttls && !s->secure)
 		buf_append(out, SLICE(" STARTTLS"));
-	if (!auth_mechanism_allowed(imap_auth(s), SLICE("PLAIN"), s->secure) &&
-	    !auth_mechanism_allowed(imap_auth(s), SLICE("LOGIN"), s->secure))
+	if (!service_mechanism_allowed(imap_auth(s), SLICE("PLAIN"), s->conn) &&
+	    !service_mechanism_allowed(imap_auth(s), SLICE("LOGIN"), s->conn))
 		buf_append(out, SLICE(" LOGINDISABLED"));
 	while (mechanisms.len > 0) {
 		struct slice name = slice_split(&mechanisms, ' ');

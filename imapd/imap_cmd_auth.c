@@ -183,8 +183,8 @@ imap_run_login(struct imap_session *s, struct imap_command *cmd)
 {
 	struct auth *auth = imap_auth(s);
 
-	if (!auth_mechanism_allowed(auth, SLICE("PLAIN"), s->secure) &&
-	    !auth_mechanism_allowed(auth, SLICE("LOGIN"), s->secure))
+	if (!service_mechanism_allowed(auth, SLICE("PLAIN"), s->conn) &&
+	    !service_mechanism_allowed(auth, SLICE("LOGIN"), s->conn))
 		return imap_cmd_finish(s, cmd, IMAP_NO,
 		    s->secure ? "CANNOT" : "PRIVACYREQUIRED",
 		    s->secure ? "LOGIN is switched off, use AUTHENTICATE"
@@ -204,8 +204,9 @@ imap_run_authenticate(struct imap_session *s, struct imap_command *cmd)
 	struct slice initial = cmd->u.authenticate.initial;
 	struct buf decoded;
 
-	if (!auth_mechanism_allowed(auth, mechanism, s->secure)) {
-		if (!s->secure && auth_mechanism_allowed(auth, mechanism, true))
+	if (!service_mechanism_allowed(auth, mechanism, s->conn)) {
+		const struct auth_channel with_tls = {.secure = true};
+		if (!s->secure && auth_mechanism_allowed(auth, mechanism, &with_tls))
 			return imap_cmd_finish(s, cmd, IMAP_NO, "PRIVACYREQUIRED",
 			    "this mechanism needs TLS first");
 		return imap_cmd_finish(
@@ -219,9 +220,11 @@ imap_run_authenticate(struct imap_session *s, struct imap_command *cmd)
 		return imap_cmd_finish(s, cmd, IMAP_BAD, NULL, "not base64");
 	}
 	auth_wait_new(s, mechanism);
-	s->exchange = auth_begin(auth, s->worker->loop, mechanism, s->secure,
-	    cmd->u.authenticate.has_initial, buf_slice(&decoded), conn_peer_text(s->conn),
-	    on_auth, s);
+	struct service_channel channel;
+	service_channel_init(&channel, s->conn);
+	s->exchange = auth_begin(auth, s->worker->loop, mechanism, &channel.channel,
+	    cmd->u.authenticate.has_initial, buf_slice(&decoded), on_auth, s);
+	service_channel_fini(&channel);
 	buf_fini(&decoded);
 	return CMD_WAIT;
 }

@@ -34,9 +34,9 @@ cmd_capa(struct pop3_session *s, const struct pop3_line *line)
 	capa_expire(s);
 	if (s->has_tls_settings && !secure)
 		conn_write(s->conn, SLICE("STLS\r\n"));
-	if (auth_mechanism_allowed(auth, SLICE("PLAIN"), secure))
+	if (service_mechanism_allowed(auth, SLICE("PLAIN"), s->conn))
 		conn_write(s->conn, SLICE("USER\r\n"));
-	struct slice mechanisms = auth_mechanisms(auth, secure);
+	struct slice mechanisms = service_mechanisms(auth, s->conn);
 	if (!slice_is_empty(mechanisms))
 		conn_write_format(s->conn, "SASL %.*s\r\n", SLICE_ARG(mechanisms));
 	/* Who we are is told to those who have logged in (RFC 2449 section 6.9). */

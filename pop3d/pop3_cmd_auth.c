@@ -61,8 +61,8 @@ auth_result(
 void
 pop3_cmd_user(struct pop3_session *s, const struct pop3_line *line)
 {
-	if (!auth_mechanism_allowed(
-		service_auth(s->service), SLICE("PLAIN"), conn_is_secure(s->conn))) {
+	if (!service_mechanism_allowed(
+		service_auth(s->service), SLICE("PLAIN"), s->conn)) {
 		pop3_resp_err(s, NULL, "not in clear text: use STLS or port 995 first");
 		return;
 	}
@@ -95,7 +95,7 @@ pop3_cmd_auth(struct pop3_session *s, const struct pop3_line *line)
 	bool secure = conn_is_secure(s->conn);
 	if (line->argument_count == 0) {
 		/* Without an argument old clients want the list (RFC 1734's habit). */
-		struct slice rest = auth_mechanisms(auth, secure);
+		struct slice rest = service_mechanisms(auth, s->conn);
 		pop3_resp_ok(s, "mechanisms follow");
 		while (!slice_is_empty(rest)) {
 			struct slice name = slice_split(&rest, ' ');
@@ -104,7 +104,7 @@ pop3_cmd_auth(struct pop3_session *s, const struct pop3_line *line)
 		conn_write(s->conn, SLICE(".\r\n"));
 		return;
 	}
-	if (!auth_mechanism_allowed(auth, line->arguments[0], secure)) {
+	if (!service_mechanism_allowed(auth, line->arguments[0], s->conn)) {
 		pop3_resp_err(s, NULL,
 		    secure ? "unknown mechanism; CAPA lists what is known"
 			   : "not without TLS: use STLS or port 995 first");
@@ -121,8 +121,11 @@ pop3_cmd_auth(struct pop3_session *s, const struct pop3_line *line)
 	}
 	s->user[0] = '\0';
 	s->waiting = POP3_WAITS_FOR_AUTH;
-	s->exchange = auth_begin(auth, conn_loop(s->conn), line->arguments[0], secure,
-	    has_initial, buf_slice(&initial), conn_peer_text(s->conn), auth_result, s);
+	struct service_channel channel;
+	service_channel_init(&channel, s->conn);
+	s->exchange = auth_begin(auth, conn_loop(s->conn), line->arguments[0],
+	    &channel.channel, has_initial, buf_slice(&initial), auth_result, s);
+	service_channel_fini(&channel);
 }
 
 void

@@ -22,6 +22,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "auth/token.h"
 #include "base/ensure.h"
 #include "base/log.h"
 #include "base/stats.h"
@@ -99,11 +100,14 @@ tls_load(struct service *s, const struct conf *conf)
 	char *error = NULL;
 	enum status status = tls_context_server(conf->tls.certificate,
 	    conf->tls.private_key, conf->tls.min_version, &tls, &error);
+	if (status == STATUS_OK && conf->auth.client_ca[0] != '\0')
+		status = tls_context_ask_clients(tls, conf->auth.client_ca, &error);
 	if (status != STATUS_OK) {
 		LOG_ERROR(
 		    "tls.fail", LF_STR("reason", error ? error : status_text(status)));
 		fprintf(stderr, "%s\n", error ? error : status_text(status));
 		free(error);
+		tls_context_unref(&tls);
 		return false;
 	}
 	pthread_mutex_lock(&s->lock);
@@ -119,12 +123,16 @@ reload(void *arg)
 {
 	struct service *s = arg;
 	struct conf *conf = conf_load(s);
-	if (!conf || !tls_load(s, conf)) {
+	struct token_rules *rules = NULL;
+	if (!conf || !service_tokens_load(conf, &rules) || !tls_load(s, conf)) {
 		LOG_ERROR("server.reload",
 		    LF_STR("status", "configuration kept as it was: see postroom check"));
+		token_rules_unref(&rules);
 		conf_free(&conf);
 		return;
 	}
+	auth_tokens_set(s->auth, rules);
+	token_rules_unref(&rules);
 	log_start(s, conf);
 	struct buf restart AUTO_BUF;
 	buf_init(&restart, RESTART_TEXT_MAX);

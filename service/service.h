@@ -20,6 +20,20 @@
 
 struct service;
 
+/* What authentication has to know of a connection, with the room that it points into. */
+struct service_channel {
+	struct auth_channel channel;
+	unsigned char tls_exporter[32];
+	unsigned char tls_server_end_point[CONN_END_POINT_MAX];
+	struct buf certificate; /* service_channel_fini frees it */
+};
+void service_channel_init(struct service_channel *out, struct conn *conn);
+void service_channel_fini(struct service_channel *channel);
+/* auth_mechanisms and auth_mechanism_allowed for a connection. */
+struct slice service_mechanisms(const struct auth *auth, struct conn *conn);
+bool service_mechanism_allowed(
+    const struct auth *auth, struct slice name, struct conn *conn);
+
 struct service_options {
 	const char *daemon;       /* "imapd": in the log */
 	const char *sasl_service; /* "imap" */

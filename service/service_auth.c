@@ -5,7 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "auth/token.h"
 #include "base/ensure.h"
+#include "base/log.h"
+#include "net/http_post.h"
 #include "service/service_int.h"
 
 static struct store_reader *
@@ -83,6 +86,97 @@ auth_delay(void *loop, uint64_t ms, void (*fn)(void *), void *arg)
 	loop_timer_start(loop, &d->timer, ms, delayed_run, d);
 }
 
+void
+service_channel_init(struct service_channel *out, struct conn *conn)
+{
+	enum { CERTIFICATE_BYTES_MAX = 4096 };
+	*out = (struct service_channel){0};
+	out->channel.peer = "";
+	buf_init(&out->certificate, CERTIFICATE_BYTES_MAX);
+	if (!conn)
+		return;
+	out->channel.secure = conn_is_secure(conn);
+	out->channel.peer = conn_peer_text(conn);
+	if (!out->channel.secure)
+		return;
+	if (conn_channel_binding(conn, out->tls_exporter))
+		out->channel.tls_exporter = slice_make(
+		    (const char *)out->tls_exporter, sizeof(out->tls_exporter));
+	size_t len = conn_server_end_point(conn, out->tls_server_end_point);
+	if (len > 0)
+		out->channel.tls_server_end_point =
+		    slice_make((const char *)out->tls_server_end_point, len);
+	conn_client_addresses(conn, &out->certificate);
+	if (buf_ok(&out->certificate) && out->certificate.len > 0)
+		out->channel.certificate = buf_slice(&out->certificate);
+}
+
+void
+service_channel_fini(struct service_channel *channel)
+{
+	buf_fini(&channel->certificate);
+}
+
+struct slice
+service_mechanisms(const struct auth *auth, struct conn *conn)
+{
+	struct service_channel channel;
+	service_channel_init(&channel, conn);
+	struct slice names = auth_mechanisms(auth, &channel.channel);
+	service_channel_fini(&channel);
+	return names;
+}
+
+bool
+service_mechanism_allowed(const struct auth *auth, struct slice name, struct conn *conn)
+{
+	struct service_channel channel;
+	service_channel_init(&channel, conn);
+	bool allowed = auth_mechanism_allowed(auth, name, &channel.channel);
+	service_channel_fini(&channel);
+	return allowed;
+}
+
+static enum status
+tokens_post(const struct token_request *request, struct buf *answer)
+{
+	const struct http_post post = {.url = request->url,
+	    .form = request->form,
+	    .login = request->login,
+	    .ca_file = request->ca_file,
+	    .timeout_ms = request->timeout_ms};
+	return http_post(&post, answer);
+}
+
+bool
+service_tokens_load(const struct conf *conf, struct token_rules **out)
+{
+	*out = NULL;
+	char *error = NULL;
+	const struct token_options options = {
+	    .post = tokens_post,
+	    .keys = conf->oauth.keys,
+	    .introspection_url = conf->oauth.introspection_url,
+	    .introspection_login = conf->oauth.introspection_login,
+	    .introspection_ca = conf->oauth.introspection_ca,
+	    .introspection_timeout_ms = conf->oauth.introspection_timeout_ms,
+	    .issuer = conf->oauth.issuer,
+	    .audience = conf->oauth.audience,
+	    .scope = conf->oauth.scope,
+	    .claim = conf->oauth.claim,
+	    .skew_s = conf->oauth.clock_skew_s,
+	    .configuration = conf->oauth.configuration_url,
+	};
+	enum status status = token_rules_new(&options, out, &error);
+	if (status != STATUS_OK && status != STATUS_NOT_FOUND) {
+		LOG_ERROR("auth.tokens", LF_STR("reason", error));
+		fprintf(stderr, "%s\n", error);
+		free(error);
+		return false;
+	}
+	return true;
+}
+
 bool
 service_auth_start(struct service *s, const struct conf *conf)
 {
@@ -116,5 +210,10 @@ service_auth_start(struct service *s, const struct conf *conf)
 	if (status != STATUS_OK)
 		fprintf(stderr, "none of auth.mechanisms can be had on this machine; is "
 				"libsasl2-modules installed?\n");
-	return status == STATUS_OK;
+	struct token_rules *rules;
+	if (status != STATUS_OK || !service_tokens_load(conf, &rules))
+		return false;
+	auth_tokens_set(s->auth, rules);
+	token_rules_unref(&rules);
+	return true;
 }

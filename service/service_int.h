@@ -41,5 +41,8 @@ struct service {
 /* ---- service_auth.c ---- */
 /* False, with a line on standard error, when authentication cannot be set up. */
 bool service_auth_start(struct service *s, const struct conf *conf);
+/* The rules for bearer tokens; null when the configuration has none.  False, with a line
+ * in the log, when it cannot be taken. */
+bool service_tokens_load(const struct conf *conf, struct token_rules **out);
 
 #endif

@@ -15,7 +15,7 @@ smtp_auth_offer(struct smtp_session *s)
 	if (!s->submission ||
 	    (!secure && !service_conf(s->service)->auth.allow_plaintext))
 		return SLICE_NULL;
-	return auth_mechanisms(service_auth(s->service), secure);
+	return service_mechanisms(service_auth(s->service), s->conn);
 }
 
 void
@@ -95,7 +95,6 @@ void
 smtp_cmd_auth(struct smtp_session *s, struct slice rest)
 {
 	struct auth *auth = service_auth(s->service);
-	bool secure = conn_is_secure(s->conn);
 	struct smtp_auth args;
 	if (s->login) {
 		smtp_resp_bad(s, 503, "5.5.1", "you are logged in already");
@@ -113,7 +112,7 @@ smtp_cmd_auth(struct smtp_session *s, struct slice rest)
 		smtp_resp_bad(s, 501, "5.5.4", "use AUTH mechanism [response]");
 		return;
 	}
-	if (!auth_mechanism_allowed(auth, args.mechanism, secure)) {
+	if (!service_mechanism_allowed(auth, args.mechanism, s->conn)) {
 		smtp_resp_bad(
 		    s, 504, "5.5.4", "unknown mechanism; EHLO lists what is known");
 		return;
@@ -128,9 +127,11 @@ smtp_cmd_auth(struct smtp_session *s, struct slice rest)
 		return;
 	}
 	smtp_set_state(s, SMTP_AUTH);
-	s->exchange =
-	    auth_begin(auth, conn_loop(s->conn), args.mechanism, secure, args.has_initial,
-		buf_slice(&initial), conn_peer_text(s->conn), auth_result, s);
+	struct service_channel channel;
+	service_channel_init(&channel, s->conn);
+	s->exchange = auth_begin(auth, conn_loop(s->conn), args.mechanism,
+	    &channel.channel, args.has_initial, buf_slice(&initial), auth_result, s);
+	service_channel_fini(&channel);
 }
 
 void

@@ -18,6 +18,7 @@
 #include <openssl/crypto.h>
 
 #include "auth/credential_int.h"
+#include "auth/token.h"
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "base/hashmap.h"
@@ -31,15 +32,24 @@ enum {
 	ITERATIONS_DEFAULT = CREDENTIAL_ITERATIONS_MIN,
 };
 
+#define PLUS   AUTH_CHANNEL_BINDING
+#define SECRET AUTH_CHANNEL_SECRET
+#define TOKEN  (AUTH_CHANNEL_SECRET | AUTH_CHANNEL_TOKENS)
+
 static const struct {
 	const char *name;
 	enum auth_kind kind;
-	bool in_clear; /* the password itself is sent */
+	unsigned needs; /* enum auth_channel_bits */
 } mechanisms[] = {
-    {"SCRAM-SHA-256", AUTH_KIND_SCRAM, false},
-    {"SCRAM-SHA-1",   AUTH_KIND_SCRAM, false},
-    {"PLAIN",         AUTH_KIND_PLAIN, true },
-    {"LOGIN",         AUTH_KIND_LOGIN, true },
+    {"SCRAM-SHA-256-PLUS", AUTH_KIND_SCRAM,       PLUS                    },
+    {"SCRAM-SHA-1-PLUS",   AUTH_KIND_SCRAM,       PLUS                    },
+    {"SCRAM-SHA-256",      AUTH_KIND_SCRAM,       0                       },
+    {"SCRAM-SHA-1",        AUTH_KIND_SCRAM,       0                       },
+    {"PLAIN",	      AUTH_KIND_PLAIN,       SECRET                  },
+    {"LOGIN",	      AUTH_KIND_LOGIN,       SECRET                  },
+    {"EXTERNAL",           AUTH_KIND_EXTERNAL,    AUTH_CHANNEL_CERTIFICATE},
+    {"OAUTHBEARER",        AUTH_KIND_OAUTHBEARER, TOKEN                   },
+    {"XOAUTH2",            AUTH_KIND_XOAUTH2,     TOKEN                   },
 };
 
 enum { MECHANISM_COUNT = sizeof(mechanisms) / sizeof(mechanisms[0]) };
@@ -78,9 +88,9 @@ mechanisms_take(struct auth *auth, const struct auth_options *options)
 		    !(library && auth_scram_has(name)))
 			continue;
 		auth->mechanisms[auth->mechanism_count++] = xstrdup(name);
-		announce(&auth->announce_secure, name);
-		if (!mechanisms[m].in_clear || options->allow_plaintext)
-			announce(&auth->announce_clear, name);
+		for (unsigned has = 0; has < AUTH_CHANNEL_KINDS; has++)
+			if ((mechanisms[m].needs & ~has) == 0)
+				announce(&auth->announce[has], name);
 	}
 }
 
@@ -91,8 +101,10 @@ auth_unref(struct auth *auth)
 		return;
 	for (size_t i = 0; i < auth->mechanism_count; i++)
 		free(auth->mechanisms[i]);
-	buf_fini(&auth->announce_secure);
-	buf_fini(&auth->announce_clear);
+	for (unsigned has = 0; has < AUTH_CHANNEL_KINDS; has++)
+		buf_fini(&auth->announce[has]);
+	token_rules_unref(&auth->tokens);
+	ENSURE(pthread_mutex_destroy(&auth->lock) == 0);
 	throttle_free(&auth->throttle);
 	OPENSSL_cleanse(auth->secret, auth->options.secret.len);
 	free(auth->secret);
@@ -123,8 +135,9 @@ auth_new(const struct auth_options *options, struct auth **out)
 	else
 		random_bytes(auth->secret, secret_len);
 	auth->options.secret = slice_make(auth->secret, secret_len);
-	buf_init(&auth->announce_secure, ANNOUNCE_BYTES_MAX);
-	buf_init(&auth->announce_clear, ANNOUNCE_BYTES_MAX);
+	for (unsigned has = 0; has < AUTH_CHANNEL_KINDS; has++)
+		buf_init(&auth->announce[has], ANNOUNCE_BYTES_MAX);
+	ENSURE(pthread_mutex_init(&auth->lock, NULL) == 0);
 	auth->throttle = throttle_new(options->block_after, options->block_for_ms);
 	mechanisms_take(auth, options);
 	if (options->mechanism_count > 0 && auth->mechanism_count == 0) {
@@ -143,16 +156,53 @@ auth_free(struct auth **auth)
 	*auth = NULL;
 }
 
-struct slice
-auth_mechanisms(const struct auth *auth, bool secure)
+void
+auth_tokens_set(struct auth *auth, struct token_rules *rules)
 {
-	return buf_slice(secure ? &auth->announce_secure : &auth->announce_clear);
+	ENSURE(pthread_mutex_lock(&auth->lock) == 0);
+	struct token_rules *old = auth->tokens;
+	auth->tokens = rules ? token_rules_ref(rules) : NULL;
+	atomic_store(&auth->has_tokens, rules != NULL);
+	ENSURE(pthread_mutex_unlock(&auth->lock) == 0);
+	token_rules_unref(&old);
+}
+
+struct token_rules *
+auth_tokens_ref(struct auth *auth)
+{
+	ENSURE(pthread_mutex_lock(&auth->lock) == 0);
+	struct token_rules *rules = auth->tokens ? token_rules_ref(auth->tokens) : NULL;
+	ENSURE(pthread_mutex_unlock(&auth->lock) == 0);
+	return rules;
+}
+
+static unsigned
+channel_bits(const struct auth *auth, const struct auth_channel *channel)
+{
+	unsigned bits = 0;
+
+	if (channel->secure || auth->options.allow_plaintext)
+		bits |= AUTH_CHANNEL_SECRET;
+	if (channel->tls_exporter.ptr || channel->tls_server_end_point.ptr)
+		bits |= AUTH_CHANNEL_BINDING;
+	if (channel->certificate.len > 0)
+		bits |= AUTH_CHANNEL_CERTIFICATE;
+	if (atomic_load(&auth->has_tokens))
+		bits |= AUTH_CHANNEL_TOKENS;
+	return bits;
+}
+
+struct slice
+auth_mechanisms(const struct auth *auth, const struct auth_channel *channel)
+{
+	return buf_slice(&auth->announce[channel_bits(auth, channel)]);
 }
 
 bool
-auth_mechanism_allowed(const struct auth *auth, struct slice name, bool secure)
+auth_mechanism_allowed(
+    const struct auth *auth, struct slice name, const struct auth_channel *channel)
 {
-	struct slice rest = auth_mechanisms(auth, secure);
+	struct slice rest = auth_mechanisms(auth, channel);
 
 	while (rest.ptr)
 		if (slice_equal_nocase(slice_split(&rest, ' '), name))
@@ -293,10 +343,11 @@ exchange_worked(void *arg)
 
 	input_clear(x);
 	x->step++;
-	if (x->result != AUTH_FAILED) {
+	if ((x->result != AUTH_FAILED && !x->refused) || x->counted) {
 		exchange_deliver(x);
 		return;
 	}
+	x->counted = true;
 	throttle_fail(
 	    x->auth->throttle, slice_from_cstr(x->peer), x->guess, clock_mono_ms());
 	if (x->ended || options->fail_delay_ms == 0)
@@ -327,6 +378,13 @@ exchange_work(void *arg)
 	case AUTH_KIND_PASSWORD:
 		auth_step_password(x);
 		break;
+	case AUTH_KIND_OAUTHBEARER:
+	case AUTH_KIND_XOAUTH2:
+		auth_step_bearer(x);
+		break;
+	case AUTH_KIND_EXTERNAL:
+		auth_step_external(x);
+		break;
 	}
 	if (!buf_ok(&x->output))
 		x->result = AUTH_BAD;
@@ -356,16 +414,33 @@ exchange_is_blocked(const struct auth_exchange *x)
 	    x->auth->throttle, slice_from_cstr(x->peer), clock_mono_ms());
 }
 
+/* Copies what the mechanism binds to; a null slice stays one. */
+static void
+channel_take(struct auth_exchange *x, const struct auth_channel *channel, bool plus)
+{
+	x->plus = plus;
+	x->plus_offered =
+	    auth_mechanism_allowed(x->auth, SLICE("SCRAM-SHA-256-PLUS"), channel) ||
+	    auth_mechanism_allowed(x->auth, SLICE("SCRAM-SHA-1-PLUS"), channel);
+	if (channel->tls_exporter.ptr)
+		x->tls_exporter = arena_copy(x->arena, channel->tls_exporter);
+	if (channel->tls_server_end_point.ptr)
+		x->tls_server_end_point =
+		    arena_copy(x->arena, channel->tls_server_end_point);
+	if (channel->certificate.ptr)
+		x->certificate = arena_copy(x->arena, channel->certificate);
+}
+
 struct auth_exchange *
-auth_begin(struct auth *auth, void *loop, struct slice mechanism, bool secure,
-    bool has_initial, struct slice initial, const char *peer, auth_done_fn done,
-    void *arg)
+auth_begin(struct auth *auth, void *loop, struct slice mechanism,
+    const struct auth_channel *channel, bool has_initial, struct slice initial,
+    auth_done_fn done, void *arg)
 {
 	size_t m = mechanism_find(mechanism);
 	bool allowed =
-	    m < MECHANISM_COUNT && auth_mechanism_allowed(auth, mechanism, secure);
-	struct auth_exchange *x = exchange_new(
-	    auth, loop, allowed ? mechanisms[m].kind : AUTH_KIND_PLAIN, peer, done, arg);
+	    m < MECHANISM_COUNT && auth_mechanism_allowed(auth, mechanism, channel);
+	struct auth_exchange *x = exchange_new(auth, loop,
+	    allowed ? mechanisms[m].kind : AUTH_KIND_PLAIN, channel->peer, done, arg);
 
 	if (!allowed || (has_initial && initial.len > AUTH_RESPONSE_MAX)) {
 		exchange_refuse(x, AUTH_BAD);
@@ -374,6 +449,7 @@ auth_begin(struct auth *auth, void *loop, struct slice mechanism, bool secure,
 	} else {
 		ENSURE(slice_copy_cstr(slice_from_cstr(mechanisms[m].name), x->mechanism,
 		    sizeof(x->mechanism)));
+		channel_take(x, channel, mechanisms[m].needs & PLUS);
 		if (has_initial)
 			input_set(x, initial, SLICE_NULL);
 		exchange_go(x);

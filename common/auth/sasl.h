@@ -1,8 +1,9 @@
 /*
- * Server side of authentication: SASL exchanges (PLAIN, LOGIN by us; SCRAM-SHA-1 and
- * SCRAM-SHA-256 by libsasl2 with our auxprop) and plain login+password checks.  Every
- * step that reads the directory or hashes runs on the worker pool and comes back on the
- * session's loop; the session shows AUTH_MORE, AUTH_OK or AUTH_FAILED to its client.
+ * Server side of authentication: SASL exchanges (PLAIN, LOGIN, EXTERNAL, OAUTHBEARER and
+ * XOAUTH2 by us; SCRAM-SHA-1 and SCRAM-SHA-256, with channel binding as -PLUS, by
+ * libsasl2 with our auxprop) and plain login+password checks.  Every step that reads the
+ * directory, hashes or asks a token's issuer runs on the worker pool and comes back on
+ * the session's loop; the session shows AUTH_MORE, AUTH_OK or AUTH_FAILED to its client.
  *
  * libsasl2 traps dealt with here (reference: its own documentation): mutex functions set
  * before init, init once, never sasl_done, fake secrets for unknown users, the auxprop
@@ -24,6 +25,20 @@ enum auth_result {
 	AUTH_BLOCKED,   /* too many failures from this address: try later */
 	AUTH_TEMPORARY, /* the directory could not be read */
 };
+
+/* What authentication has to know of a client's connection.  Copied where it is kept. */
+struct auth_channel {
+	bool secure;      /* TLS is on */
+	const char *peer; /* its address */
+	/* Channel bindings (RFC 9266, RFC 5929 section 4); null: not to be had. */
+	struct slice tls_exporter;
+	struct slice tls_server_end_point;
+	/* Mail addresses of the client's certificate, one a line, only if the certificate
+	 * was verified; null: none. */
+	struct slice certificate;
+};
+
+struct token_rules;
 
 struct auth_record {
 	bool found;
@@ -66,10 +81,15 @@ struct auth_exchange;
 enum status auth_new(const struct auth_options *options, struct auth **out) MUST_USE;
 void auth_free(struct auth **auth);
 
-/* Mechanism names to announce, space separated: PLAIN and LOGIN only when `secure` or
- * allow_plaintext. */
-struct slice auth_mechanisms(const struct auth *auth, bool secure);
-bool auth_mechanism_allowed(const struct auth *auth, struct slice name, bool secure);
+/* How bearer tokens are judged from now on (a reference is taken); null: not at all. */
+void auth_tokens_set(struct auth *auth, struct token_rules *rules);
+
+/* Mechanism names to announce, space separated: only those that this connection can use.
+ * What brings a password or a token wants TLS (or allow_plaintext), -PLUS a channel
+ * binding, EXTERNAL a verified certificate, OAUTHBEARER and XOAUTH2 rules for tokens. */
+struct slice auth_mechanisms(const struct auth *auth, const struct auth_channel *channel);
+bool auth_mechanism_allowed(
+    const struct auth *auth, struct slice name, const struct auth_channel *channel);
 
 /* `challenge` is decoded bytes, valid during the call.  `login` is set with AUTH_OK. */
 typedef void (*auth_done_fn)(
@@ -79,7 +99,7 @@ typedef void (*auth_done_fn)(
  * done function is called exactly once a step, on the loop, never from inside this call.
  * Bytes are copied.  AUTH_BAD for an unknown mechanism comes the same way. */
 struct auth_exchange *auth_begin(struct auth *auth, void *loop, struct slice mechanism,
-    bool secure, bool has_initial, struct slice initial, const char *peer,
+    const struct auth_channel *channel, bool has_initial, struct slice initial,
     auth_done_fn done, void *arg);
 /* The client's next (decoded) response, after AUTH_MORE. */
 void auth_step(struct auth_exchange *exchange, struct slice response);

@@ -143,12 +143,16 @@ auth_scram_start(void)
 }
 
 bool
-auth_scram_has(const char *mechanism)
+auth_scram_has(const char *name)
 {
+	struct slice mechanism = slice_from_cstr(name);
 	sasl_conn_t *conn = NULL;
 	const char *list = NULL;
 	bool found = false;
 
+	/* A mechanism that can be had can be had with channel binding. */
+	if (slice_has_suffix(mechanism, SLICE("-PLUS")))
+		mechanism.len -= 5;
 	if (sasl_server_new("imap", "localhost", NULL, NULL, NULL, NULL, 0, &conn) !=
 	    SASL_OK)
 		return false;
@@ -156,8 +160,7 @@ auth_scram_has(const char *mechanism)
 	    list) {
 		struct slice rest = slice_from_cstr(list);
 		while (rest.ptr && !found)
-			found = slice_equal(
-			    slice_split(&rest, ' '), slice_from_cstr(mechanism));
+			found = slice_equal(slice_split(&rest, ' '), mechanism);
 	}
 	sasl_dispose(&conn);
 	return found;
@@ -254,6 +257,8 @@ conn_start(struct auth_exchange *x, const char **out, unsigned *out_len)
 	    x->callbacks, 0, &x->conn);
 	if (rc == SASL_OK)
 		rc = sasl_setprop(x->conn, SASL_SEC_PROPS, &properties);
+	if (rc == SASL_OK && x->plus)
+		rc = sasl_setprop(x->conn, SASL_CHANNEL_BINDING, &x->binding);
 	if (rc != SASL_OK)
 		return SASL_FAIL;
 	return sasl_server_start(x->conn, x->mechanism,
@@ -296,18 +301,86 @@ result_of(struct auth_exchange *x, int rc)
 	}
 }
 
-/* What RFC 5802 section 7 allows at all in a client's message: UTF-8 without controls;
- * and no -PLUS mechanism is offered, so a first message that binds to a channel has no
- * place (section 6).  The library looks at less, or later. */
+/* What the client's last message has to say behind "c=". */
+static void
+binding_expect(struct auth_exchange *x, struct slice header, struct slice data)
+{
+	struct buf plain AUTO_BUF, text AUTO_BUF;
+
+	buf_init(&plain, AUTH_RESPONSE_MAX + data.len);
+	buf_init(&text, 2 * AUTH_RESPONSE_MAX);
+	buf_append(&plain, header);
+	buf_append(&plain, data);
+	base64_encode(buf_slice(&plain), &text);
+	x->binding_text = arena_copy(x->arena, buf_slice(&text));
+}
+
+/* The library tells a wrong binding and a broken message with the same word; the first is
+ * a failed login, which has to be counted. */
+static bool
+binding_is_wrong(const struct auth_exchange *x)
+{
+	struct slice rest = x->input;
+	struct slice first = slice_split(&rest, ',');
+
+	return x->plus && slice_has_prefix(first, SLICE("c=")) &&
+	       !slice_equal(slice_from(first, 2), x->binding_text);
+}
+
+/* The kind of channel binding that the client names in "p=NAME,…", when there is one. */
+static bool
+binding_choose(struct auth_exchange *x)
+{
+	struct slice rest = slice_from(x->input, 2);
+	struct slice name = slice_split(&rest, ',');
+	struct slice data = SLICE_NULL;
+	const char *kind = "tls-exporter";
+
+	if (slice_equal(name, slice_from_cstr(kind))) {
+		data = x->tls_exporter;
+	} else if (slice_equal(name, SLICE("tls-server-end-point"))) {
+		kind = "tls-server-end-point";
+		data = x->tls_server_end_point;
+	}
+	if (!rest.ptr || !data.ptr)
+		return false;
+	(void)slice_split(&rest, ','); /* authzid */
+	if (!rest.ptr)
+		return false;
+	binding_expect(
+	    x, slice_sub(x->input, 0, (size_t)(rest.ptr - x->input.ptr)), data);
+	x->binding = (sasl_channel_binding_t){.name = kind,
+	    .critical = 1,
+	    .len = data.len,
+	    .data = (const unsigned char *)data.ptr};
+	return true;
+}
+
+/* The gs2-cbind-flag of the first message (RFC 5802 sections 6 and 7). */
+static enum auth_result
+check_cbind_flag(struct auth_exchange *x)
+{
+	bool wants = slice_has_prefix(x->input, SLICE("p="));
+
+	if (x->plus)
+		return wants && binding_choose(x) ? AUTH_MORE : AUTH_BAD;
+	if (wants)
+		return AUTH_BAD;
+	/* "I could, but you do not offer it": we did offer it, so somebody in between
+	 * took it out of the list. */
+	if (x->plus_offered && slice_has_prefix(x->input, SLICE("y")))
+		return AUTH_FAILED;
+	return AUTH_MORE;
+}
+
+/* What RFC 5802 section 7 allows at all in a client's message: UTF-8 without controls.
+ * The library looks at less. */
 static bool
 message_is_plausible(const struct auth_exchange *x)
 {
 	for (size_t i = 0; i < x->input.len; i++)
 		if ((unsigned char)x->input.ptr[i] < ' ' || x->input.ptr[i] == 0x7f)
 			return false;
-	/* The first message is the one that names the user. */
-	if (!x->user.ptr && slice_has_prefix(x->input, SLICE("p")))
-		return false;
 	return utf8_is_valid(x->input);
 }
 
@@ -318,18 +391,30 @@ auth_step_scram(struct auth_exchange *x)
 	unsigned out_len = 0;
 	int rc;
 
+	/* Which channel binding it is has to be known before the library starts, and only
+	 * the client's first message tells. */
+	if (!x->conn && !x->has_input) {
+		x->result = AUTH_MORE;
+		return;
+	}
 	/* Only the last answer is empty; the library would take an empty first message
 	 * for none. */
-	if (x->has_input &&
-	    (x->said_all != slice_is_empty(x->input) || !message_is_plausible(x))) {
+	if (x->said_all != slice_is_empty(x->input) || !message_is_plausible(x)) {
 		x->result = AUTH_BAD;
 		return;
 	}
-	if (!x->conn)
+	if (!x->conn) {
+		x->result = check_cbind_flag(x);
+		if (x->result != AUTH_MORE)
+			return;
 		rc = conn_start(x, &out, &out_len);
-	else
+	} else if (binding_is_wrong(x)) {
+		x->result = AUTH_FAILED;
+		return;
+	} else {
 		rc = sasl_server_step(x->conn, x->input.ptr ? x->input.ptr : "",
 		    (unsigned)x->input.len, &out, &out_len);
+	}
 	x->result = result_of(x, rc);
 	if (x->result != AUTH_MORE)
 		return;

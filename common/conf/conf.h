@@ -109,7 +109,22 @@ struct conf {
 		uint64_t block_for_s;
 		uint32_t sends_per_hour; /* recipients of one account; 0: no limit */
 		uint32_t iterations;     /* PBKDF2 rounds of new SCRAM keys */
+		char
+		    *client_ca; /* PEM: authorities of client certificates; empty: none */
 	} auth;
+	struct {
+		char *keys; /* public keys of tokens: JWK set or PEM; empty: none */
+		char *issuer;
+		char *audience; /* words */
+		char *scope;
+		char *claim;
+		uint64_t clock_skew_s;
+		char *introspection_url;   /* empty: none */
+		char *introspection_login; /* path: "client:secret" */
+		char *introspection_ca;
+		uint64_t introspection_timeout_ms;
+		char *configuration_url; /* told to clients */
+	} oauth;
 	struct {
 		struct conf_list servers; /* empty: the system's */
 		uint64_t timeout_ms;

@@ -27,7 +27,9 @@
 #define PROTOCOLS "smtp|submission|imap|pop3"
 #define TLS_MODES "none|starttls|implicit"
 
-#define MECHANISMS "SCRAM-SHA-256|SCRAM-SHA-1|PLAIN|LOGIN"
+#define MECHANISMS                                                                       \
+	"SCRAM-SHA-256-PLUS|SCRAM-SHA-256|SCRAM-SHA-1-PLUS|SCRAM-SHA-1|OAUTHBEARER|"     \
+	"XOAUTH2|PLAIN|LOGIN|EXTERNAL"
 
 /* clang-format off */
 const struct conf_key conf_keys[] = {
@@ -159,12 +161,14 @@ const struct conf_key conf_keys[] = {
 	{"pop3", "expire", CONF_TYPE_DAYS, 0, 3650, "never", NULL, RELOAD,
 	    "when mail stays: for how many days after it was fetched, such as 30d; never: for ever", TOP(pop3.expire_days)},
 
-	{"auth", "mechanisms", CONF_TYPE_LIST_WORD, 1, 4, "SCRAM-SHA-256,SCRAM-SHA-1,PLAIN,LOGIN",
-	    MECHANISMS, RESTART, "offered, best first", TOP(auth.mechanisms)},
+	{"auth", "mechanisms", CONF_TYPE_LIST_WORD, 1, 9,
+	    "SCRAM-SHA-256-PLUS,SCRAM-SHA-256,SCRAM-SHA-1-PLUS,SCRAM-SHA-1,OAUTHBEARER,XOAUTH2,PLAIN,LOGIN,EXTERNAL",
+	    MECHANISMS, RESTART,
+	    "offered, best first, each only where the connection can use it", TOP(auth.mechanisms)},
 	{"auth", "password_min", CONF_TYPE_U32, 1, 128, "8", NULL, RELOAD,
 	    "characters of a new password", TOP(auth.password_min)},
 	{"auth", "allow_plaintext", CONF_TYPE_BOOL, 0, 1, "false", NULL, RESTART,
-	    "PLAIN and LOGIN on connections without TLS", TOP(auth.allow_plaintext)},
+	    "passwords and tokens on connections without TLS", TOP(auth.allow_plaintext)},
 	{"auth", "fail_delay", CONF_TYPE_DURATION_MS, 0, MINUTE_MS, "1s", NULL, RESTART,
 	    "before the answer to a wrong password", TOP(auth.fail_delay_ms)},
 	{"auth", "block_after", CONF_TYPE_U32, 0, 100000, "20", NULL, RESTART,
@@ -176,6 +180,34 @@ const struct conf_key conf_keys[] = {
 	    TOP(auth.sends_per_hour)},
 	{"auth", "iterations", CONF_TYPE_U32, 4096, 65536, "4096", NULL, RELOAD,
 	    "PBKDF2 rounds for the keys of new passwords", TOP(auth.iterations)},
+	{"auth", "client_ca", CONF_TYPE_PATH, 0, PATH_OCTETS, "", NULL, RELOAD,
+	    "PEM authorities: a certificate of theirs logs in as its mail address (EXTERNAL)",
+	    TOP(auth.client_ca)},
+
+	{"oauth", "keys", CONF_TYPE_PATH, 0, PATH_OCTETS, "", NULL, RELOAD,
+	    "public keys of tokens (JWT): a JWK set or PEM; RS256, ES256, EdDSA", TOP(oauth.keys)},
+	{"oauth", "issuer", CONF_TYPE_TEXT, 0, 512, "", NULL, RELOAD,
+	    "a token's iss has to be it", TOP(oauth.issuer)},
+	{"oauth", "audience", CONF_TYPE_TEXT, 0, 1024, "", NULL, RELOAD,
+	    "a token's aud has to hold it, or one of several with blanks between", TOP(oauth.audience)},
+	{"oauth", "scope", CONF_TYPE_TEXT, 0, 256, "", NULL, RELOAD,
+	    "a token's scope has to hold it", TOP(oauth.scope)},
+	{"oauth", "claim", CONF_TYPE_TEXT, 1, 64, "email", NULL, RELOAD,
+	    "the claim that is the login", TOP(oauth.claim)},
+	{"oauth", "clock_skew", CONF_TYPE_DURATION_S, 0, HOUR_S, "60s", NULL, RELOAD,
+	    "the issuer's clock and ours may differ by so much", TOP(oauth.clock_skew_s)},
+	{"oauth", "introspection_url", CONF_TYPE_TEXT, 0, 1024, "", NULL, RELOAD,
+	    "asked about tokens that are no JWT, or about all without keys (RFC 7662); https",
+	    TOP(oauth.introspection_url)},
+	{"oauth", "introspection_login", CONF_TYPE_PATH, 0, PATH_OCTETS, "", NULL, RELOAD,
+	    "file whose first line is client:secret", TOP(oauth.introspection_login)},
+	{"oauth", "introspection_ca", CONF_TYPE_PATH, 0, PATH_OCTETS, "", NULL, RELOAD,
+	    "PEM file of authorities to trust there; empty: the system's", TOP(oauth.introspection_ca)},
+	{"oauth", "introspection_timeout", CONF_TYPE_DURATION_MS, 100, MINUTE_MS, "5s", NULL, RELOAD,
+	    "then the login fails for now", TOP(oauth.introspection_timeout_ms)},
+	{"oauth", "configuration_url", CONF_TYPE_TEXT, 0, 1024, "", NULL, RELOAD,
+	    "told to clients whose token is refused (openid-configuration)",
+	    TOP(oauth.configuration_url)},
 
 	{"dns", "servers", CONF_TYPE_LIST_SERVER, 0, CONF_LIST_MAX, "", NULL, RESTART,
 	    "such as {\"127.0.0.1\", \"::1@5353\"}; empty: the system's", TOP(dns.servers)},

@@ -39,6 +39,7 @@ static const struct section_row {
     {"imap",  ""							},
     {"pop3",  ""							},
     {"auth",  "logging in"					      },
+    {"oauth", "logging in by tokens of somebody else"                   },
     {"dns",   ""							},
     {"log",   ""							},
 };

@@ -22,6 +22,7 @@
 
 #include <sys/socket.h>
 
+#include "base/buf.h"
 #include "base/slice.h"
 #include "base/status.h"
 #include "net/loop.h"
@@ -109,6 +110,16 @@ struct slice conn_tls_text(const struct conn *c);
 const char *conn_error(const struct conn *c);
 /* tls-exporter channel binding (RFC 9266), 32 bytes; false in clear. */
 bool conn_channel_binding(struct conn *c, unsigned char out[32]);
+/* tls-server-end-point channel binding (RFC 5929 section 4): the hash of the server's
+ * certificate; its length, 0 in clear or when the certificate defines none. */
+enum { CONN_END_POINT_MAX = 64 };
+size_t conn_server_end_point(struct conn *c, unsigned char out[CONN_END_POINT_MAX]);
+/* Server side: the mail addresses in the client's certificate, if it has one that was
+ * verified (tls_context_ask_clients): appended one a line, at most
+ * CONN_CLIENT_ADDRESSES_MAX.  RFC 822 names and RFC 8398 mailboxes of the subject's
+ * alternative names; without any, the subject's e-mail addresses. */
+enum { CONN_CLIENT_ADDRESSES_MAX = 8 };
+void conn_client_addresses(struct conn *c, struct buf *out);
 /* DEFLATE both ways from the next byte on (RFC 4978).  STATUS_LIMIT: out of memory. */
 enum status conn_start_deflate(struct conn *c) MUST_USE;
 bool conn_is_deflated(const struct conn *c);

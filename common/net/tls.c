@@ -143,6 +143,34 @@ tls_context_server(const char *certificate, const char *private_key,
 	return STATUS_OK;
 }
 
+/* A certificate that cannot be verified is kept with its fault as the connection's verify
+ * result; the handshake goes on, as if the client had none. */
+static int
+judge_client(X509_STORE_CTX *store, void *arg)
+{
+	(void)arg;
+	if (X509_verify_cert(store) != 1 && X509_STORE_CTX_get_error(store) == X509_V_OK)
+		X509_STORE_CTX_set_error(store, X509_V_ERR_UNSPECIFIED);
+	return 1;
+}
+
+enum status
+tls_context_ask_clients(struct tls_context *tls, const char *ca_file, char **error)
+{
+	ENSURE(tls->magic == TLS_MAGIC);
+	ERR_clear_error();
+	STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(ca_file);
+	if (!names || SSL_CTX_load_verify_file(tls->ssl, ca_file) != 1) {
+		sk_X509_NAME_pop_free(names, X509_NAME_free);
+		set_error(error, "cannot load authorities of clients", ca_file);
+		return STATUS_INVALID;
+	}
+	SSL_CTX_set_client_CA_list(tls->ssl, names);
+	SSL_CTX_set_cert_verify_callback(tls->ssl, judge_client, NULL);
+	SSL_CTX_set_verify(tls->ssl, SSL_VERIFY_PEER, NULL);
+	return STATUS_OK;
+}
+
 enum status
 tls_context_client(const char *ca_file, struct tls_context **out, char **error)
 {

@@ -23,6 +23,11 @@ struct ssl_ctx_st;
  * set to one line that names the file (caller frees). */
 enum status tls_context_server(const char *certificate, const char *private_key,
     const char *min_version, struct tls_context **out, char **error) MUST_USE;
+/* Before the context is shared: clients are asked for a certificate, which they need not
+ * have, and which need not be good: conn_client_addresses tells only of one that the
+ * authorities in `ca_file` (PEM) vouch for. */
+enum status tls_context_ask_clients(
+    struct tls_context *tls, const char *ca_file, char **error) MUST_USE;
 /* A client context: trusts `ca_file`, or the system's store when null. */
 enum status tls_context_client(
     const char *ca_file, struct tls_context **out, char **error) MUST_USE;

@@ -122,9 +122,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	bool has_initial = data[0] & 4;
 	struct slice initial = has_initial ? slice_split(&rest, '\xfe') : SLICE_NULL;
+	const struct auth_channel channel = {.secure = true, .peer = "192.0.2.1"};
 	struct auth_exchange *exchange =
-	    auth_begin(auth, NULL, slice_from_cstr(names[data[0] & 3]), true, has_initial,
-		initial, "192.0.2.1", told, &result);
+	    auth_begin(auth, NULL, slice_from_cstr(names[data[0] & 3]), &channel,
+		has_initial, initial, told, &result);
 	ENSURE(result < 0);
 	run_jobs();
 	for (int i = 0; i < STEPS_MAX && result == AUTH_MORE && rest.ptr; i++) {

@@ -241,8 +241,19 @@ directory_lookup(
 	return STATUS_OK;
 }
 
-__attribute__((unused)) static const char *const all_mechanisms[] = {
-    "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN"};
+__attribute__((unused)) static const char *const all_mechanisms[] = {"SCRAM-SHA-256-PLUS",
+    "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-1", "PLAIN", "LOGIN", "EXTERNAL",
+    "OAUTHBEARER", "XOAUTH2"};
+
+/* Valid until the thread's next call. */
+__attribute__((unused)) static const struct auth_channel *
+channel_of(bool secure, const char *peer)
+{
+	static _Thread_local struct auth_channel channel;
+
+	channel = (struct auth_channel){.secure = secure, .peer = peer};
+	return &channel;
+}
 
 __attribute__((unused)) static struct auth *
 make_auth(struct directory *d, unsigned block_after)
@@ -251,7 +262,7 @@ make_auth(struct directory *d, unsigned block_after)
 	    .service = "imap",
 	    .hostname = "mail.example.org",
 	    .mechanisms = all_mechanisms,
-	    .mechanism_count = 4,
+	    .mechanism_count = sizeof(all_mechanisms) / sizeof(all_mechanisms[0]),
 	    .fail_delay_ms = 1000,
 	    .block_after = block_after,
 	    .block_for_ms = 60000,
@@ -307,6 +318,7 @@ struct scram_client {
 	struct slice salt; /* borrows the server's message */
 	unsigned iterations;
 	char salt_text[128];
+	struct slice binding; /* channel binding data behind the header in "c=" */
 };
 
 __attribute__((unused)) static size_t
@@ -325,7 +337,7 @@ client_start(struct scram_client *c, const char *mechanism, const char *gs2,
     const char *user, const char *password, const char *nonce)
 {
 	*c = (struct scram_client){
-	    .md = strcmp(mechanism, "SCRAM-SHA-1") == 0 ? EVP_sha1() : EVP_sha256(),
+	    .md = strstr(mechanism, "SHA-256") ? EVP_sha256() : EVP_sha1(),
 	    .password = password,
 	    .gs2 = gs2};
 	snprintf(c->first, sizeof(c->first), "n=%s,r=%s", user, nonce);
@@ -339,7 +351,7 @@ client_continue(struct scram_client *c, const char *server_first)
 	unsigned char client_key[64], stored_key[64], signature[64], proof[64];
 	struct buf salt, encoded;
 	int size = EVP_MD_size(c->md);
-	char channel[64];
+	char channel[256];
 
 	if (sscanf(server_first, "r=%511[^,],s=%127[^,],i=%u", nonce, c->salt_text,
 		&c->iterations) != 3)
@@ -347,7 +359,12 @@ client_continue(struct scram_client *c, const char *server_first)
 	buf_init(&salt, 200);
 	buf_init(&encoded, 200);
 	assert_true(base64_decode_strict(slice_from_cstr(c->salt_text), &salt));
-	base64_encode(slice_from_cstr(c->gs2), &encoded);
+	struct buf header;
+	buf_init(&header, 200);
+	buf_append_cstr(&header, c->gs2);
+	buf_append(&header, c->binding);
+	base64_encode(buf_slice(&header), &encoded);
+	buf_fini(&header);
 	snprintf(channel, sizeof(channel), "%.*s", SLICE_ARG(buf_slice(&encoded)));
 	snprintf(without_proof, sizeof(without_proof), "c=%s,r=%s", channel, nonce);
 	snprintf(c->auth_message, sizeof(c->auth_message), "%s,%s,%s", c->first,

@@ -37,8 +37,8 @@ static enum auth_result
 try_plain(struct world *w, const char *bytes, size_t len, struct outcome *o)
 {
 	*o = (struct outcome){0};
-	struct auth_exchange *x = auth_begin(w->auth, &w->loop, SLICE("PLAIN"), true,
-	    true, slice_make(bytes, len), "192.0.2.1", outcome_set, o);
+	struct auth_exchange *x = auth_begin(w->auth, &w->loop, SLICE("PLAIN"),
+	    channel_of(true, "192.0.2.1"), true, slice_make(bytes, len), outcome_set, o);
 	assert_int_equal(o->calls, 0);
 	loop_drain(&w->loop);
 	assert_int_equal(o->calls, 1);
@@ -98,8 +98,8 @@ plain_without_initial(void **state)
 
 	(void)state;
 	world_start(&w, 0);
-	struct auth_exchange *x = auth_begin(w.auth, &w.loop, SLICE("plain"), true, false,
-	    SLICE_NULL, "192.0.2.1", outcome_set, &o);
+	struct auth_exchange *x = auth_begin(w.auth, &w.loop, SLICE("plain"),
+	    channel_of(true, "192.0.2.1"), false, SLICE_NULL, outcome_set, &o);
 	loop_drain(&w.loop);
 	assert_int_equal(o.result, AUTH_MORE);
 	assert_int_equal(o.challenge_len, 0);
@@ -134,7 +134,7 @@ login(void **state)
 		bool initial = i % 2;
 		struct slice user = slice_from_cstr(table[i / 2].user);
 		struct auth_exchange *x = auth_begin(w.auth, &w.loop, SLICE("LOGIN"),
-		    true, initial, user, "192.0.2.1", outcome_set, &o);
+		    channel_of(true, "192.0.2.1"), initial, user, outcome_set, &o);
 		loop_drain(&w.loop);
 		if (!initial) {
 			assert_int_equal(o.result, AUTH_MORE);
@@ -203,9 +203,9 @@ try_scram(struct world *w, const struct scram_try *t, const char *nonce,
 	*o = (struct outcome){0};
 	client_start(c, t->mechanism, t->gs2, t->user, t->password, nonce);
 	snprintf(message, sizeof(message), "%s%s", t->gs2, c->first);
-	struct auth_exchange *x =
-	    auth_begin(w->auth, &w->loop, slice_from_cstr(t->mechanism), false,
-		t->initial, slice_from_cstr(message), "192.0.2.1", outcome_set, o);
+	struct auth_exchange *x = auth_begin(w->auth, &w->loop,
+	    slice_from_cstr(t->mechanism), channel_of(false, "192.0.2.1"), t->initial,
+	    slice_from_cstr(message), outcome_set, o);
 	loop_drain(&w->loop);
 	if (!t->initial && o->result == AUTH_MORE) {
 		assert_int_equal(o->challenge_len, 0);
@@ -312,7 +312,7 @@ try_first(struct world *w, struct slice bytes)
 {
 	struct outcome o = {0};
 	struct auth_exchange *x = auth_begin(w->auth, &w->loop, SLICE("SCRAM-SHA-256"),
-	    true, true, bytes, "192.0.2.1", outcome_set, &o);
+	    channel_of(true, "192.0.2.1"), true, bytes, outcome_set, &o);
 
 	loop_drain(&w->loop);
 	assert_int_equal(o.calls, 1);
@@ -348,9 +348,9 @@ scram_bad_messages(void **state)
 	for (size_t i = 0; i < sizeof(finals) / sizeof(finals[0]); i++) {
 		struct outcome o = {0};
 		char nonce[512], message[600];
-		struct auth_exchange *x =
-		    auth_begin(w.auth, &w.loop, SLICE("SCRAM-SHA-256"), true, true,
-			SLICE("n,,n=alice,r=abc"), "192.0.2.1", outcome_set, &o);
+		struct auth_exchange *x = auth_begin(w.auth, &w.loop,
+		    SLICE("SCRAM-SHA-256"), channel_of(true, "192.0.2.1"), true,
+		    SLICE("n,,n=alice,r=abc"), outcome_set, &o);
 		loop_drain(&w.loop);
 		assert_int_equal(o.result, AUTH_MORE);
 		assert_int_equal(sscanf(o.challenge, "r=%511[^,]", nonce), 1);
@@ -380,7 +380,8 @@ scram_answer_after_the_last(void **state)
 	client_start(&c, "SCRAM-SHA-256", "n,,", "alice", "pencil", "abc");
 	snprintf(message, sizeof(message), "n,,%s", c.first);
 	struct auth_exchange *x = auth_begin(w.auth, &w.loop, SLICE("SCRAM-SHA-256"),
-	    true, true, slice_from_cstr(message), "192.0.2.1", outcome_set, &o);
+	    channel_of(true, "192.0.2.1"), true, slice_from_cstr(message), outcome_set,
+	    &o);
 	loop_drain(&w.loop);
 	assert_true(client_continue(&c, o.challenge));
 	auth_step(x, slice_from_cstr(c.final));
@@ -400,29 +401,32 @@ mechanisms(void **state)
 
 	(void)state;
 	world_start(&w, 0);
-	assert_true(slice_equal(auth_mechanisms(w.auth, true),
+	assert_true(slice_equal(auth_mechanisms(w.auth, channel_of(true, "")),
 	    SLICE("SCRAM-SHA-256 SCRAM-SHA-1 PLAIN LOGIN")));
-	assert_true(slice_equal(
-	    auth_mechanisms(w.auth, false), SLICE("SCRAM-SHA-256 SCRAM-SHA-1")));
-	assert_true(auth_mechanism_allowed(w.auth, SLICE("plain"), true));
-	assert_false(auth_mechanism_allowed(w.auth, SLICE("PLAIN"), false));
-	assert_true(auth_mechanism_allowed(w.auth, SLICE("SCRAM-SHA-1"), false));
+	assert_true(slice_equal(auth_mechanisms(w.auth, channel_of(false, "")),
+	    SLICE("SCRAM-SHA-256 SCRAM-SHA-1")));
+	assert_true(auth_mechanism_allowed(w.auth, SLICE("plain"), channel_of(true, "")));
+	assert_false(
+	    auth_mechanism_allowed(w.auth, SLICE("PLAIN"), channel_of(false, "")));
+	assert_true(
+	    auth_mechanism_allowed(w.auth, SLICE("SCRAM-SHA-1"), channel_of(false, "")));
 	static const char *const others[] = {"", "CRAM-MD5", "DIGEST-MD5", "ANONYMOUS",
 	    "EXTERNAL", "SCRAM", "SCRAM-SHA-256-PLUS", "PLAIN LOGIN"};
 	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
 		struct outcome o = {0};
 		struct slice name = slice_from_cstr(others[i]);
-		assert_false(auth_mechanism_allowed(w.auth, name, true));
-		struct auth_exchange *x = auth_begin(w.auth, &w.loop, name, true, false,
-		    SLICE_NULL, "192.0.2.1", outcome_set, &o);
+		assert_false(auth_mechanism_allowed(w.auth, name, channel_of(true, "")));
+		struct auth_exchange *x = auth_begin(w.auth, &w.loop, name,
+		    channel_of(true, "192.0.2.1"), false, SLICE_NULL, outcome_set, &o);
 		assert_int_equal(o.calls, 0);
 		loop_drain(&w.loop);
 		assert_int_equal(o.result, AUTH_BAD);
 		auth_end(&x);
 	}
 	struct outcome o = {0};
-	struct auth_exchange *x = auth_begin(w.auth, &w.loop, SLICE("PLAIN"), false, true,
-	    SLICE("\0alice\0pencil"), "192.0.2.1", outcome_set, &o);
+	struct auth_exchange *x =
+	    auth_begin(w.auth, &w.loop, SLICE("PLAIN"), channel_of(false, "192.0.2.1"),
+		true, SLICE("\0alice\0pencil"), outcome_set, &o);
 	loop_drain(&w.loop);
 	assert_int_equal(o.result, AUTH_BAD);
 	auth_end(&x);
@@ -501,11 +505,13 @@ ended_at_any_time(void **state)
 	/* In the middle of SCRAM, too, and with the authenticator gone first. */
 	struct outcome o = {0};
 	struct auth_exchange *x = auth_begin(w.auth, &w.loop, SLICE("SCRAM-SHA-256"),
-	    true, true, SLICE("n,,n=alice,r=abc"), "192.0.2.1", outcome_set, &o);
+	    channel_of(true, "192.0.2.1"), true, SLICE("n,,n=alice,r=abc"), outcome_set,
+	    &o);
 	loop_drain(&w.loop);
 	assert_int_equal(o.result, AUTH_MORE);
 	struct auth_exchange *y = auth_begin(w.auth, &w.loop, SLICE("SCRAM-SHA-256"),
-	    true, true, SLICE("n,,n=alice,r=abc"), "192.0.2.1", outcome_set, &o);
+	    channel_of(true, "192.0.2.1"), true, SLICE("n,,n=alice,r=abc"), outcome_set,
+	    &o);
 	auth_free(&w.auth);
 	auth_end(&x);
 	auth_end(&y);
@@ -606,9 +612,9 @@ sessions_thread(void *arg)
 			    i % 3 == 0 ? SLICE("pencil") : SLICE("wrong"), peer,
 			    session_next, s);
 		else
-			s->exchange =
-			    auth_begin(shared->auth, &loop, slice_from_cstr(name), true,
-				true, slice_from_cstr(message), peer, session_next, s);
+			s->exchange = auth_begin(shared->auth, &loop,
+			    slice_from_cstr(name), channel_of(true, peer), true,
+			    slice_from_cstr(message), session_next, s);
 	}
 	while (loop_turn(&loop))
 		;

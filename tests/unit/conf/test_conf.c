@@ -207,6 +207,29 @@ values_arrive(void **state)
 	conf_free(&conf);
 }
 
+/* The words of the file and those of the enums are the same. */
+static void
+words_of_enums(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 4 * 3; i++) {
+		char text[256];
+		enum conf_protocol protocol = (enum conf_protocol)(i % 4);
+		enum conf_tls tls = (enum conf_tls)(i / 4);
+		struct conf_errors errors = {0};
+		snprintf(text, sizeof(text),
+		    "hostname = a.example\nlistener x { protocol = %s port = 1 tls = %s "
+		    "}\n",
+		    conf_protocol_word(protocol), conf_tls_word(tls));
+		struct conf *c = conf_parse(slice_from_cstr(text), "x", NULL, &errors);
+		assert_non_null(c);
+		assert_int_equal(c->listeners[0].protocol, protocol);
+		assert_int_equal(c->listeners[0].tls, tls);
+		conf_free(&c);
+		conf_errors_free(&errors);
+	}
+}
+
 static void
 defaults_are_the_promised(void **state)
 {
@@ -230,8 +253,8 @@ defaults_are_the_promised(void **state)
 	assert_int_equal(c->imap.max_sessions_per_user, 64);
 	assert_true(c->pop3.delete_on_retrieval);
 	assert_int_equal(c->pop3.idle_timeout_ms, 600000);
-	assert_int_equal(c->auth.mechanisms.count, 4);
-	assert_string_equal(c->auth.mechanisms.items[0], "SCRAM-SHA-256");
+	assert_int_equal(c->auth.mechanisms.count, 9);
+	assert_string_equal(c->auth.mechanisms.items[0], "SCRAM-SHA-256-PLUS");
 	assert_int_equal(c->auth.password_min, 8);
 	assert_int_equal(c->auth.iterations, 4096);
 	assert_int_equal(c->auth.fail_delay_ms, 1000);
@@ -430,6 +453,7 @@ main(void)
 	    cmocka_unit_test(faults_have_lines),
 	    cmocka_unit_test(warnings_do_not_fail),
 	    cmocka_unit_test(values_arrive),
+	    cmocka_unit_test(words_of_enums),
 	    cmocka_unit_test(defaults_are_the_promised),
 	    cmocka_unit_test(cut_off_never_starts),
 	    cmocka_unit_test(cut_off_without_frame),
