@@ -16,7 +16,6 @@
 #include "base/ensure.h"
 
 enum {
-	UNSEEN_SCAN_MAX = 200000, /* records looked at for [UNSEEN], which is optional */
 	VANISHED_MAX = 200000,    /* uids taken from the log; above it gaps are told */
 	MATCH_PAIRS_MAX = 100000, /* pairs of QRESYNC's sequence match data looked at */
 };
@@ -61,21 +60,11 @@ imap_saved_set(struct imap_session *s, const struct imap_uid_ranges *ranges)
 static uint32_t
 first_unseen_msn(struct imap_session *s, const struct mailbox_info *info)
 {
-	struct message_record record;
-	uint32_t found = 0;
-
-	if (info->unseen == 0 || info->uidnext <= 1)
+	uint32_t uid;
+	if (info->unseen == 0 || mailbox_first_unseen(imap_reader(s), s->account,
+				     s->mailbox, &uid) != STATUS_OK)
 		return 0;
-	struct message_cursor *cursor = message_cursor_open(
-	    imap_reader(s), s->account, s->mailbox, 1, info->uidnext - 1);
-	for (unsigned i = 0; i < UNSEEN_SCAN_MAX && found == 0; i++) {
-		if (message_cursor_next(cursor, &record) != STATUS_OK)
-			break;
-		if (!(record.flags & MESSAGE_SEEN))
-			found = record.uid;
-	}
-	message_cursor_close(&cursor);
-	return found ? mailbox_view_msn(s->view, found) : 0;
+	return mailbox_view_msn(s->view, uid);
 }
 
 static void

@@ -58,6 +58,9 @@ struct account_usage {
 /* NFC, INBOX, no empty level, no control characters, lengths; INVALID or LIMIT. */
 enum status mailbox_name_check(
     struct slice name, struct arena *arena, struct slice *out) MUST_USE;
+/* The lowest uid without \Seen; NOT_FOUND when there is none. */
+enum status mailbox_first_unseen(struct store_reader *reader, struct account_id account,
+    uint32_t mailbox, uint32_t *out_uid) MUST_USE;
 /* NOT_FOUND when there is none of that name. */
 enum status mailbox_find(struct store_reader *reader, struct account_id account,
     struct slice name, struct mailbox_info *out) MUST_USE;

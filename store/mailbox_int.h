@@ -88,6 +88,32 @@ void message_expunge_records(struct engine_txn *txn, struct account_state *accou
     struct mailbox_state *box, const struct message_record *records, size_t count,
     int64_t now_s);
 
+/* ---- mailbox_map.c ---- */
+enum {
+	MAILBOX_MAP_UIDS = 4096, /* uids a record */
+	MAILBOX_MAP_BYTES = MAILBOX_MAP_UIDS / 8,
+	MAILBOX_MAP_SIZE_MAX = MAP_BITS + 2 * MAILBOX_MAP_BYTES,
+};
+struct mailbox_map_chunk {
+	uint8_t present[MAILBOX_MAP_BYTES], unseen[MAILBOX_MAP_BYTES];
+};
+/* Returns the record's length; 0: nothing is there, no record is kept. */
+size_t mailbox_map_encode(
+    const struct mailbox_map_chunk *chunk, char out[MAILBOX_MAP_SIZE_MAX]);
+bool mailbox_map_decode(struct slice record, struct mailbox_map_chunk *out);
+/* After M was written or deleted.  A mailbox without a map gets one; state->mapped may
+ * change, so the state is to be saved. */
+void mailbox_map_note(struct engine_txn *txn, struct mailbox_state *state, uint32_t uid,
+    bool present, bool unseen);
+/* Whether the map has the uid, and as unseen. */
+bool mailbox_map_has(
+    struct engine_txn *txn, uint32_t mailbox, uint32_t uid, bool *out_unseen);
+/* The uids into an empty bitmap; false, and still empty, without a map that fits the
+ * state: use the records. */
+struct roaring_bitmap_s;
+bool mailbox_map_load(struct engine_txn *txn, const struct mailbox_state *state,
+    struct roaring_bitmap_s *out);
+
 /* ---- message_copy.c ---- */
 /* Moves records into another mailbox (or the same), all with one modseq a mailbox.  Both
  * states are changed, not saved; they are the same pointer for the same mailbox. */

@@ -33,9 +33,9 @@ struct mailbox_view {
 	roaring_bitmap_t *uids;
 };
 
-/* The uids of a mailbox as they are in this snapshot. */
+/* From the records: without a map. */
 static enum status
-uids_load(struct engine_txn *txn, uint32_t mailbox, roaring_bitmap_t *out)
+uids_scan(struct engine_txn *txn, uint32_t mailbox, roaring_bitmap_t *out)
 {
 	struct key from;
 	struct key to;
@@ -61,8 +61,19 @@ uids_load(struct engine_txn *txn, uint32_t mailbox, roaring_bitmap_t *out)
 	}
 	engine_cursor_close(&cursor);
 	roaring_bitmap_add_many(out, count, batch);
-	(void)roaring_bitmap_run_optimize(out);
 	return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+}
+
+/* The uids of a mailbox as they are in this snapshot. */
+static enum status
+uids_load(
+    struct engine_txn *txn, const struct mailbox_state *state, roaring_bitmap_t *out)
+{
+	enum status status = STATUS_OK;
+	if (!mailbox_map_load(txn, state, out))
+		status = uids_scan(txn, state->number, out);
+	(void)roaring_bitmap_run_optimize(out);
+	return status;
 }
 
 static enum status
@@ -90,7 +101,7 @@ mailbox_view_open(struct store_reader *reader, struct account_id account,
 		return status;
 	roaring_bitmap_t *uids = roaring_bitmap_create();
 	ENSURE(uids);
-	status = uids_load(txn, mailbox, uids);
+	status = uids_load(txn, &state, uids);
 	if (status != STATUS_OK) {
 		roaring_bitmap_free(uids);
 		return status;
@@ -292,12 +303,12 @@ delta_scan(struct engine_txn *txn, const struct mailbox_view *view, size_t max,
 
 /* The log has been trimmed behind the view's back: what is gone is found by comparing. */
 static enum status
-delta_compare(
-    struct engine_txn *txn, const struct mailbox_view *view, struct vec *expunged)
+delta_compare(struct engine_txn *txn, const struct mailbox_state *state,
+    const struct mailbox_view *view, struct vec *expunged)
 {
 	roaring_bitmap_t *live = roaring_bitmap_create();
 	ENSURE(live);
-	enum status status = uids_load(txn, view->mailbox, live);
+	enum status status = uids_load(txn, state, live);
 	if (status == STATUS_OK) {
 		roaring_bitmap_t *gone = roaring_bitmap_andnot(view->uids, live);
 		ENSURE(gone);
@@ -334,7 +345,7 @@ mailbox_view_delta(struct store_reader *reader, struct mailbox_view *view,
 		status = delta_scan(
 		    txn, view, trimmed ? 0 : max, &lists, &delta.modseq, &delta.more);
 		if (status == STATUS_OK && trimmed)
-			status = delta_compare(txn, view, &lists.expunged);
+			status = delta_compare(txn, &state, view, &lists.expunged);
 	}
 	if (status == STATUS_OK)
 		status = uids_take(

@@ -223,6 +223,7 @@ change_delete(struct engine_txn *txn, struct mailbox_op_state *state,
 	delete_prefix(txn, KEY_KEYWORDS, number);
 	delete_prefix(txn, KEY_POP3, number);
 	delete_prefix(txn, KEY_UIDL, number);
+	delete_prefix(txn, KEY_MAP, number);
 	delete_prefix(txn, KEY_STATE, number);
 	key_name(&key, KEY_NAME, op->name);
 	engine_del(txn, key_slice(&key));

@@ -300,6 +300,8 @@ message_add(struct engine_txn *txn, struct account_state *account,
 	message_encode(message, record);
 	engine_put(txn, key_slice(&key), slice_make(record, sizeof(record)));
 	change_put(txn, state->number, modseq, message->uid, CHANGE_LIVE);
+	mailbox_map_note(
+	    txn, state, message->uid, true, !(message->flags & MESSAGE_SEEN));
 	state->exists++;
 	state->unseen += !(message->flags & MESSAGE_SEEN);
 	state->deleted += (message->flags & MESSAGE_DELETED) != 0;
@@ -331,6 +333,7 @@ message_take(struct engine_txn *txn, struct account_state *account,
 	pop3_record_drop(txn, state->number, message->uid);
 	key_change(&key, state->number, message->modseq, message->uid);
 	engine_del(txn, key_slice(&key));
+	mailbox_map_note(txn, state, message->uid, false, false);
 	count_down_32(&state->exists, 1);
 	count_down_32(&state->unseen, !(message->flags & MESSAGE_SEEN));
 	count_down_32(&state->deleted, (message->flags & MESSAGE_DELETED) != 0);

@@ -73,6 +73,9 @@ flags_write(struct engine_txn *txn, struct mailbox_state *box,
 	engine_put(txn, key_slice(&key), slice_make(record, sizeof(record)));
 	key_change(&key, box->number, modseq, message->uid);
 	engine_put(txn, key_slice(&key), slice_make(&kind, 1));
+	if ((gained | lost) & MESSAGE_SEEN)
+		mailbox_map_note(
+		    txn, box, message->uid, true, (lost & MESSAGE_SEEN) != 0);
 }
 
 /* Sorts the gathered records into results and those that fail UNCHANGEDSINCE; the latter

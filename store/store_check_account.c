@@ -1,5 +1,5 @@
 /*
- * Invariants 1 to 15 of one account's partition (but 13's reference counts, which are
+ * Invariants 1 to 16 of one account's partition (but 13's reference counts, which are
  * store_check_body's, and 15, which is search_check's): mailbox states are read first,
  * then one walk over all keys.
  */
@@ -15,8 +15,9 @@
 enum { ORPHAN_AGE_MIN_S = 3600 };
 
 struct seen_box {
-	struct mailbox_state state; /* name borrows the snapshot */
-	struct mailbox_state sums;  /* exists, unseen, deleted, bytes; others unused */
+	struct mailbox_state state;    /* name borrows the snapshot */
+	struct mailbox_state sums;     /* exists, unseen, deleted, bytes; others unused */
+	uint32_t map_uids, map_unseen; /* bits in the map */
 	uint32_t keywords;
 	bool named;
 };
@@ -134,6 +135,41 @@ look_body(struct look *look, uint32_t mailbox, const struct message_record *mess
 		    (unsigned)message->uid);
 }
 
+/* That the map has as many bits as there are messages (check_box_sums) makes the two one
+ * to one. */
+static void
+check_mapped(
+    struct look *look, const struct seen_box *box, const struct message_record *message)
+{
+	bool unseen;
+	if (box->state.mapped &&
+	    (!mailbox_map_has(look->txn, box->state.number, message->uid, &unseen) ||
+		unseen != !(message->flags & MESSAGE_SEEN)))
+		check_problem(look->check, 16, "mailbox %u uid %u: not so in the map",
+		    (unsigned)box->state.number, (unsigned)message->uid);
+}
+
+static void
+look_map(struct look *look, struct slice key, struct slice value)
+{
+	struct mailbox_map_chunk chunk;
+	uint32_t number;
+	if (!key_message_uid(key, &number) || !mailbox_map_decode(value, &chunk)) {
+		check_problem(look->check, 1, "damaged map of a mailbox");
+		return;
+	}
+	struct seen_box *box = box_find(look, be32_get(key.ptr + 1));
+	if (!box || !box->state.mapped) {
+		check_problem(look->check, 16, "a map of mailbox %u, which has none",
+		    (unsigned)be32_get(key.ptr + 1));
+		return;
+	}
+	for (size_t i = 0; i < MAILBOX_MAP_BYTES; i++) {
+		box->map_uids += (uint32_t)__builtin_popcount(chunk.present[i]);
+		box->map_unseen += (uint32_t)__builtin_popcount(chunk.unseen[i]);
+	}
+}
+
 static void
 look_message(struct look *look, struct slice key, struct slice value)
 {
@@ -155,6 +191,7 @@ look_message(struct look *look, struct slice key, struct slice value)
 	}
 	look->check->totals->messages++;
 	look->check->totals->bytes += message.size;
+	check_mapped(look, box, &message);
 	box->sums.exists++;
 	box->sums.unseen += !(message.flags & MESSAGE_SEEN);
 	box->sums.deleted += (message.flags & MESSAGE_DELETED) != 0;
@@ -350,6 +387,9 @@ look_key(struct look *look, struct slice key, struct slice value)
 	case KEY_POP3:
 		look_pop3(look, key, value);
 		break;
+	case KEY_MAP:
+		look_map(look, key, value);
+		break;
 	case KEY_UIDL:
 		look_uidl(look, key, value);
 		break;
@@ -393,6 +433,12 @@ check_box_sums(struct look *look, const struct seen_box *box, uint32_t *uses)
 		    (unsigned)s->deleted, (unsigned long long)s->bytes,
 		    (unsigned)sums->exists, (unsigned)sums->unseen,
 		    (unsigned)sums->deleted, (unsigned long long)sums->bytes);
+	if (s->mapped &&
+	    (box->map_uids != sums->exists || box->map_unseen != sums->unseen))
+		check_problem(look->check, 16,
+		    "mailbox %u: its map has %u uids, %u of them unseen",
+		    (unsigned)s->number, (unsigned)box->map_uids,
+		    (unsigned)box->map_unseen);
 	if (s->first_recent > s->uidnext || s->uidnext == 0 || s->modseq == 0)
 		check_problem(look->check, 4, "mailbox %u: impossible counters",
 		    (unsigned)s->number);

@@ -218,7 +218,10 @@ state_encode(const struct mailbox_state *state, char out[STATE_SIZE_MAX])
 	be64_put(out + STATE_HORIZON, state->horizon);
 	be16_put(out + STATE_NAME_LEN, (uint16_t)state->name.len);
 	memcpy(out + STATE_NAME, state->name.ptr, state->name.len);
-	return STATE_NAME + state->name.len;
+	if (!state->mapped)
+		return STATE_NAME + state->name.len;
+	out[STATE_NAME + state->name.len] = STATE_FLAG_MAPPED;
+	return STATE_NAME + state->name.len + 1;
 }
 
 bool
@@ -228,7 +231,9 @@ state_decode(struct slice record, struct mailbox_state *out)
 	if (!record_fits(record, STATE_NAME))
 		return false;
 	size_t name_len = be16_get(p + STATE_NAME_LEN);
-	if (record.len != STATE_NAME + name_len || name_len > MAILBOX_NAME_MAX ||
+	bool mapped = record.len == STATE_NAME + name_len + 1 &&
+	              p[STATE_NAME + name_len] == STATE_FLAG_MAPPED;
+	if (record.len != STATE_NAME + name_len + mapped || name_len > MAILBOX_NAME_MAX ||
 	    name_len == 0)
 		return false;
 	out->use = be16_get(p + STATE_USE);
@@ -241,6 +246,7 @@ state_decode(struct slice record, struct mailbox_state *out)
 	out->modseq = be64_get(p + STATE_MODSEQ);
 	out->bytes = be64_get(p + STATE_BYTES);
 	out->horizon = be64_get(p + STATE_HORIZON);
+	out->mapped = mapped;
 	out->name = slice_sub(record, STATE_NAME, name_len);
 	return true;
 }

@@ -92,10 +92,11 @@ struct mailbox_state {
 	uint64_t modseq;
 	uint64_t bytes;
 	uint64_t horizon;
+	bool mapped;       /* B records are kept */
 	struct slice name; /* borrowed by decode; state_load gives it a place */
 	char name_bytes[MAILBOX_NAME_MAX];
 };
-enum { STATE_SIZE_MAX = STATE_NAME + MAILBOX_NAME_MAX };
+enum { STATE_SIZE_MAX = STATE_NAME + MAILBOX_NAME_MAX + 1 };
 /* Returns the record's length. */
 size_t state_encode(const struct mailbox_state *state, char out[STATE_SIZE_MAX]);
 /* Leaves number and name_bytes alone. */

@@ -25,6 +25,8 @@
  *   P mbox32 uid32               what POP3 keeps of a message (POP3_*); absent: nothing
  *   Y mbox32 uidl                the message that has this POP3 unique id (UIDL_*)
  *   Q time64 mbox32 uid32        when it was first fetched (POP3_RETRIEVED); version byte
+ *   B mbox32 n32                 which of the uids n * 4096 up to the next n's are there,
+ *                                and which are unseen (MAP_*); only when S says so
  *
  *   Derived, may be missing in whole or in part (store/search.h, decision 0035):
  *   i                            state of the search index (SEARCH_STATE_*)
@@ -83,6 +85,8 @@
  *       P's times of retrieval and the Q records.
  *   15. Every i, j, g and p decodes and every checksum fits; the pages of a block are
  *       exactly those of its segments; i.documents and i.pages are the sums over g.
+ *   16. Where S says so, B has exactly the uids of M, and those without \Seen as unseen;
+ *       else the mailbox has no B.
  *   Directory:
  *   20. L and A are one to one; every L's domain has its D.
  *   21. D.accounts and D.aliases are counts of L and F; D.postmaster is an account of the
@@ -118,6 +122,7 @@ enum {
 	KEY_EXPUNGED   = 'X',
 	KEY_TIME       = 'T',
 	KEY_SUBSCRIBED = 'U',
+	KEY_MAP        = 'B',
 	KEY_POP3       = 'P',
 	KEY_UIDL       = 'Y',
 	KEY_RETRIEVED  = 'Q',
@@ -169,7 +174,8 @@ enum {
 /* Name (N), 5 bytes: the number at 1. */
 enum { NAME_NUMBER = 1, NAME_SIZE = 5 };
 
-/* Mailbox state (S), 53 bytes and the name. */
+/* Mailbox state (S), 53 bytes and the name; behind it flags u8 when there are some: bit 0
+ * the mailbox has a map (B). */
 enum {
 	STATE_USE          = 1,  /* u16, enum mailbox_use bits */
 	STATE_UIDVALIDITY  = 3,  /* u32 */
@@ -183,6 +189,7 @@ enum {
 	STATE_HORIZON      = 43, /* u64: expunged entries up to this modseq may be trimmed */
 	STATE_NAME_LEN     = 51, /* u16 */
 	STATE_NAME         = 53,
+	STATE_FLAG_MAPPED  = 1 << 0,
 };
 
 /* Keywords (K): count u8, then length u8 and bytes of each. */
@@ -200,6 +207,17 @@ enum {
 	MESSAGE_BODY         = 44, /* u64, engine's body number */
 	MESSAGE_EMAIL_ID     = 52, /* u64 */
 	MESSAGE_SIZE         = 60,
+};
+
+/* Map (B): bit uid % 8 of byte uid % 4096 / 8 is a uid.  Bits of uids that are there, then
+ * those of unseen ones, each as a number of leading bytes that are all ones, which are
+ * left out, and the bytes behind them up to the last that is not zero.  A record without
+ * any uid is not kept. */
+enum {
+	MAP_PRESENT_FULL = 1, /* u16, bytes */
+	MAP_PRESENT_REST = 3, /* u16, bytes */
+	MAP_UNSEEN_FULL  = 5, /* u16, bytes; its rest is what is left of the record */
+	MAP_BITS         = 7,
 };
 
 /* Change (C), 1 byte. */

@@ -1,10 +1,10 @@
 /*
  * The machine stops at every point of a recorded run.  While the engine works, every
- *write, sync, truncation, link, rename and unlink below the store's folder is recorded in
- *order, with the acknowledged commits between them.  Then for each point of the record
- *the disk is rebuilt as a crash there may leave it, once with only what was synced and
- *some times with part of the rest (whole writes, writes torn at 512 bytes, any order;
- *names in order), opened, and compared with the ledger:
+ * write, sync, truncation, link, rename and unlink below the store's folder is recorded
+ * in order, with the acknowledged commits between them.  Then for each point of the
+ * record the disk is rebuilt as a crash there may leave it, once with only what was
+ * synced and some times with part of the rest (whole writes, writes torn at 512 bytes or
+ * 4 KB, any order; names in order), opened, and compared with the ledger:
  *
  *	1. what was acknowledged before the point is there, whole, and what was
  *acknowledged as deleted is gone
@@ -37,7 +37,8 @@ enum {
 	EVENTS_MAX = 20000,
 	FILES_MAX = 400,
 	NAMES_MAX = 800,
-	TORN = 512, /* bytes that a disk writes as one */
+	TORN_SECTOR = 512, /* bytes that a disk writes as one, the one sort */
+	TORN_PAGE = 4096,  /* and the other */
 };
 
 enum event_kind {
@@ -590,6 +591,7 @@ state_write(const char *target, unsigned seed)
 	size_t count = name_count;
 	char path[600];
 	memcpy(list, names, sizeof(struct named) * count);
+	size_t unit = seed % 2 ? TORN_SECTOR : TORN_PAGE;
 	size_t take = seed ? (size_t)rand_r(&seed) % (names_pending_count + 1) : 0;
 	for (size_t i = 0; i < take; i++)
 		name_apply(list, &count, &events[names_pending[i]]);
@@ -606,9 +608,9 @@ state_write(const char *target, unsigned seed)
 		for (size_t p = 0; seed && p < image->pending_count; p++) {
 			const struct event *event = &events[image->pending[p]];
 			int dice = rand_r(&seed) % 4;
-			size_t torn = event->len / TORN * TORN;
+			size_t torn = event->len / unit * unit;
 			if (torn > 0)
-				torn = (size_t)rand_r(&seed) % (torn / TORN + 1) * TORN;
+				torn = (size_t)rand_r(&seed) % (torn / unit + 1) * unit;
 			if (dice < 2)
 				image_apply(&copy, event, 0, event->len);
 			else if (dice == 2 && event->kind == EVENT_WRITE && torn > 0)

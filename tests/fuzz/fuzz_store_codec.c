@@ -9,6 +9,7 @@
 #include "base/ensure.h"
 #include "store/body_frame.h"
 #include "store/engine_lmdb_int.h"
+#include "store/mailbox_int.h"
 #include "store/search_int.h"
 #include "store/store_codec_int.h"
 
@@ -83,6 +84,15 @@ fuzz_message(void)
 		expunged_encode(&message, time_s, out);
 		same(out, EXPUNGED_SIZE);
 	}
+}
+
+static void
+fuzz_map(void)
+{
+	struct mailbox_map_chunk chunk;
+	char out[MAILBOX_MAP_SIZE_MAX];
+	if (mailbox_map_decode(record, &chunk))
+		same(out, mailbox_map_encode(&chunk, out));
 }
 
 static void
@@ -245,6 +255,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	    fuzz_pop3,
 	    fuzz_search,
 	    fuzz_note,
+	    fuzz_map,
 	};
 	if (size == 0)
 		return 0;
