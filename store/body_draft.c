@@ -20,8 +20,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/crc32c.h"
 #include "base/ids.h"
+#include "base/log.h"
 #include "store/engine_int.h"
 #include "text/message_index.h"
 
@@ -100,12 +102,26 @@ spool_open(const char *spool)
 	return fd;
 }
 
+enum status
+body_errno_status(int err)
+{
+	enum { SAY_MS = 1000 };
+	static _Atomic uint64_t said_ms;
+	uint64_t now_ms = clock_mono_ms(), last_ms = atomic_load(&said_ms);
+	if ((err == EMFILE || err == ENFILE || err == ENOMEM) &&
+	    (last_ms == 0 || now_ms - last_ms >= SAY_MS) &&
+	    atomic_compare_exchange_strong(&said_ms, &last_ms, now_ms))
+		LOG_ERROR("store.no_files", LF_STR("error", strerror(err)),
+		    LF_STR("effect", "messages cannot be read or taken at the moment"));
+	return status_from_errno(err);
+}
+
 static enum status
 draft_spill(struct body_draft *draft)
 {
 	draft->fd = spool_open(draft->spool);
 	if (draft->fd < 0)
-		return status_from_errno(errno);
+		return body_errno_status(errno);
 	enum status status = write_all(draft->fd, buf_slice(&draft->memory), SPILL_START);
 	buf_fini(&draft->memory);
 	return status;
@@ -180,7 +196,7 @@ seal_file(struct body_draft *draft)
 	draft->map_size = (size_t)(draft->start + draft->size);
 	void *map = mmap(NULL, draft->map_size, PROT_READ, MAP_SHARED, draft->fd, 0);
 	if (map == MAP_FAILED)
-		return status_from_errno(errno);
+		return body_errno_status(errno);
 	draft->map = map;
 	return STATUS_OK;
 }

@@ -47,4 +47,9 @@ struct body_draft {
 	struct body_place places[ENGINE_ENVS_MAX];
 };
 
+/* status_from_errno for files of bodies that could not be opened or mapped; tells the
+ * log, once a second at most, when the process or the machine has no more descriptors or
+ * memory. */
+enum status body_errno_status(int err) MUST_USE;
+
 #endif

@@ -81,7 +81,7 @@ segment_create(
 	int fd =
 	    openat(env->bodies_fd, temp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
 	if (fd < 0)
-		return status_from_errno(errno);
+		return body_errno_status(errno);
 	struct engine_segment *segment = xcalloc(1, sizeof *segment);
 	atomic_init(&segment->holders, 1);
 	segment->id = id;
@@ -181,7 +181,7 @@ pin_new(struct lmdb_env *env, uint32_t segment, uint64_t end, struct lmdb_pin **
 	segment_name(segment, name);
 	int fd = openat(env->bodies_fd, name, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return status_from_errno(errno);
+		return body_errno_status(errno);
 	struct stat st;
 	if (fstat(fd, &st) < 0) {
 		int err = errno;
@@ -200,7 +200,7 @@ pin_new(struct lmdb_env *env, uint32_t segment, uint64_t end, struct lmdb_pin **
 	if (map == MAP_FAILED) {
 		int err = errno;
 		close(fd);
-		return status_from_errno(err);
+		return body_errno_status(err);
 	}
 	struct lmdb_pin *pin = xcalloc(1, sizeof *pin);
 	pin->pin.close = pin_close;

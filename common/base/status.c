@@ -35,11 +35,10 @@ status_from_errno(int err)
 	case ENOENT:
 		return STATUS_NOT_FOUND;
 	case EAGAIN:
-		return STATUS_BUSY;
-	case EMFILE:
+	case EMFILE: /* passes: another file is closed, memory is given back */
 	case ENFILE:
 	case ENOMEM:
-		return STATUS_LIMIT;
+		return STATUS_BUSY;
 	default:
 		return STATUS_IO;
 	}

@@ -43,7 +43,7 @@ enum status {
 const char *status_text(enum status status);
 
 /* The status that an errno value stands for: ENOSPC and EDQUOT are FULL, EROFS READ_ONLY,
- * ENOENT NOT_FOUND, EAGAIN BUSY, EMFILE/ENFILE/ENOMEM LIMIT, all else IO; 0 is OK. */
+ * ENOENT NOT_FOUND, EAGAIN, EMFILE, ENFILE and ENOMEM BUSY, all else IO; 0 is OK. */
 enum status status_from_errno(int err);
 
 #endif
