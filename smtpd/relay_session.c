@@ -20,11 +20,23 @@
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "smtpd/relay_session_int.h"
+#include "text/mime_convert.h"
 
-enum { CODE_TOO_MANY = 452 };
+enum {
+	CODE_TOO_MANY = 452,
+	CONVERT_ROOM = 64 * 1024, /* octets of fields that a conversion adds */
+};
 
 static void session_event(struct conn *c, enum conn_event event, void *arg);
 static void job_next(struct relay_session *s);
+
+/* The text of the job under way, as it is sent to this host. */
+static struct slice
+session_text(const struct relay_session *s)
+{
+	return s->converted ? body_draft_bytes(s->converted)
+	                    : body_handle_bytes(&s->job->body);
+}
 
 static void
 session_free(void *arg)
@@ -97,6 +109,8 @@ job_end(struct relay_session *s, enum queue_outcome outcome, const char *reply)
 {
 	struct relay_job *job = s->job;
 	s->job = NULL;
+	if (s->converted)
+		body_draft_unref(&s->converted);
 	relay_job_finish(s->relay, job, outcome, reply);
 }
 
@@ -161,7 +175,8 @@ mail_write(struct relay_session *s)
 	const struct relay_job *job = s->job;
 	conn_write_format(s->conn, "MAIL FROM:<%s>", job->sender);
 	if (s->offer.size)
-		conn_write_format(s->conn, " SIZE=%llu", (unsigned long long)job->size);
+		conn_write_format(
+		    s->conn, " SIZE=%llu", (unsigned long long)session_text(s).len);
 	if ((job->flags & QUEUE_MESSAGE_8BIT) && s->offer.eightbitmime)
 		conn_write(s->conn, SLICE(" BODY=8BITMIME"));
 	if (job->flags & QUEUE_MESSAGE_UTF8)
@@ -234,6 +249,35 @@ envelope_write(struct relay_session *s)
 	command_deadline(s);
 }
 
+static bool
+convert_write(struct slice bytes, void *arg)
+{
+	return body_draft_append(arg, bytes) == STATUS_OK;
+}
+
+/* The job's text for a host that takes 7 bits only (RFC 6152 section 3); null when it is
+ * there, else why not. */
+static const char *
+job_convert(struct relay_session *s)
+{
+	if (!(s->job->flags & QUEUE_MESSAGE_8BIT) || s->offer.eightbitmime)
+		return NULL;
+	struct slice text = body_handle_bytes(&s->job->body);
+	bool has_8bit;
+	/* Quoted-printable makes at most three of one, and its line ends. */
+	s->converted = body_draft_new(
+	    store_reader_store(s->relay->reader), 4 * (uint64_t)text.len + CONVERT_ROOM);
+	enum mime_convert_result result =
+	    mime_convert(text, MIME_FORM_7BIT, convert_write, s->converted, &has_8bit);
+	if (result == MIME_CONVERT_DONE && body_draft_seal(s->converted) == STATUS_OK)
+		return NULL;
+	body_draft_unref(&s->converted);
+	return result == MIME_CONVERT_IMPOSSIBLE
+	           ? "554 5.6.3 the next server takes no 8-bit text (8BITMIME), and the "
+	             "message is signed or cannot be encoded"
+	           : "451 4.3.0 the message could not be encoded";
+}
+
 /* What the host cannot do, known before a byte is sent; null when it can. */
 static const char *
 job_impossible(const struct relay_session *s)
@@ -246,7 +290,7 @@ job_impossible(const struct relay_session *s)
 		s->job->by_s - clock_wall_s() < (int64_t)s->offer.by_min_s))
 		return "554 5.3.3 the next server cannot keep the time for delivery that "
 		       "the sender set (DELIVERBY)";
-	if (s->offer.size_max > 0 && s->job->size > s->offer.size_max)
+	if (s->offer.size_max > 0 && session_text(s).len > s->offer.size_max)
 		return "552 5.3.4 the message is larger than the next server takes";
 	return NULL;
 }
@@ -265,9 +309,12 @@ job_next(struct relay_session *s)
 		snprintf(s->job->via, sizeof(s->job->via), "%s[%s]%s",
 		    relay_session_address(s)->host, conn_peer_text(s->conn),
 		    relay_session_tls_text(s));
-		const char *impossible = job_impossible(s);
+		const char *impossible = job_convert(s);
+		if (!impossible)
+			impossible = job_impossible(s);
 		if (impossible)
-			job_end(s, QUEUE_FAILED, impossible);
+			job_end(s, impossible[0] == '4' ? QUEUE_DEFERRED : QUEUE_FAILED,
+			    impossible);
 	}
 	if (!s->job) {
 		relay_session_send(s, STATE_QUIT, "QUIT\r\n", "");
@@ -342,7 +389,7 @@ envelope_reply(struct relay_session *s)
 static void
 body_continue(struct relay_session *s)
 {
-	struct slice bytes = body_handle_bytes(&s->job->body);
+	struct slice bytes = session_text(s);
 	struct buf out AUTO_BUF;
 	buf_init(&out, 3 * (size_t)RELAY_DATA_SLICE + 16);
 	while (conn_output_pending(s->conn) < CONN_OUTPUT_HIGH) {
@@ -378,7 +425,7 @@ data_reply(struct relay_session *s)
 	}
 	s->state = STATE_BODY;
 	relay_reply_reset(&s->reply);
-	s->body_offset = relay_body_head(body_handle_bytes(&s->job->body));
+	s->body_offset = relay_body_head(session_text(s));
 	framer_stuff_init(&s->stuff);
 	body_continue(s);
 }

@@ -50,6 +50,7 @@ struct relay_session {
 	bool mail_refused;
 	size_t accepted;
 	unsigned messages;
+	struct body_draft *converted; /* the job's text for a 7-bit host, or null */
 	struct framer_stuff stuff;
 	uint64_t body_offset;
 	bool ended;

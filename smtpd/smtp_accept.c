@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "text/date.h"
+#include "text/mime_convert.h"
 
 /* ---- trace fields ---- */
 
@@ -278,7 +279,7 @@ message_flags(const struct smtp_envelope *e)
 	uint32_t flags = ret[e->ret];
 	if (e->utf8)
 		flags |= QUEUE_MESSAGE_UTF8;
-	if (e->dot.has_8bit || e->text.has_8bit)
+	if (e->dot.has_8bit || e->text.has_8bit || e->converted_8bit)
 		flags |= QUEUE_MESSAGE_8BIT;
 	if (e->by == SMTP_BY_RETURN)
 		flags |= QUEUE_MESSAGE_BY_RETURN;
@@ -412,10 +413,44 @@ deliver_submit(struct smtp_envelope *e, int64_t now_s, int zone_min)
 	deliver_op_submit(service_reader(e->worker->worker), &e->deliver);
 }
 
+static bool
+convert_write(struct slice bytes, void *arg)
+{
+	struct smtp_envelope *e = arg;
+	e->draft_status = body_draft_append(e->draft, bytes);
+	return e->draft_status == STATUS_OK;
+}
+
+/* A binary message becomes lines, its binary parts base64 (RFC 3030 section 3): so it can
+ * go everywhere, and nobody behind has to know of it (decision 0052).  False when it is
+ * refused. */
+static bool
+binary_convert(struct smtp_envelope *e)
+{
+	struct body_draft *raw = e->draft;
+	enum mime_convert_result result = MIME_CONVERT_STOPPED;
+	e->draft = body_draft_new(
+	    service_store(e->worker->service), 2 * e->size_max + BODY_PREFIX_MAX);
+	e->draft_status = body_draft_seal(raw);
+	if (e->draft_status == STATUS_OK)
+		result = mime_convert(body_draft_bytes(raw), MIME_FORM_8BIT,
+		    convert_write, e, &e->converted_8bit);
+	body_draft_unref(&raw);
+	if (result == MIME_CONVERT_STOPPED)
+		e->fault = SMTP_FAULT_DRAFT;
+	else if (result == MIME_CONVERT_IMPOSSIBLE)
+		e->fault = SMTP_FAULT_CONVERT;
+	return result == MIME_CONVERT_DONE;
+}
+
 void
 smtp_accept(struct smtp_session *s)
 {
 	struct smtp_envelope *e = s->envelope;
+	if (e->binary && !binary_convert(e)) {
+		smtp_accept_refuse(s);
+		return;
+	}
 	int64_t now_s = clock_wall_s();
 	int zone_min = date_local_zone_min(now_s);
 	struct buf prefix AUTO_BUF;

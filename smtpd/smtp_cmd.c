@@ -55,7 +55,8 @@ cmd_ehlo(struct smtp_session *s, struct slice rest)
 	                          : SMTP_TARGETS_MAX;
 	conn_write_format(s->conn,
 	    "250-%s\r\n250-PIPELINING\r\n250-SIZE %llu\r\n250-8BITMIME\r\n"
-	    "250-SMTPUTF8\r\n250-ENHANCEDSTATUSCODES\r\n250-CHUNKING\r\n250-DSN\r\n"
+	    "250-SMTPUTF8\r\n250-ENHANCEDSTATUSCODES\r\n250-CHUNKING\r\n250-"
+	    "BINARYMIME\r\n250-DSN\r\n"
 	    "250-DELIVERBY\r\n250-LIMITS RCPTMAX=%u MAILMAX=%u\r\n",
 	    conf->hostname, (unsigned long long)conf->smtp.max_message_size, recipients,
 	    conf->smtp.max_messages);

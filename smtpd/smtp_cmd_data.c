@@ -43,6 +43,11 @@ smtp_cmd_data(struct smtp_session *s, struct slice rest)
 		    s, 503, "5.5.1", "not after BDAT: go on with BDAT, or RSET");
 		return;
 	}
+	if (s->envelope->binary) {
+		/* RFC 3030 section 3. */
+		smtp_resp_bad(s, 503, "5.5.1", "a binary message comes by BDAT");
+		return;
+	}
 	smtp_message_begin(s->envelope);
 	s->chunked = false;
 	smtp_set_state(s, SMTP_MESSAGE);
@@ -186,7 +191,8 @@ chunk_read(struct smtp_session *s, struct slice input)
 	if (bytes.len > s->chunk_left)
 		bytes = slice_sub(input, 0, (size_t)s->chunk_left);
 	if (!s->chunk_refused && e->fault == SMTP_FAULT_NONE) {
-		smtp_text_feed(&e->text, bytes);
+		if (!e->binary)
+			smtp_text_feed(&e->text, bytes);
 		smtp_message_feed(e, bytes);
 	} else {
 		s->discarded += bytes.len;

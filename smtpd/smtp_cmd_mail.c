@@ -200,6 +200,7 @@ smtp_cmd_mail(struct smtp_session *s, struct slice rest)
 	}
 	e->sender = address_text(&mail.sender, e->arena);
 	e->utf8 = mail.utf8;
+	e->binary = mail.body_binary;
 	e->ret = mail.ret;
 	e->envid = mail.envid.len ? arena_copy(e->arena, mail.envid) : SLICE_NULL;
 	if (!e->sender.ptr || !take_wishes(s, e, &mail) ||

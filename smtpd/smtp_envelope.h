@@ -43,6 +43,7 @@ enum smtp_fault {
 	SMTP_FAULT_DRAFT,       /* the draft's status says why */
 	SMTP_FAULT_LINE,        /* 550 5.6.0: a line over SMTP_TEXT_LINE_MAX */
 	SMTP_FAULT_BARE,        /* 550 5.6.0: bare CR, bare LF; the session ends */
+	SMTP_FAULT_CONVERT,     /* 554 5.6.3: binary, and no other form is possible */
 	SMTP_FAULT_NUL,         /* 550 5.6.0: NUL; the session ends */
 };
 
@@ -60,6 +61,8 @@ struct smtp_envelope {
 
 	struct slice sender; /* as text; empty for <> */
 	bool utf8;           /* SMTPUTF8 was asked for */
+	bool binary;         /* BODY=BINARYMIME: any octets, by BDAT */
+	bool converted_8bit; /* … and what it became is not ASCII */
 	enum smtp_ret ret;
 	struct slice envid; /* as given at MAIL, or null */
 	bool requiretls;    /* RFC 8689 */

@@ -352,7 +352,9 @@ mail_parameter(
 	} else if (parameter_is(p, "BODY")) {
 		bit = SEEN_BODY;
 		out->body_8bit = slice_equal_nocase(p->value, SLICE("8BITMIME"));
-		good = out->body_8bit || slice_equal_nocase(p->value, SLICE("7BIT"));
+		out->body_binary = slice_equal_nocase(p->value, SLICE("BINARYMIME"));
+		good = out->body_8bit || out->body_binary ||
+		       slice_equal_nocase(p->value, SLICE("7BIT"));
 	} else if (parameter_is(p, "SMTPUTF8")) {
 		bit = SEEN_UTF8;
 		good = !p->has_value;

@@ -46,6 +46,7 @@ struct smtp_mail {
 	struct mailbox_address sender; /* both parts empty for <> */
 	bool utf8;                     /* SMTPUTF8 (RFC 6531) */
 	bool body_8bit;                /* BODY=8BITMIME (RFC 6152) */
+	bool body_binary;              /* BODY=BINARYMIME (RFC 3030 section 3) */
 	bool has_size;                 /* SIZE= (RFC 1870) */
 	uint64_t size;                 /* octets; UINT64_MAX for what is larger */
 	enum smtp_ret ret;             /* RET= (RFC 3461 section 4.3) */

@@ -29,20 +29,22 @@ _Static_assert(sizeof(status_table) / sizeof(status_table[0]) == STATUS_COUNT_,
     "every status has a reply");
 
 static const struct smtp_reply fault_table[] = {
-    [SMTP_FAULT_NONE] = {250, "2.0.0", "done"                                        },
-    [SMTP_FAULT_SIZE] = {552, "5.3.4", "the message is larger than this server takes"},
+    [SMTP_FAULT_NONE] = {250, "2.0.0", "done"                                            },
+    [SMTP_FAULT_SIZE] = {552, "5.3.4", "the message is larger than this server takes"    },
     [SMTP_FAULT_HEADER_SIZE] = {552, "5.3.4",
-			 "the message's header is larger than this server takes"     },
+			 "the message's header is larger than this server takes"         },
     [SMTP_FAULT_LOOP] = {554, "5.4.6",
-			 "too many hops: the message has too many Received fields"   },
+			 "too many hops: the message has too many Received fields"       },
     [SMTP_FAULT_FROM] = {553, "5.7.1",
-			 "the From field is not an address of the logged-in user"    },
-    [SMTP_FAULT_DRAFT] = {451, "4.3.0", "the message could not be written"            },
-    [SMTP_FAULT_LINE] = {550, "5.6.0", "a line of the message is over 1 MiB"         },
+			 "the From field is not an address of the logged-in user"        },
+    [SMTP_FAULT_DRAFT] = {451, "4.3.0", "the message could not be written"                },
+    [SMTP_FAULT_LINE] = {550, "5.6.0", "a line of the message is over 1 MiB"             },
     [SMTP_FAULT_BARE] = {550, "5.6.0",
 			 "the message holds a bare CR or LF, lines must end in CR LF (RFC 5321 "
-	"section 2.3.8)"							     },
-    [SMTP_FAULT_NUL] = {550, "5.6.0", "the message holds a NUL byte"                },
+	"section 2.3.8)"								 },
+    [SMTP_FAULT_CONVERT] = {554, "5.6.3",
+			 "the binary message has no other form: it is signed, or no MIME"},
+    [SMTP_FAULT_NUL] = {550, "5.6.0", "the message holds a NUL byte"                    },
 };
 _Static_assert(sizeof(fault_table) / sizeof(fault_table[0]) == SMTP_FAULT_NUL + 1,
     "every fault has a reply");

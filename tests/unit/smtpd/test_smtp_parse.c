@@ -138,7 +138,7 @@ mail_parameters(void **state)
 	    {"SIZE=-1",                    SMTP_PARSE_PARAMETER, 0,          false, false},
 	    {"SIZE=1 SIZE=2",              SMTP_PARSE_PARAMETER, 0,          false, false},
 	    {"SMTPUTF8=yes",               SMTP_PARSE_PARAMETER, 0,          false, false},
-	    {"BODY=BINARYMIME",            SMTP_PARSE_PARAMETER, 0,          false, false},
+	    {"BODY=BINARYMIME",            SMTP_PARSE_DONE,      0,          false, false},
 	    {"BODY",		       SMTP_PARSE_PARAMETER, 0,          false, false},
 	    {"AUTH=x+0Ay",                 SMTP_PARSE_PARAMETER, 0,          false, false},
 	    {"AUTH=x+0",                   SMTP_PARSE_PARAMETER, 0,          false, false},

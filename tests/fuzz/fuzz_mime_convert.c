@@ -1,0 +1,42 @@
+/*
+ * Transfer encodings: what comes out has the form that was asked for (but for raw octets
+ * in header fields, and where nothing could be done), and a second time changes nothing.
+ * The first byte chooses the form.
+ */
+#include "base/ensure.h"
+#include "text/encoding.h"
+#include "text/mime_convert.h"
+
+enum { OUT_MAX = 4 * 1024 * 1024 };
+
+static bool
+keep(struct slice bytes, void *arg)
+{
+	buf_append(arg, bytes);
+	return buf_ok(arg);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	if (size == 0)
+		return 0;
+	enum mime_form form = data[0] & 1 ? MIME_FORM_7BIT : MIME_FORM_8BIT;
+	struct slice in = slice_make((const char *)data + 1, size - 1);
+	struct buf once AUTO_BUF;
+	struct buf twice AUTO_BUF;
+	bool has_8bit = false;
+	buf_init(&once, OUT_MAX);
+	buf_init(&twice, OUT_MAX);
+	enum mime_convert_result result = mime_convert(in, form, keep, &once, &has_8bit);
+	if (result != MIME_CONVERT_DONE)
+		return 0;
+	ENSURE(has_8bit == !ascii_only(buf_slice(&once)));
+	ENSURE(slice_index(buf_slice(&once), '\0') == SIZE_MAX);
+	if (ascii_only(in))
+		ENSURE(!has_8bit);
+	result = mime_convert(buf_slice(&once), form, keep, &twice, &has_8bit);
+	if (result == MIME_CONVERT_DONE)
+		ENSURE(slice_equal(buf_slice(&once), buf_slice(&twice)));
+	return 0;
+}
