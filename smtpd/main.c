@@ -7,8 +7,10 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/ensure.h"
 #include "base/log.h"
 #include "smtpd/relay.h"
+#include "smtpd/smtp_rate.h"
 #include "smtpd/smtp_route.h"
 #include "smtpd/smtp_session.h"
 #include "store/pop3.h"
@@ -68,9 +70,60 @@ upkeep_done(void *arg)
 		loop_timer_start(u->loop, &u->timer, UPKEEP_PERIOD_MS, upkeep_begin, u);
 }
 
+/* The send rates' file; on the main loop, its work in the pool. */
+static struct {
+	struct loop *loop;
+	struct loop_timer timer;
+	char *path;
+	bool stopped;
+} rates;
+
+static void
+rates_save(void *arg)
+{
+	(void)arg;
+	enum status status = smtp_rate_save(rates.path);
+	if (status != STATUS_OK)
+		LOG_WARN("store.error", LF_STR("op", "send rates"),
+		    LF_STR("path", rates.path), LF_STR("status", status_text(status)));
+}
+
+static void rates_begin(void *arg);
+
+static void
+rates_done(void *arg)
+{
+	(void)arg;
+	if (!rates.stopped)
+		loop_timer_start(
+		    rates.loop, &rates.timer, SMTP_RATE_SAVE_MS, rates_begin, NULL);
+}
+
+static void
+rates_begin(void *arg)
+{
+	(void)arg;
+	loop_work(rates.loop, rates_save, rates_done, NULL);
+}
+
+static void
+rates_start(struct service *service, struct loop *main_loop)
+{
+	rates.loop = main_loop;
+	int len =
+	    asprintf(&rates.path, "%s/send-rates", service_conf(service)->store.path);
+	ENSURE(len >= 0);
+	enum status status = smtp_rate_load(rates.path);
+	if (status != STATUS_OK && status != STATUS_NOT_FOUND)
+		LOG_WARN("server.start", LF_STR("reason", "send rates begin anew"),
+		    LF_STR("path", rates.path), LF_STR("status", status_text(status)));
+	rates_done(NULL);
+}
+
 static void
 started(struct service *service, struct loop *main_loop)
 {
+	rates_start(service, main_loop);
 	upkeep.service = service;
 	upkeep.loop = main_loop;
 	loop_timer_start(
@@ -84,6 +137,9 @@ stopping(struct service *service)
 	(void)service;
 	upkeep.stopped = true;
 	loop_timer_stop(&upkeep.timer);
+	rates.stopped = true;
+	loop_timer_stop(&rates.timer);
+	rates_save(NULL);
 	relay_stop();
 }
 

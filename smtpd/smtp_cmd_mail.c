@@ -336,7 +336,8 @@ rcpt_route(struct smtp_session *s, const struct smtp_rcpt *rcpt, struct slice or
 		return;
 	}
 	uint32_t per_hour = service_conf(s->service)->auth.sends_per_hour;
-	if (s->login && !smtp_rate_take(s->account, per_hour, clock_mono_ms())) {
+	if (s->login &&
+	    !smtp_rate_take(s->account, per_hour, (uint64_t)clock_wall_s() * 1000)) {
 		char text[SMTP_REPLY_MAX];
 		snprintf(text, sizeof(text),
 		    "this account may send to %u recipients an hour; try again later",

@@ -3,13 +3,25 @@
  */
 #include "smtpd/smtp_rate.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
+#include "base/buf.h"
 #include "base/ensure.h"
 #include "base/hashmap.h"
 
-enum { HOUR_MS = 3600 * 1000 };
+enum {
+	HOUR_MS = 3600 * 1000,
+	LINE_MAX_BYTES = 128,
+	PATH_MAX_BYTES = 4096,
+	FILE_MAX = (4 * SMTP_RATE_ACCOUNTS_KEPT + 1) * LINE_MAX_BYTES,
+};
+
+#define FILE_HEAD "postroom send rates 1\n"
 
 struct bucket {
 	double used; /* recipients */
@@ -19,6 +31,7 @@ struct bucket {
 static struct {
 	pthread_mutex_t lock;
 	struct hashmap *buckets; /* by account id */
+	bool changed;            /* since the last save */
 } rates = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* What was used by now, at this limit. */
@@ -65,6 +78,7 @@ take_locked(struct slice key, uint32_t per_hour, uint64_t now_ms)
 	if (bucket->used + 1 > per_hour)
 		return false;
 	bucket->used += 1;
+	rates.changed = true;
 	return true;
 }
 
@@ -78,4 +92,150 @@ smtp_rate_take(struct account_id account, uint32_t per_hour, uint64_t now_ms)
 	    slice_make((const char *)account.v, sizeof(account.v)), per_hour, now_ms);
 	pthread_mutex_unlock(&rates.lock);
 	return taken;
+}
+
+/* ---- the file: a line for each account, "id used at_ms" ---- */
+
+static bool
+write_whole(int fd, struct slice bytes)
+{
+	while (bytes.len > 0) {
+		ssize_t got = write(fd, bytes.ptr, bytes.len);
+		if (got < 0 && errno != EINTR)
+			return false;
+		bytes = slice_from(bytes, got > 0 ? (size_t)got : 0);
+	}
+	return true;
+}
+
+static enum status
+file_replace(const char *path, struct slice bytes)
+{
+	char fresh[PATH_MAX_BYTES];
+	int len = snprintf(fresh, sizeof(fresh), "%s.new", path);
+	if (len < 0 || (size_t)len >= sizeof(fresh))
+		return STATUS_LIMIT;
+	int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return STATUS_IO;
+	bool good = write_whole(fd, bytes) && fdatasync(fd) == 0;
+	good = close(fd) == 0 && good;
+	return good && rename(fresh, path) == 0 ? STATUS_OK : STATUS_IO;
+}
+
+static enum status
+file_read(const char *path, struct buf *out)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT ? STATUS_NOT_FOUND : STATUS_IO;
+	char piece[4096];
+	ssize_t got;
+	while ((got = read(fd, piece, sizeof(piece))) > 0 && buf_ok(out))
+		buf_append(out, slice_make(piece, (size_t)got));
+	close(fd);
+	return got < 0 ? STATUS_IO : buf_ok(out) ? STATUS_OK : STATUS_CORRUPT;
+}
+
+static bool
+line_write(struct slice key, void *value, void *arg)
+{
+	const struct bucket *bucket = value;
+	struct buf *out = arg;
+	for (size_t i = 0; i < key.len; i++)
+		buf_append_format(out, "%02x", (unsigned char)key.ptr[i]);
+	/* A part of a recipient does not matter over a restart; upward. */
+	buf_append_format(out, " %llu %llu\n", (unsigned long long)(bucket->used + 0.999),
+	    (unsigned long long)bucket->at_ms);
+	return true;
+}
+
+enum status
+smtp_rate_save(const char *path)
+{
+	struct buf text AUTO_BUF;
+	buf_init(&text, FILE_MAX);
+	buf_append_cstr(&text, FILE_HEAD);
+	pthread_mutex_lock(&rates.lock);
+	bool changed = rates.changed;
+	if (changed && rates.buckets)
+		hashmap_each(rates.buckets, line_write, &text);
+	rates.changed = false;
+	pthread_mutex_unlock(&rates.lock);
+	if (!changed)
+		return STATUS_OK;
+	enum status status =
+	    buf_ok(&text) ? file_replace(path, buf_slice(&text)) : STATUS_LIMIT;
+	if (status != STATUS_OK) {
+		pthread_mutex_lock(&rates.lock);
+		rates.changed = true;
+		pthread_mutex_unlock(&rates.lock);
+	}
+	return status;
+}
+
+static bool
+hex_read(struct slice text, struct account_id *out)
+{
+	if (text.len != 2 * sizeof(out->v))
+		return false;
+	for (size_t i = 0; i < text.len; i++) {
+		char c = text.ptr[i];
+		if (!ascii_is_digit(c) && (c < 'a' || c > 'f'))
+			return false;
+		unsigned digit = (unsigned)(ascii_is_digit(c) ? c - '0' : c - 'a' + 10);
+		out->v[i / 2] = (unsigned char)(out->v[i / 2] << 4 | digit);
+	}
+	return true;
+}
+
+/* All lines are good, or none is used. */
+static bool
+lines_read(struct slice lines, bool apply)
+{
+	while (lines.len > 0) {
+		struct slice line = slice_split(&lines, '\n');
+		struct slice id = slice_split(&line, ' ');
+		struct slice used = slice_split(&line, ' ');
+		struct account_id account = {{0}};
+		uint64_t used_count;
+		uint64_t at_ms;
+		if (!hex_read(id, &account) ||
+		    !slice_to_u64(used, UINT32_MAX, &used_count) ||
+		    !slice_to_u64(line, UINT64_MAX, &at_ms))
+			return false;
+		if (!apply)
+			continue;
+		struct slice key = slice_make((const char *)account.v, sizeof(account.v));
+		struct bucket *bucket = hashmap_get(rates.buckets, key);
+		if (!bucket) {
+			bucket = xcalloc(1, sizeof(*bucket));
+			hashmap_put(rates.buckets, key, bucket);
+		}
+		bucket->used = (double)used_count;
+		bucket->at_ms = at_ms;
+	}
+	return true;
+}
+
+enum status
+smtp_rate_load(const char *path)
+{
+	struct buf text AUTO_BUF;
+	buf_init(&text, FILE_MAX);
+	enum status status = file_read(path, &text);
+	if (status != STATUS_OK)
+		return status;
+	struct slice lines = buf_slice(&text);
+	if (!slice_has_prefix(lines, SLICE(FILE_HEAD)))
+		return STATUS_CORRUPT;
+	lines = slice_from(lines, sizeof(FILE_HEAD) - 1);
+	if (!lines_read(lines, false))
+		return STATUS_CORRUPT;
+	pthread_mutex_lock(&rates.lock);
+	if (!rates.buckets)
+		rates.buckets = hashmap_new();
+	(void)lines_read(lines, true);
+	pthread_mutex_unlock(&rates.lock);
+	return STATUS_OK;
 }

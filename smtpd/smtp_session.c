@@ -273,6 +273,14 @@ is_over_limits(struct smtp_session *s)
 	return true;
 }
 
+/* The peer does not read its replies: no further command until it does (CONN_DRAINED), so
+ * that what waits for it is bounded.  The command's time-out goes on. */
+static bool
+is_unread(const struct smtp_session *s)
+{
+	return s->state != SMTP_CLOSED && conn_output_pending(s->conn) >= CONN_OUTPUT_LOW;
+}
+
 void
 smtp_session_run(struct smtp_session *s)
 {
@@ -280,7 +288,7 @@ smtp_session_run(struct smtp_session *s)
 		return;
 	s->running = true;
 	unsigned steps = 0;
-	while (steps < SMTP_COMMANDS_PER_TURN && run_step(s)) {
+	while (steps < SMTP_COMMANDS_PER_TURN && !is_unread(s) && run_step(s)) {
 		steps++;
 		if (is_over_limits(s))
 			break;
@@ -288,7 +296,7 @@ smtp_session_run(struct smtp_session *s)
 	s->running = false;
 	if (s->state == SMTP_CLOSED)
 		return;
-	if (steps == SMTP_COMMANDS_PER_TURN)
+	if (steps == SMTP_COMMANDS_PER_TURN && !is_unread(s))
 		conn_read_again(s->conn);
 	if (steps > 0)
 		deadline_set(s);
@@ -341,6 +349,7 @@ session_event(struct conn *c, enum conn_event event, void *arg)
 		smtp_session_close(s, conn_error(s->conn));
 		break;
 	case CONN_DRAINED:
+		smtp_session_run(s);
 		break;
 	case CONN_CONNECTED:
 		UNREACHABLE();

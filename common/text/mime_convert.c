@@ -56,18 +56,20 @@ struct content {
 static struct content
 content_of(struct slice bytes)
 {
-	struct content content = {.has_8bit = !ascii_only(bytes)};
-	size_t line = 0;
-	for (size_t i = 0; i < bytes.len; i++) {
-		char c = bytes.ptr[i];
-		bool crlf = c == '\r' && i + 1 < bytes.len && bytes.ptr[i + 1] == '\n';
-		if (crlf) {
-			i++;
-			line = 0;
-			continue;
-		}
-		content.has_controls |= c == '\0' || c == '\r' || c == '\n';
-		content.is_binary |= ++line > MIME_CONVERT_LINE_MAX;
+	struct content content = {
+	    .has_8bit = !ascii_only(bytes),
+	    .has_controls = slice_index(bytes, '\0') != SIZE_MAX,
+	};
+	while (bytes.len > 0) {
+		size_t lf = slice_index(bytes, '\n');
+		struct slice line = slice_sub(bytes, 0, lf == SIZE_MAX ? bytes.len : lf);
+		bytes = slice_from(bytes, line.len + (lf != SIZE_MAX));
+		bool crlf =
+		    lf != SIZE_MAX && line.len > 0 && line.ptr[line.len - 1] == '\r';
+		line.len -= crlf;
+		content.has_controls |=
+		    (lf != SIZE_MAX && !crlf) || slice_index(line, '\r') != SIZE_MAX;
+		content.is_binary |= line.len > MIME_CONVERT_LINE_MAX;
 	}
 	content.is_binary |= content.has_controls;
 	return content;
@@ -96,17 +98,16 @@ part_body(const struct convert *c, const struct mime_part *part)
 static void
 base64_lines(struct convert *c, struct slice bytes)
 {
-	bool first = true;
+	struct buf text AUTO_BUF;
+	buf_init(&text, 2 * QP_LINE_MAX);
 	while (bytes.len > 0 && !c->stopped) {
-		struct buf text;
-		buf_init(&text, 2 * QP_LINE_MAX);
-		base64_encode(slice_sub(bytes, 0, BASE64_LINE_BYTES), &text);
-		if (!first)
-			put(c, SLICE("\r\n"));
+		struct slice part = slice_sub(bytes, 0, BASE64_LINE_BYTES);
+		bytes = slice_from(bytes, part.len);
+		buf_reset(&text);
+		base64_encode(part, &text);
+		if (bytes.len > 0)
+			buf_append(&text, SLICE("\r\n"));
 		put(c, buf_slice(&text));
-		buf_fini(&text);
-		first = false;
-		bytes = slice_from(bytes, slice_sub(bytes, 0, BASE64_LINE_BYTES).len);
 	}
 }
 
@@ -178,7 +179,12 @@ gap_copy(struct convert *c, uint64_t end)
 			i++;
 			continue;
 		}
-		bool good = octet != '\0' && octet != '\r' && octet != '\n' &&
+		/* A boundary's line may end so; it must stay one. */
+		if (octet == '\n') {
+			put(c, SLICE("\r\n"));
+			continue;
+		}
+		bool good = octet != '\0' && octet != '\r' &&
 		            (c->form == MIME_FORM_8BIT || (unsigned char)octet < 128);
 		put(c, good ? slice_make(&octet, 1) : SLICE("?"));
 	}

@@ -4,6 +4,7 @@
 
 import os
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 from postroom_test import Instance, Results  # noqa: E402
@@ -35,5 +36,15 @@ s.ehlo()
 s.mail("x@far.test")
 r.equal([s.rcpt("bob@demo.test")[0] for _ in range(10)], [250] * 10, "not for incoming mail")
 s.quit()
+
+# A restart does not give back what was used; a kill only the last seconds.
+post.stop()
+post.start()
+r.equal([code for code, _ in rcpts("anna@demo.test", 1)], [450], "over a restart")
+time.sleep(5.5)
+post.kill("smtpd")
+time.sleep(0.5)
+post.wait_running()
+r.equal([code for code, _ in rcpts("anna@demo.test", 1)], [450], "over a kill")
 post.failed = r.failed > 0
 sys.exit(r.finish())

@@ -81,6 +81,11 @@ forms(void **state)
 		"pre?\r\n--B\r\n\r\nplain\r\n--B\r\nContent-Type: text/plain; "
 		"charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
 		"gr=C3=BC=C3=9F =3D x=20\r\n--B--\r\nepi\r\n"),
+	    /* A boundary that ends its line alone. */
+	    ROW(MIME_FORM_8BIT,
+		"Content-Type: multipart/mixed; boundary=B\r\n\r\n--B\n\r\nx\n--B--\n",
+		"Content-Type: multipart/mixed; "
+		"boundary=B\r\n\r\n--B\r\n\r\nx\r\n--B--\r\n"),
 	    /* Into messages inside. */
 	    ROW(MIME_FORM_7BIT,
 		"MIME-Version: 1.0\r\nContent-Type: "
