@@ -32,6 +32,10 @@ cmd_capa(struct pop3_session *s, const struct pop3_line *line)
 	conn_write(s->conn, SLICE("TOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\n"
 				  "PIPELINING\r\nUTF8 USER\r\nLANG\r\n"));
 	capa_expire(s);
+	uint64_t delay_s = service_conf(s->service)->pop3.login_delay_s;
+	if (delay_s > 0)
+		conn_write_format(
+		    s->conn, "LOGIN-DELAY %llu\r\n", (unsigned long long)delay_s);
 	if (s->has_tls_settings && !secure)
 		conn_write(s->conn, SLICE("STLS\r\n"));
 	if (service_mechanism_allowed(auth, SLICE("PLAIN"), s->conn))
@@ -105,8 +109,8 @@ static const struct pop3_command commands[] = {
 	                                        0, 0, pop3_cmd_stls, "STLS",           "RFC 2595 section 4"},
 	{SLICE("TOP"),  POP3_CMD_TRANSACTION,   2, 2, pop3_cmd_top,  "TOP message lines", "RFC 1939 section 7"},
 	{SLICE("UIDL"), POP3_CMD_TRANSACTION,   0, 1, pop3_cmd_uidl, "UIDL [message]", "RFC 1939 section 7"},
-	{SLICE("UTF8"), BOTH,                   0, 0, cmd_utf8,      "UTF8",           "RFC 6856 section 2.1"},
 	{SLICE("USER"), POP3_CMD_AUTHORIZATION, 1, 1, pop3_cmd_user, "USER name",      "RFC 1939 section 7"},
+	{SLICE("UTF8"), BOTH,                   0, 0, cmd_utf8,      "UTF8",           "RFC 6856 section 2.1"},
 };
 /* clang-format on */
 

@@ -3,9 +3,12 @@
  */
 #include "pop3d/pop3_session.h"
 
+#include <stdio.h>
+
 #include "base/log.h"
 #include "base/stats.h"
 #include "pop3d/pop3_cmd.h"
+#include "pop3d/pop3_login.h"
 #include "pop3d/pop3_resp.h"
 
 static void session_event(struct conn *c, enum conn_event event, void *arg);
@@ -151,8 +154,22 @@ pop3_session_open(struct pop3_session *s, struct slice login)
 	s->rule = account.pop3.policy == POP3_POLICY_DEFAULT
 	              ? service_pop3_rule(service_conf(s->service))
 	              : account.pop3;
-	/* The exclusive lease: one session an account, gone with its session. */
-	s->holds_lease = service_session_begin(s->service, s->account, 1);
+	const struct conf *conf = service_conf(s->service);
+	uint64_t delay_ms = conf->pop3.login_delay_s * 1000;
+	uint64_t wait_ms = delay_ms ? pop3_login_wait_ms(s->account, delay_ms) : 0;
+	if (wait_ms > 0) {
+		char text[80];
+		snprintf(text, sizeof(text), "you logged in a moment ago, wait %llu s",
+		    (unsigned long long)(wait_ms + 999) / 1000);
+		pop3_set_state(s, POP3_AUTHORIZATION);
+		pop3_resp_err(s, "LOGIN-DELAY", text);
+		return;
+	}
+	/* The exclusive lease: one session an account, gone with its session.  When they
+	 * are shared each has its own marks, and what another one has removed already is
+	 * no error at QUIT. */
+	s->holds_lease = service_session_begin(s->service, s->account,
+	    conf->pop3.shared_sessions ? POP3_SHARED_SESSIONS_MAX : 1);
 	if (!s->holds_lease) {
 		pop3_set_state(s, POP3_AUTHORIZATION);
 		pop3_resp_err(s, "IN-USE",
@@ -164,6 +181,8 @@ pop3_session_open(struct pop3_session *s, struct slice login)
 		open_failed(s, status);
 		return;
 	}
+	if (delay_ms)
+		pop3_login_note(s->account);
 	pop3_set_state(s, POP3_TRANSACTION);
 	LOG_INFO("pop3.login", LF_STR("sid", s->id), LF_STR("user", s->login),
 	    LF_STR("peer", conn_peer_text(s->conn)), LF("tls", conn_tls_text(s->conn)),

@@ -32,7 +32,8 @@ enum {
 	POP3_ACK_POLL_MAX_MS = 200,
 	POP3_LINES_PER_SLICE = 4096,      /* LIST and UIDL lines written at a time */
 	POP3_BYTES_PER_SLICE = 64 * 1024, /* message bytes written at a time */
-	POP3_USER_MAX = 320,              /* octets of a login name */
+	POP3_SHARED_SESSIONS_MAX = 32, /* of one account at once, where they are shared */
+	POP3_USER_MAX = 320,           /* octets of a login name */
 };
 
 enum pop3_state {

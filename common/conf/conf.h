@@ -98,7 +98,9 @@ struct conf {
 	struct {
 		bool delete_on_retrieval;
 		uint64_t idle_timeout_ms;
-		uint32_t expire_days; /* when not deleting: 0 = never */
+		uint32_t expire_days;   /* when not deleting: 0 = never */
+		uint64_t login_delay_s; /* 0: none */
+		bool shared_sessions;
 	} pop3;
 	struct {
 		struct conf_list mechanisms;

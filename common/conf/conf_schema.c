@@ -160,6 +160,10 @@ const struct conf_key conf_keys[] = {
 	    "a silent session ends (RFC 1939 section 3: at least 10m)", TOP(pop3.idle_timeout_ms)},
 	{"pop3", "expire", CONF_TYPE_DAYS, 0, 3650, "never", NULL, RELOAD,
 	    "when mail stays: for how many days after it was fetched, such as 30d; never: for ever", TOP(pop3.expire_days)},
+	{"pop3", "login_delay", CONF_TYPE_DURATION_S, 0, DAY_S, "0s", NULL, RELOAD,
+	    "after a log-in the account's next one has to wait so long (RFC 2449, LOGIN-DELAY)", TOP(pop3.login_delay_s)},
+	{"pop3", "shared_sessions", CONF_TYPE_BOOL, 0, 1, "false", NULL, RELOAD,
+	    "several sessions of an account at once; false: the second one gets IN-USE", TOP(pop3.shared_sessions)},
 
 	{"auth", "mechanisms", CONF_TYPE_LIST_WORD, 1, 9,
 	    "SCRAM-SHA-256-PLUS,SCRAM-SHA-256,SCRAM-SHA-1-PLUS,SCRAM-SHA-1,OAUTHBEARER,XOAUTH2,PLAIN,LOGIN,EXTERNAL",

@@ -7,7 +7,8 @@
 2. A client that pipelines commands and does not read is read from no longer when its
    output stands at POP3_OUTPUT_HIGH; the daemon's memory stays, nothing is lost.
 3. A client that goes away before it has everything loses nothing.
-4. QUIT as the last command of a turn (POP3_COMMANDS_PER_TURN).
+4. A killed daemon frees the maildrop; shared sessions; LOGIN-DELAY.
+5. QUIT as the last command of a turn (POP3_COMMANDS_PER_TURN).
 
 POSTROOM_POP3_LONG=1: more sizes."""
 
@@ -147,6 +148,67 @@ def turn_ends(r, post):
         r.check(data.endswith(b".\r\n+OK goodbye\r\n"), f"QUIT behind {before}: {data[-40:]}")
 
 
+def killed(r, post):
+    """The lease dies with the daemon, however it dies."""
+    c = Client(post, True)
+    r.check(c.login(ADDRESS, PASSWORD).startswith(b"+OK"), "before the kill")
+    r.check(Client(post, True).login(ADDRESS, PASSWORD).startswith(b"-ERR [IN-USE]"), "in use")
+    post.kill("pop3d")
+    r.check(post.wait_running(), "pop3d is back")
+    again = Client(post, True)
+    r.check(again.login(ADDRESS, PASSWORD).startswith(b"+OK"), "free after kill -9")
+    again.command("QUIT")
+    c.close()
+
+
+def settings(r):
+    """pop3.shared_sessions and pop3.login_delay."""
+    post = Instance(accounts={ADDRESS: PASSWORD}, conf={"pop3": ["shared_sessions = true"]})
+    drop = Drop(post, ADDRESS)
+    messages = [message(200 + i, f"m{i}") for i in range(4)]
+    drop.append(*messages)
+    one, two = Client(post, True), Client(post, True)
+    r.check(one.login(ADDRESS, PASSWORD).startswith(b"+OK 4 messages"), "shared: one")
+    r.check(two.login(ADDRESS, PASSWORD).startswith(b"+OK 4 messages"), "shared: two")
+    for number in (1, 2):
+        r.check(one.command(f"DELE {number}").startswith(b"+OK"), "shared: DELE by one")
+    for number in (2, 3):
+        r.check(two.command(f"DELE {number}").startswith(b"+OK"), "shared: DELE by two")
+    r.equal(one.command("QUIT"), b"+OK goodbye, 2 messages removed", "shared: one ends")
+    r.equal(two.command("STAT"), b"+OK 2 %d" % (len(messages[0]) + len(messages[3])),
+            "shared: two's numbers stay")
+    r.check(two.command("RETR 1").startswith(b"-ERR [SYS/PERM]"), "shared: 1 is gone")
+    r.equal(two.command("QUIT"), b"+OK goodbye, 1 messages removed",
+            "shared: what is gone already is no error")
+    r.equal(drop.count(), 1, "shared: three gone")
+    drop.close()
+    post.failed = r.failed > 0
+    post.stop()
+
+    post = Instance(accounts={ADDRESS: PASSWORD, "bert@demo.test": "secret-bert-2"},
+                    conf={"pop3": ["login_delay = 2s"]})
+    c = Client(post, True)
+    c.command("CAPA")
+    r.check(b"LOGIN-DELAY 2\r\n" in c.listing(), "CAPA says LOGIN-DELAY")
+    r.check(c.login(ADDRESS, PASSWORD).startswith(b"+OK"), "the first log-in")
+    c.command("QUIT")
+    c = Client(post, True)
+    r.check(c.login(ADDRESS, PASSWORD).startswith(b"-ERR [LOGIN-DELAY] "), "too soon")
+    r.check(c.login("bert@demo.test", "secret-bert-2").startswith(b"+OK"), "another account")
+    c.command("QUIT")
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        c = Client(post, True)
+        reply = c.login(ADDRESS, PASSWORD)
+        c.close()
+        if reply.startswith(b"+OK"):
+            break
+        time.sleep(0.2)
+    r.check(reply.startswith(b"+OK"), "after the delay")
+    post.failed = r.failed > 0
+    post.stop()
+
+
 def main():
     r = Results("pop3-sessions")
     post = Instance(accounts={ADDRESS: PASSWORD}, conf={"auth": ["allow_plaintext = true"]})
@@ -159,7 +221,10 @@ def main():
     pipelined_quit(r, post, drop)
     drop.close()
     r.equal([row["pid"] for row in post.status()["daemons"]], pids, "no daemon died")
+    killed(r, post)
     post.failed = r.failed > 0
+    post.stop()
+    settings(r)
     return r.finish()
 
 
