@@ -4,6 +4,7 @@
 # spool below DIR, on loopback only. fsync stays as both ship it.
 #
 #   bench/peers.sh start DIR PORT_BASE USERS DOMAIN PASSWORD
+#   bench/peers.sh start-dovecot DIR PORT_BASE USERS DOMAIN PASSWORD
 #   bench/peers.sh stop DIR
 #
 # Ports: base + 25 SMTP, + 143 IMAP (STARTTLS), + 993 IMAPS, + 110 POP3.  Needs root, as
@@ -131,6 +132,12 @@ start)
 	chmod 755 "$2"
 	start_dovecot "$2" "$3" "$4" "$5" "$6"
 	start_postfix "$2" "$3" "$5"
+	;;
+start-dovecot) # as start, without Postfix: for what needs no SMTP
+	command -v dovecot >/dev/null && [ "$(id -u)" = 0 ] || exit 77
+	mkdir -p "$2"
+	chmod 755 "$2"
+	start_dovecot "$2" "$3" "$4" "$5" "$6"
 	;;
 stop)
 	[ -f "$2/postfix/etc/main.cf" ] && {

@@ -237,6 +237,8 @@ node_matches(struct imap_search_eval *eval, const struct imap_search_node *node)
 {
 	const struct message_record *r = eval->record;
 
+	if (eval->narrow && imap_search_narrow_excludes(eval->narrow, node, r))
+		return false;
 	switch (node->key) {
 	case IMAP_SEARCH_AND:
 		for (const struct imap_search_node *n = node->child; n; n = n->next)

@@ -9,7 +9,7 @@
 #ifndef IMAPD_IMAP_SEARCH_EVAL_H
 #define IMAPD_IMAP_SEARCH_EVAL_H
 
-#include "imapd/imap_search_parse.h"
+#include "imapd/imap_search_narrow.h"
 #include "text/message_text.h"
 
 struct imap_search_eval {
@@ -17,6 +17,7 @@ struct imap_search_eval {
 	struct account_id account;
 	struct imap_session *session; /* for \Recent; null: nothing is recent */
 	int64_t now_s;
+	struct imap_search_narrow *narrow; /* null: every text is read */
 	enum status status; /* sticky: what kept a message from being read */
 
 	/* The message under test. */

@@ -34,6 +34,7 @@ node_new(struct search_lex *sl, enum imap_search_key key, enum imap_search_cost 
 	node->key = key;
 	node->cost = cost;
 	node->keyword_bit = -1;
+	node->narrow = -1;
 	return node;
 }
 

@@ -1,6 +1,6 @@
 /*
- * Searching in slices: a turn ends after IMAP_TURN_RECORDS records or
- * IMAP_SEARCH_TURN_WORK bytes of text.
+ * Searching in slices: first turns that ask the search index, then turns that walk the
+ * mailbox, each of IMAP_TURN_RECORDS records or IMAP_SEARCH_TURN_WORK bytes of text.
  *
  * A message that is damaged is left out of the result; one whose text is over the limit
  * fails the command, because there is no exact answer then.  A search that fails empties
@@ -17,6 +17,7 @@ search_cleanup(struct imap_session *s)
 	if (run->eval_ready)
 		imap_search_eval_fini(&run->eval);
 	run->eval_ready = false;
+	imap_search_narrow_fini(&run->narrow);
 	if (run->user_free)
 		run->user_free(run->user);
 	run->user_free = NULL;
@@ -57,6 +58,8 @@ search_slice(struct imap_session *s, struct imap_command *cmd)
 	struct slice names[MAILBOX_KEYWORDS_MAX];
 	enum status status;
 
+	if (!imap_search_narrow_run(&run->narrow, imap_reader(s), s->account))
+		return CMD_AGAIN;
 	size_t name_count =
 	    mailbox_keywords(imap_reader(s), s->account, s->mailbox, names);
 	imap_search_keywords(run->args->root, names, name_count);
@@ -130,6 +133,10 @@ imap_search_begin(struct imap_session *s, struct imap_command *cmd, imap_run_fn 
 		return imap_cmd_fail(s, cmd, STATUS_LIMIT);
 	imap_search_eval_init(&run->eval, imap_reader(s), s->account, s, clock_wall_s());
 	run->eval_ready = true;
+	run->eval.narrow = &run->narrow;
+	imap_search_narrow_init(&run->narrow, args->root);
+	if (run->max < IMAP_SEARCH_NARROW_MIN)
+		run->narrow.over = true;
 	imap_walk_init(&run->walk, &run->ranges);
 	s->resume = search_slice;
 	return search_slice(s, cmd);

@@ -8,11 +8,15 @@
 #include "imapd/imap_search_eval.h"
 #include "imapd/imap_walk.h"
 
-enum { IMAP_SEARCH_TURN_WORK = 4 * 1024 * 1024 }; /* bytes of text looked at in a turn */
+enum {
+	IMAP_SEARCH_TURN_WORK = 1024 * 1024, /* bytes of text looked at in a turn */
+	IMAP_SEARCH_NARROW_MIN = 32,         /* messages worth asking the index about */
+};
 
 struct imap_search_run {
 	struct imap_search_args *args;
 	struct imap_search_eval eval;
+	struct imap_search_narrow narrow;
 	bool eval_ready;
 	struct imap_uid_ranges ranges; /* what is walked: cut down by the keys */
 	struct imap_walk walk;

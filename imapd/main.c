@@ -2,13 +2,16 @@
  * postroom-imapd: gives service_main what is IMAP's.  Each worker thread has a struct
  * imap_worker; the loop, the store reader and their turn belong to the service.
  *
- * Store upkeep (store_maintain) is smtpd's.
+ * The search index is made here, by one thread beside the workers (store/search.h); other
+ * store upkeep (store_maintain) is smtpd's.
  */
 #include "base/ensure.h"
 #include "imapd/imap_session.h"
+#include "store/search.h"
 
 static struct imap_stats stats;
 static struct imap_recents recents;
+static struct search_indexer *indexer;
 
 static void
 on_worker_start(struct service *service, struct worker *worker)
@@ -36,6 +39,20 @@ on_accept(struct service *service, struct worker *worker, int fd,
 	imap_session_new(service_worker_user(worker), fd, listener->tls, token);
 }
 
+static void
+on_started(struct service *service, struct loop *main_loop)
+{
+	(void)main_loop;
+	indexer = search_indexer_start(service_store(service));
+}
+
+static void
+on_stopping(struct service *service)
+{
+	(void)service;
+	search_indexer_stop(&indexer);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -49,6 +66,8 @@ main(int argc, char **argv)
 	    .accept = on_accept,
 	    .worker_start = on_worker_start,
 	    .worker_stop = on_worker_stop,
+	    .started = on_started,
+	    .stopping = on_stopping,
 	};
 
 	imap_stats_init(&stats);

@@ -100,6 +100,7 @@ int cmd_check(struct cli *cli);
 int cmd_backup(struct cli *cli);
 int cmd_restore(struct cli *cli);
 int cmd_compact(struct cli *cli);
+int cmd_reindex(struct cli *cli);
 int cmd_verify(struct cli *cli);
 int cmd_domain_add(struct cli *cli);
 int cmd_domain_list(struct cli *cli);

@@ -23,6 +23,8 @@ static const struct cli_verb verbs[] = {
 	{"restore", NULL, 1, 1, "--to-root=", cmd_restore, "restore DIR [--to-root ROOT] [--json]",
 	 "make the store of a backup (of a stopped instance, or below another root)"},
 	{"compact", NULL, 0, 0, "", cmd_compact, "compact [--json]", "give the space of deleted mail back to the disk"},
+	{"reindex", NULL, 0, 1, "", cmd_reindex, "reindex [USER@DOMAIN] [--json]",
+	 "make the search index anew, of one account or of all"},
 	{"domain", "add", 1, 1, "", cmd_domain_add, "domain add DOMAIN", "serve mail of a domain; prints its DNS lines"},
 	{"domain", "list", 0, 0, "", cmd_domain_list, "domain list [--json]", "the domains"},
 	{"domain", "dns", 1, 1, "", cmd_domain_dns, "domain dns DOMAIN", "the DNS lines of a domain again"},

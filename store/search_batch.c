@@ -14,7 +14,7 @@ enum {
 	ENTRIES_MAX = 1024 * 1024, /* keys of documents, 8 bytes each */
 	DOCUMENT_KEYS_MAX = 64 * 1024,
 	DOCUMENTS_MAX = SEARCH_BLOCK_DOCS,
-	TEXT_BYTES_MAX = 32 * 1024 * 1024, /* of a batch: so that it ends in time */
+	TEXT_BYTES_MAX = 16 * 1024 * 1024, /* of a batch: so that it ends in time */
 	TRIGRAMS = 1 << 24,
 	DIGIT_BITS = 11,
 	DIGITS = 1 << DIGIT_BITS,

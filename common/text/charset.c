@@ -7,14 +7,25 @@
  * those names, as web browsers do (WHATWG Encoding standard, "names and labels").
  * A name may hold letters, digits and -_.:+ only, so it can never be a path for iconv.
  * Output always is valid UTF-8; a run of what cannot be converted is one U+FFFD.
+ *
+ * glibc loads a charset's module when a handle is opened and unloads it with the last
+ * one: a hundred times what a message is worth.  So each thread keeps the handles of the
+ * charsets that it used last; that is all the state there is, and no result shows it.
  */
 #include <errno.h>
 #include <iconv.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "base/ensure.h"
 
 #include "text/header.h"
 #include "text/utf8_int.h"
 
-enum { CHARSET_NAME_MAX = 40 /* bytes */ };
+enum {
+	CHARSET_NAME_MAX = 40, /* bytes */
+	HANDLES_MAX = 4,       /* that a thread keeps open */
+};
 
 static const struct {
 	const char *name;
@@ -123,6 +134,76 @@ from_iconv(iconv_t handle, struct slice in, struct buf *out)
 	}
 }
 
+/* ---- a thread's handles, the one used last first ---- */
+struct handles {
+	size_t count;
+	struct {
+		char name[CHARSET_NAME_MAX + 1];
+		iconv_t handle; /* (iconv_t)-1: iconv does not know the name */
+	} at[HANDLES_MAX];
+};
+static pthread_key_t handles_key;
+static pthread_once_t handles_once = PTHREAD_ONCE_INIT;
+
+static void
+handles_free(void *arg)
+{
+	struct handles *handles = arg;
+	for (size_t i = 0; i < handles->count; i++) {
+		if (handles->at[i].handle != (iconv_t)-1)
+			iconv_close(handles->at[i].handle);
+	}
+	free(handles);
+}
+
+/* The main thread's end is the process's: destructors do not run for it. */
+static void
+handles_free_own(void)
+{
+	struct handles *handles = pthread_getspecific(handles_key);
+	if (handles)
+		handles_free(handles);
+	(void)pthread_setspecific(handles_key, NULL);
+}
+
+static void
+handles_make_key(void)
+{
+	ENSURE(pthread_key_create(&handles_key, handles_free) == 0);
+	ENSURE(atexit(handles_free_own) == 0);
+}
+
+/* Stays the thread's. */
+static iconv_t
+handle_of(const char *name)
+{
+	pthread_once(&handles_once, handles_make_key);
+	struct handles *handles = pthread_getspecific(handles_key);
+	if (!handles) {
+		handles = xcalloc(1, sizeof(*handles));
+		ENSURE(pthread_setspecific(handles_key, handles) == 0);
+	}
+	size_t at = 0;
+	while (at < handles->count && strcmp(handles->at[at].name, name) != 0)
+		at++;
+	__typeof__(handles->at[0]) found;
+	if (at < handles->count) {
+		found = handles->at[at];
+	} else {
+		slice_copy_cstr(slice_from_cstr(name), found.name, sizeof(found.name));
+		found.handle = iconv_open("UTF-8", name);
+		if (handles->count < HANDLES_MAX)
+			handles->count++;
+		else if (handles->at[--at].handle != (iconv_t)-1)
+			iconv_close(handles->at[at].handle);
+	}
+	memmove(&handles->at[1], &handles->at[0], at * sizeof(found));
+	handles->at[0] = found;
+	if (found.handle != (iconv_t)-1)
+		(void)iconv(found.handle, NULL, NULL, NULL, NULL);
+	return found.handle;
+}
+
 bool
 charset_to_utf8(struct slice charset, struct slice in, struct buf *out)
 {
@@ -146,12 +227,11 @@ charset_to_utf8(struct slice charset, struct slice in, struct buf *out)
 		if (slice_equal_nocase(charset, slice_from_cstr(charset_aliases[i].name)))
 			slice_copy_cstr(meant, name, sizeof(name));
 	}
-	iconv_t handle = name[0] ? iconv_open("UTF-8", name) : (iconv_t)-1;
+	iconv_t handle = name[0] ? handle_of(name) : (iconv_t)-1;
 	if (handle == (iconv_t)-1) {
 		utf8_append_valid(in, out);
 		return false;
 	}
 	from_iconv(handle, in, out);
-	iconv_close(handle);
 	return true;
 }
