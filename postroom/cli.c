@@ -179,6 +179,23 @@ cli_need_store(struct cli *cli)
 	return CLI_OK;
 }
 
+int
+cli_account(struct cli *cli, struct directory_account *out)
+{
+	int code = cli_need_store(cli);
+	if (code != CLI_OK)
+		return code;
+	enum status status =
+	    directory_account_find(cli->reader, cli_argument(cli, 0), out);
+	if (status == STATUS_NOT_FOUND)
+		return cli_fail(CLI_NO_OBJECT,
+		    "there is no account %s: postroom account list shows all",
+		    cli->arguments[0]);
+	if (status != STATUS_OK)
+		return cli_fail_status(status, "find account %s", cli->arguments[0]);
+	return CLI_OK;
+}
+
 char *
 cli_trace_dir(struct cli *cli)
 {

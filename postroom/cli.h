@@ -83,6 +83,8 @@ char *cli_path(const struct cli *cli, const char *path);
 int cli_need_conf(struct cli *cli);
 /* Opens the store once, as the user that owns it; 0 or an exit code. */
 int cli_need_store(struct cli *cli);
+/* The account that the first argument names; 0 or an exit code. */
+int cli_account(struct cli *cli, struct directory_account *out);
 /* <dir of the log file>/trace. */
 char *cli_trace_dir(struct cli *cli);
 /* A question on the terminal; true at once with --yes or when not on a terminal is an
@@ -99,6 +101,8 @@ int cmd_status(struct cli *cli);
 int cmd_check(struct cli *cli);
 int cmd_backup(struct cli *cli);
 int cmd_restore(struct cli *cli);
+int cmd_import(struct cli *cli);
+int cmd_export(struct cli *cli);
 int cmd_compact(struct cli *cli);
 int cmd_reindex(struct cli *cli);
 int cmd_verify(struct cli *cli);

@@ -315,24 +315,6 @@ cmd_account_list(struct cli *cli)
 	return CLI_OK;
 }
 
-/* The account of the first argument; 0 or an exit code. */
-static int
-account_argument(struct cli *cli, struct directory_account *out)
-{
-	int code = cli_need_store(cli);
-	if (code != CLI_OK)
-		return code;
-	enum status status =
-	    directory_account_find(cli->reader, cli_argument(cli, 0), out);
-	if (status == STATUS_NOT_FOUND)
-		return cli_fail(CLI_NO_OBJECT,
-		    "there is no account %s: postroom account list shows all",
-		    cli->arguments[0]);
-	if (status != STATUS_OK)
-		return cli_fail_status(status, "find account %s", cli->arguments[0]);
-	return CLI_OK;
-}
-
 static bool
 mailbox_list_one(const struct mailbox_info *info, void *arg)
 {
@@ -351,7 +333,7 @@ int
 cmd_account_show(struct cli *cli)
 {
 	struct directory_account account;
-	int code = account_argument(cli, &account);
+	int code = cli_account(cli, &account);
 	if (code != CLI_OK)
 		return code;
 	struct account_usage usage;
@@ -417,7 +399,7 @@ int
 cmd_account_password(struct cli *cli)
 {
 	struct directory_account account;
-	int code = account_argument(cli, &account);
+	int code = cli_account(cli, &account);
 	if (code != CLI_OK)
 		return code;
 	char *password = NULL;
@@ -513,7 +495,7 @@ int
 cmd_account_undelete(struct cli *cli)
 {
 	struct directory_account account;
-	int code = account_argument(cli, &account);
+	int code = cli_account(cli, &account);
 	if (code != CLI_OK)
 		return code;
 	const char *since = cli_option(cli, "--since");
@@ -534,7 +516,7 @@ int
 cmd_account_remove(struct cli *cli)
 {
 	struct directory_account account;
-	int code = account_argument(cli, &account);
+	int code = cli_account(cli, &account);
 	if (code != CLI_OK)
 		return code;
 	char question[512];

@@ -101,7 +101,8 @@ uint32_t mailbox_view_rank(const struct mailbox_view *view, uint32_t uid);
 
 /* What has changed in the mailbox since the view's modseq.  Arrays in the arena, uids
  * ascending.  At most `max` entries are looked at (0: all); `more` says there is more,
- * and then `modseq` is only as far as they go.  NOT_FOUND: the mailbox was deleted. */
+ * and then `modseq` is only as far as they go.  NOT_FOUND: the mailbox was deleted, or an
+ * import has made another one of it. */
 struct mailbox_delta {
 	uint32_t *expunged; /* in the view, but gone */
 	size_t expunged_count;

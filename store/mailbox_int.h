@@ -46,6 +46,10 @@ void info_from_state(const struct mailbox_state *state, struct mailbox_info *out
 /* A new mailbox: N and S, counted in the account.  The caller has checked the name. */
 void mailbox_make(struct engine_txn *txn, struct account_state *account,
     struct slice name, uint32_t use, struct mailbox_state *out);
+/* The same with its parents, where they are missing; the account is changed, not saved.
+ * EXISTS, or LIMIT with too many. */
+enum status mailbox_make_tree(struct engine_txn *txn, struct account_state *account,
+    struct slice name, struct mailbox_state *out) MUST_USE;
 /* A record, INBOX and the special folders of a new account; EXISTS when it has one. */
 enum status account_make(
     struct engine_txn *txn, uint64_t quota_bytes, int64_t now_s) MUST_USE;
@@ -66,6 +70,16 @@ struct uid_range *ranges_normalise(
  * neither state nor account is saved. */
 void message_add(struct engine_txn *txn, struct account_state *account,
     struct mailbox_state *state, struct message_record *message, uint64_t modseq);
+/* The same under message->uid, which is below uidnext and free. */
+void message_put(struct engine_txn *txn, struct account_state *account,
+    struct mailbox_state *state, struct message_record *message, uint64_t modseq);
+/* Has the account no room for so many bytes more? */
+bool quota_is_passed(const struct account_state *account, uint64_t more);
+/* ---- message_import.c ---- */
+/* The UIDs that are reserved for imports (import.h); zeros when none are. */
+enum status reserved_load(
+    struct engine_txn *txn, uint32_t mailbox, struct reserved *out) MUST_USE;
+/* ---- message.c ---- */
 /* Leaves the mailbox: M, P, Y, Q and live C go, counters shrink; X is the caller's
  * business.
  */

@@ -250,6 +250,24 @@ uids_take(struct vec *vec, struct arena *arena, uint32_t **out, size_t *out_coun
 	return STATUS_OK;
 }
 
+/* NOT_FOUND for a message that an import has put below those that the session knows: no
+ * client could find its number. */
+static enum status
+added_check(
+    struct engine_txn *txn, const struct mailbox_view *view, const struct vec *added)
+{
+	const uint32_t *uids = added->ptr;
+	struct reserved reserved;
+	uint32_t lowest = UINT32_MAX;
+	for (size_t i = 0; i < added->count; i++)
+		if (uids[i] < lowest)
+			lowest = uids[i];
+	if (lowest >= view->uidnext)
+		return STATUS_OK;
+	enum status status = reserved_load(txn, view->mailbox, &reserved);
+	return status == STATUS_OK && lowest < reserved.end ? STATUS_NOT_FOUND : status;
+}
+
 static bool
 delta_note(const struct mailbox_view *view, const struct change_key *change, char kind,
     struct delta_lists *lists)
@@ -336,6 +354,8 @@ mailbox_view_delta(struct store_reader *reader, struct mailbox_view *view,
 	ENSURE(view->magic == MAILBOX_VIEW_MAGIC);
 	enum status status =
 	    view_snap(reader, view->account, view->mailbox, &txn, &state);
+	if (status == STATUS_OK && state.uidvalidity != view->uidvalidity)
+		status = STATUS_NOT_FOUND; /* an import took it over */
 	if (status != STATUS_OK)
 		return status;
 	delta.modseq = state.modseq;
@@ -346,6 +366,8 @@ mailbox_view_delta(struct store_reader *reader, struct mailbox_view *view,
 		    txn, view, trimmed ? 0 : max, &lists, &delta.modseq, &delta.more);
 		if (status == STATUS_OK && trimmed)
 			status = delta_compare(txn, &state, view, &lists.expunged);
+		if (status == STATUS_OK)
+			status = added_check(txn, view, &lists.added);
 	}
 	if (status == STATUS_OK)
 		status = uids_take(

@@ -165,6 +165,18 @@ name_check_free(
 	                                                            : STATUS_OK;
 }
 
+enum status
+mailbox_make_tree(struct engine_txn *txn, struct account_state *account,
+    struct slice name, struct mailbox_state *out)
+{
+	enum status status = name_check_free(txn, account, name);
+	if (status != STATUS_OK)
+		return status;
+	parents_make(txn, account, name);
+	mailbox_make(txn, account, name, MAILBOX_USE_NONE, out);
+	return STATUS_OK;
+}
+
 static enum status
 change_create(struct engine_txn *txn, struct mailbox_op_state *state,
     struct mailbox_op *op, struct account_state *account)
@@ -224,6 +236,7 @@ change_delete(struct engine_txn *txn, struct mailbox_op_state *state,
 	delete_prefix(txn, KEY_POP3, number);
 	delete_prefix(txn, KEY_UIDL, number);
 	delete_prefix(txn, KEY_MAP, number);
+	delete_prefix(txn, KEY_RESERVED, number);
 	delete_prefix(txn, KEY_STATE, number);
 	key_name(&key, KEY_NAME, op->name);
 	engine_del(txn, key_slice(&key));

@@ -291,9 +291,16 @@ void
 message_add(struct engine_txn *txn, struct account_state *account,
     struct mailbox_state *state, struct message_record *message, uint64_t modseq)
 {
+	message->uid = state->uidnext++;
+	message_put(txn, account, state, message, modseq);
+}
+
+void
+message_put(struct engine_txn *txn, struct account_state *account,
+    struct mailbox_state *state, struct message_record *message, uint64_t modseq)
+{
 	struct key key;
 	char record[MESSAGE_SIZE];
-	message->uid = state->uidnext++;
 	message->modseq = modseq;
 	state->modseq = modseq;
 	key_message(&key, KEY_MESSAGE, state->number, message->uid);

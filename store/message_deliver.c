@@ -17,7 +17,7 @@
 
 enum { APPEND_MESSAGES_MAX = 10000 };
 
-static bool
+bool
 quota_is_passed(const struct account_state *account, uint64_t more)
 {
 	return account->quota_bytes && (account->bytes >= account->quota_bytes ||

@@ -1,5 +1,5 @@
 /*
- * Invariants 1 to 16 of one account's partition (but 13's reference counts, which are
+ * Invariants 1 to 17 of one account's partition (but 13's reference counts, which are
  * store_check_body's, and 15, which is search_check's): mailbox states are read first,
  * then one walk over all keys.
  */
@@ -20,6 +20,7 @@ struct seen_box {
 	uint32_t map_uids, map_unseen; /* bits in the map */
 	uint32_t keywords;
 	bool named;
+	struct reserved reserved; /* J's */
 };
 
 struct look {
@@ -200,6 +201,11 @@ look_message(struct look *look, struct slice key, struct slice value)
 		check_problem(look->check, 4,
 		    "mailbox %u uid %u: uid or modseq above the mailbox's",
 		    (unsigned)mailbox, (unsigned)uid);
+	/* J is read before M. */
+	if (uid >= box->reserved.next && uid < box->reserved.end)
+		check_problem(look->check, 17,
+		    "mailbox %u uid %u: is reserved and not given out", (unsigned)mailbox,
+		    (unsigned)uid);
 	key_change(&change_key, mailbox, message.modseq, uid);
 	if (!get(look, &change_key, &change) || change.len != 1 ||
 	    change.ptr[0] != CHANGE_LIVE)
@@ -353,6 +359,23 @@ look_retrieved(struct look *look, struct slice key, struct slice value)
 }
 
 static void
+look_reserved(struct look *look, struct slice key, struct slice value)
+{
+	struct reserved reserved;
+	if (key.len != 5 || !reserved_decode(value, &reserved)) {
+		check_problem(look->check, 1, "damaged record of reserved uids");
+		return;
+	}
+	struct seen_box *box = box_find(look, be32_get(key.ptr + 1));
+	if (box)
+		box->reserved = reserved;
+	if (!box || reserved.end > box->state.uidnext)
+		check_problem(look->check, 17, "mailbox %u: uids reserved %s",
+		    (unsigned)be32_get(key.ptr + 1),
+		    box ? "above uidnext" : "that is not there");
+}
+
+static void
 look_key(struct look *look, struct slice key, struct slice value)
 {
 	switch (key.len ? key.ptr[0] : 0) {
@@ -383,6 +406,9 @@ look_key(struct look *look, struct slice key, struct slice value)
 	case KEY_SUBSCRIBED:
 		if (key.len < 2 || value.len != 1 || value.ptr[0] != STORE_RECORD_VERSION)
 			check_problem(look->check, 1, "damaged subscription");
+		break;
+	case KEY_RESERVED:
+		look_reserved(look, key, value);
 		break;
 	case KEY_POP3:
 		look_pop3(look, key, value);
@@ -463,14 +489,16 @@ check_sums(struct look *look)
 	uint64_t bytes = 0;
 	uint32_t uses = 0;
 	uint32_t inbox;
+	size_t own = 0; /* of mailboxes that were made here */
 	for (size_t i = 0; i < count; i++) {
 		check_box_sums(look, &boxes[i], &uses);
 		messages += boxes[i].state.exists;
 		bytes += boxes[i].state.bytes;
-		validities[i] = boxes[i].state.uidvalidity;
+		if (!boxes[i].reserved.end)
+			validities[own++] = boxes[i].state.uidvalidity;
 	}
-	qsort(validities, count, sizeof(*validities), compare_u32);
-	for (size_t i = 1; i < count; i++)
+	qsort(validities, own, sizeof(*validities), compare_u32);
+	for (size_t i = 1; i < own; i++)
 		if (validities[i] == validities[i - 1])
 			check_problem(look->check, 8, "uidvalidity %u had twice",
 			    (unsigned)validities[i]);

@@ -381,6 +381,24 @@ uidl_decode(struct slice record, uint32_t *out_uid)
 	return true;
 }
 
+void
+reserved_encode(const struct reserved *reserved, char out[RESERVED_SIZE])
+{
+	out[0] = STORE_RECORD_VERSION;
+	be32_put(out + RESERVED_END, reserved->end);
+	be32_put(out + RESERVED_NEXT, reserved->next);
+}
+
+bool
+reserved_decode(struct slice record, struct reserved *out)
+{
+	if (!record_fits(record, RESERVED_SIZE) || record.len != RESERVED_SIZE)
+		return false;
+	out->end = be32_get(record.ptr + RESERVED_END);
+	out->next = be32_get(record.ptr + RESERVED_NEXT);
+	return out->next > 0 && out->next <= out->end;
+}
+
 /* ---- directory ---- */
 /* The policy stands in the record, its days at the record's end. */
 static bool

@@ -152,6 +152,13 @@ enum { POP3_RECORD_MAX = POP3_UIDL + POP3_UIDL_MAX };
 size_t pop3_record_encode(const struct pop3_record *record, char out[POP3_RECORD_MAX]);
 bool pop3_record_decode(struct slice record, struct pop3_record *out);
 bool uidl_decode(struct slice record, uint32_t *out_uid);
+/* Uids that belong to imports: none was given out of [next, end). */
+struct reserved {
+	uint32_t end;
+	uint32_t next;
+};
+void reserved_encode(const struct reserved *reserved, char out[RESERVED_SIZE]);
+bool reserved_decode(struct slice record, struct reserved *out);
 
 /* ---- directory ---- */
 struct domain_record {

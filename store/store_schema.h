@@ -27,6 +27,7 @@
  *   Q time64 mbox32 uid32        when it was first fetched (POP3_RETRIEVED); version byte
  *   B mbox32 n32                 which of the uids n * 4096 up to the next n's are there,
  *                                and which are unseen (MAP_*); only when S says so
+ *   J mbox32                     UIDs reserved for imports (RESERVED_*); absent: none
  *
  *   Derived, may be missing in whole or in part (store/search.h, decision 0035):
  *   i                            state of the search index (SEARCH_STATE_*)
@@ -74,7 +75,8 @@
  *    6. An expunged C entry's uid has no M; it has a T that gives its modseq.
  *    7. A.bytes, messages and mailboxes are the sums over S.
  *    8. A.next_mailbox is above every mailbox number, next_uidvalidity above every
- *       uidvalidity (no two are equal), next_email_id above every email id.
+ *       uidvalidity (no two are equal, but those that came with an import),
+ *       next_email_id above every email id.
  *    9. Every X has a T with its time; no uid has both M and X.
  *   10. Every M, C and K belongs to a mailbox that has an S.
  *   11. Keyword bits of M are below the mailbox's keyword count.
@@ -87,6 +89,8 @@
  *       exactly those of its segments; i.documents and i.pages are the sums over g.
  *   16. Where S says so, B has exactly the uids of M, and those without \Seen as unseen;
  *       else the mailbox has no B.
+ *   17. Every J belongs to a mailbox that has an S; its end is at most uidnext, its
+ *       next not 0 and at most its end; no M has a uid of next up to end.
  *   Directory:
  *   20. L and A are one to one; every L's domain has its D.
  *   21. D.accounts and D.aliases are counts of L and F; D.postmaster is an account of the
@@ -126,6 +130,7 @@ enum {
 	KEY_POP3       = 'P',
 	KEY_UIDL       = 'Y',
 	KEY_RETRIEVED  = 'Q',
+	KEY_RESERVED   = 'J',
 
 	KEY_SEARCH_STATE   = 'i',
 	KEY_SEARCH_MAILBOX = 'j',
@@ -237,6 +242,13 @@ enum {
 enum {
 	UIDL_UID  = 1, /* u32 */
 	UIDL_SIZE = 5,
+};
+
+/* Reserved (J), 9 bytes. */
+enum {
+	RESERVED_END  = 1, /* u32: UIDs below it are given out by imports only */
+	RESERVED_NEXT = 5, /* u32: of them, those from here on have not been yet */
+	RESERVED_SIZE = 9,
 };
 
 /* State of the search index (i), 65 bytes. */

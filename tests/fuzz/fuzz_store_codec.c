@@ -107,6 +107,11 @@ fuzz_pop3(void)
 	}
 	if (uidl_decode(record, &uid))
 		ENSURE(record.len == UIDL_SIZE);
+	struct reserved reserved;
+	if (reserved_decode(record, &reserved)) {
+		reserved_encode(&reserved, out);
+		same(out, RESERVED_SIZE);
+	}
 }
 
 static void
