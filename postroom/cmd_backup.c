@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "postroom/cli.h"
+#include "postroom/restore.h"
 #include "postroom/supervisor.h"
 #include "store/store_backup.h"
 
@@ -27,6 +28,20 @@ copying_progress(uint64_t done, uint64_t total, void *arg)
 		return;
 	fprintf(stderr, "\r%" PRIu64 " of %" PRIu64 " bytes", done, total);
 	copying->shown = true;
+}
+
+void
+restore_progress(uint64_t done, uint64_t total, void *arg)
+{
+	struct copying copying = {.cli = arg};
+	copying_progress(done, total, &copying);
+}
+
+void
+restore_progress_end(struct cli *cli)
+{
+	if (!cli->quiet && !cli->json && isatty(STDERR_FILENO))
+		fputc('\n', stderr);
 }
 
 static void
@@ -108,10 +123,18 @@ parents_make(const char *path, const char *below)
 int
 cmd_restore(struct cli *cli)
 {
-	const char *dir = cli->arguments[0], *to_root = cli_option(cli, "--to-root");
+	const char *dir = cli->arguments[0], *to_root = cli_option(cli, "--into");
+	const char *login = cli_option(cli, "--account");
 	int code = cli_need_conf(cli);
 	if (code != CLI_OK)
 		return code;
+	if (login && to_root)
+		return cli_fail(CLI_USAGE,
+		    "--account restores into this instance: use --root ROOT for another");
+	if (!login && cli_option(cli, "--dry-run"))
+		return cli_fail(CLI_USAGE, "--dry-run goes with --account");
+	if (login)
+		return restore_account(cli, login);
 	char *running = to_root ? NULL : supervisor_ask(cli, "status", false);
 	if (running) {
 		free(running);

@@ -12,7 +12,7 @@
 #include "postroom/cli.h"
 #include "postroom/password.h"
 #include "store/mailbox.h"
-#include "store/message.h"
+#include "store/undelete.h"
 #include "text/address.h"
 
 enum { SEND_AS_ENTRY_MAX = 512 /* bytes */ };
@@ -329,6 +329,20 @@ mailbox_list_one(const struct mailbox_info *info, void *arg)
 	return true;
 }
 
+/* What can still come back. */
+struct window {
+	uint64_t messages, bytes;
+};
+
+static bool
+window_add(const struct expunged_message *message, void *arg)
+{
+	struct window *window = arg;
+	window->messages++;
+	window->bytes += message->record.size;
+	return true;
+}
+
 int
 cmd_account_show(struct cli *cli)
 {
@@ -337,8 +351,12 @@ cmd_account_show(struct cli *cli)
 	if (code != CLI_OK)
 		return code;
 	struct account_usage usage;
+	struct window window = {0, 0};
 	json_t *mailboxes = json_array();
 	enum status status = account_usage_get(cli->reader, account.id, &usage);
+	if (status == STATUS_OK)
+		status = message_expunged_each(
+		    cli->reader, account.id, 0, INT64_MAX, window_add, &window);
 	if (status == STATUS_OK)
 		status =
 		    mailbox_each(cli->reader, account.id, mailbox_list_one, mailboxes);
@@ -361,6 +379,10 @@ cmd_account_show(struct cli *cli)
 		json_object_set_new(out, "bytes", json_integer((json_int_t)usage.bytes));
 		json_object_set_new(
 		    out, "messages", json_integer((json_int_t)usage.messages));
+		json_object_set_new(
+		    out, "undelete_messages", json_integer((json_int_t)window.messages));
+		json_object_set_new(
+		    out, "undelete_bytes", json_integer((json_int_t)window.bytes));
 		json_object_set_new(out, "pop3", json_string(rule_text(account.pop3)));
 		json_object_set_new(out, "send_as", send_as);
 		json_object_set_new(out, "mailboxes", mailboxes);
@@ -373,6 +395,8 @@ cmd_account_show(struct cli *cli)
 	    (unsigned long long)usage.bytes);
 	if (account.quota_bytes > 0)
 		printf(" of %llu", (unsigned long long)account.quota_bytes);
+	printf("\nexpunged  %llu, %llu bytes can come back (not in the quota)",
+	    (unsigned long long)window.messages, (unsigned long long)window.bytes);
 	printf("\npop3      %s\n", rule_text(account.pop3));
 	for (size_t i = 0; i < entry_count; i++)
 		printf("send as   %.*s\n", SLICE_ARG(entries[i]));
@@ -489,27 +513,6 @@ cmd_account_set(struct cli *cli)
 	if (code != CLI_OK || !changes)
 		return code;
 	return account_change(cli, &change);
-}
-
-int
-cmd_account_undelete(struct cli *cli)
-{
-	struct directory_account account;
-	int code = cli_account(cli, &account);
-	if (code != CLI_OK)
-		return code;
-	const char *since = cli_option(cli, "--since");
-	uint64_t window_ms = (uint64_t)cli->conf->store.undelete_days * 86400 * 1000;
-	if (since && !conf_parse_duration_ms(slice_from_cstr(since), &window_ms))
-		return cli_fail(CLI_USAGE, "--since wants a duration such as 2h or 3d");
-	uint64_t count = 0;
-	enum status status = message_undelete(cli->reader, account.id,
-	    clock_wall_s() - (int64_t)(window_ms / 1000), &count);
-	if (status != STATUS_OK)
-		return cli_fail_status(
-		    status, "bring back mail of %s", cli->arguments[0]);
-	printf("%llu messages are back\n", (unsigned long long)count);
-	return CLI_OK;
 }
 
 int

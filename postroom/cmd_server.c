@@ -9,9 +9,12 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/stats.h"
 #include "postroom/cli.h"
 #include "postroom/supervisor.h"
 #include "store/queue.h"
+#include "store/store_maintain.h"
+#include "store/undelete.h"
 
 enum { NOTIFY_TEXT_MAX = 256 };
 
@@ -161,6 +164,79 @@ queue_counts_add(struct cli *cli, json_t *status)
 		(json_int_t)counts.held, "oldest_age_s", (json_int_t)age));
 }
 
+static void
+reader_age_take(const char *name, uint64_t value, void *arg)
+{
+	uint64_t *oldest = arg;
+	if (strcmp(name, "store_oldest_reader_age_ms") == 0 && value > *oldest)
+		*oldest = value;
+}
+
+static bool
+window_take(const struct expunged_message *message, void *arg)
+{
+	uint64_t *window = arg;
+	window[0]++;
+	window[1] += message->record.size;
+	return true;
+}
+
+struct window_all {
+	struct cli *cli;
+	uint64_t window[2]; /* messages, bytes */
+};
+
+static bool
+window_account(const struct directory_account *account, void *arg)
+{
+	struct window_all *all = arg;
+	return message_expunged_each(all->cli->reader, account->id, 0, INT64_MAX,
+		   window_take, all->window) == STATUS_OK;
+}
+
+/* What the store takes, what of it can still come back, and how long the oldest snapshot
+ * of a daemon is open (with which old pages and files are kept). */
+static void
+store_figures_add(struct cli *cli, json_t *status)
+{
+	static const char *const names[] = {"smtpd", "imapd", "pop3d"};
+	struct store_space space;
+	struct window_all all = {.cli = cli};
+	uint64_t oldest = 0;
+	if (cli_need_store(cli) != CLI_OK || store_space(cli->store, &space) != STATUS_OK)
+		return;
+	if (directory_account_each(cli->reader, SLICE_NULL, window_account, &all) !=
+	    STATUS_OK)
+		return;
+	store_reader_end(cli->reader);
+	for (size_t i = 0; i < 3; i++) {
+		char path[4096];
+		snprintf(path, sizeof(path), "%s/%s.stats", cli->conf->run_dir, names[i]);
+		(void)!stats_read(path, reader_age_take, &oldest);
+	}
+	json_object_set_new(status, "store",
+	    json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "segments",
+		(json_int_t)space.segments, "segment_bytes", (json_int_t)space.file_bytes,
+		"live_bytes", (json_int_t)space.live_bytes, "index_bytes",
+		(json_int_t)space.index_bytes, "waiting_files", (json_int_t)space.retired,
+		"undelete_messages", (json_int_t)all.window[0], "undelete_bytes",
+		(json_int_t)all.window[1], "oldest_reader_age_ms", (json_int_t)oldest));
+}
+
+static void
+store_figures_print(const json_t *status)
+{
+	long long segments, live, index, messages, bytes, age;
+	if (json_unpack((json_t *)(uintptr_t)json_object_get(status, "store"),
+		"{s:I, s:I, s:I, s:I, s:I, s:I}", "segment_bytes", &segments,
+		"live_bytes", &live, "index_bytes", &index, "undelete_messages",
+		&messages, "undelete_bytes", &bytes, "oldest_reader_age_ms", &age) != 0)
+		return;
+	printf("store  %lld bytes of mail in files of %lld, index %lld; %lld messages, "
+	       "%lld bytes can be undeleted; oldest reader %lld ms\n",
+	    live, segments, index, messages, bytes, age);
+}
+
 static json_t *
 stopped_status(void)
 {
@@ -190,6 +266,7 @@ cmd_status(struct cli *cli)
 		status = stopped_status();
 	}
 	queue_counts_add(cli, status);
+	store_figures_add(cli, status);
 	if (cli->json) {
 		json_dumpf(status, stdout, JSON_INDENT(2));
 		putchar('\n');
@@ -200,6 +277,7 @@ cmd_status(struct cli *cli)
 		    "messages", &messages, "recipients", &recipients, "held", &held);
 		printf("queue  %lld messages, %lld recipients, %lld held\n", messages,
 		    recipients, held);
+		store_figures_print(status);
 	}
 	json_decref(status);
 	return running ? CLI_OK : CLI_NOT_RUNNING;

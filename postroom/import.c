@@ -598,6 +598,9 @@ folder_tell(struct importing *im)
 	uint64_t others = c->done + c->already - c->uids_kept;
 	if (im->folder->uidvalidity == 0)
 		snprintf(text, sizeof(text), "new UIDs: the source knows none");
+	else if (im->uid_end == 0 && im->same_uids)
+		snprintf(text, sizeof(text),
+		    "those that are there keep their UIDs, others get new ones");
 	else if (im->uid_end == 0)
 		snprintf(text, sizeof(text),
 		    "new UIDs: the mailbox has had other mail than the source's before");

@@ -60,6 +60,9 @@ struct mail_source;
 /* Null, with *error one line (the caller frees it), when there is nothing to read. */
 struct mail_source *mail_source_open(
     const struct mail_source_options *options, char **error);
+/* An account of another store, whose reader is lent until close. */
+struct mail_source *mail_source_store_open(const struct mail_source_options *options,
+    struct store_reader *reader, struct account_id account, char **error);
 void mail_source_close(struct mail_source **source);
 /* Whether the source lists subscriptions at all; each name, in UTF-8 with "/". */
 void mail_source_subscriptions(

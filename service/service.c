@@ -26,6 +26,7 @@
 #include "base/ensure.h"
 #include "base/log.h"
 #include "base/stats.h"
+#include "store/store_maintain.h"
 
 enum {
 	EXIT_USAGE_CODE = 64,
@@ -327,6 +328,28 @@ store_start(struct service *s, const struct conf *conf)
 	return status == STATUS_CORRUPT ? EXIT_CONFIG : EXIT_TEMPORARY;
 }
 
+/* ---- the age of what this process reads from ---- */
+enum { READER_LOOK_MS = 1000 };
+
+struct reader_age {
+	struct service *service;
+	struct stats_counter *gauge;
+	struct loop_timer timer;
+};
+
+/* On the main loop, each second. */
+static void
+reader_age_look(void *arg)
+{
+	struct reader_age *age = arg;
+	struct store_stats stats;
+	store_stats(age->service->store, &stats);
+	atomic_store_explicit(
+	    &age->gauge->value, stats.oldest_reader_age_ms, memory_order_relaxed);
+	loop_timer_start(
+	    age->service->main_loop, &age->timer, READER_LOOK_MS, reader_age_look, age);
+}
+
 static void
 stats_start(const struct service *s, const struct conf *conf)
 {
@@ -395,6 +418,10 @@ service_main(int argc, char **argv, const struct service_options *options)
 		options->started(s, s->main_loop);
 	if (daemon_sandbox() != STATUS_OK)
 		LOG_WARN("server.start", LF_STR("reason", "no sandbox: kernel refused"));
+	static struct reader_age age;
+	age.service = s;
+	age.gauge = stats_get("store_oldest_reader_age_ms");
+	reader_age_look(&age);
 	daemon_ready();
 	LOG_INFO("server.start", LF_U64("listeners", s->listener_count),
 	    LF_U64("threads", worker_set_count(s->workers)));

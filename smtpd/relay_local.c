@@ -43,8 +43,10 @@ delivery_free(struct local_delivery *d)
 		loop_defer(relay->loop, local_run, relay);
 }
 
+/* A report (it has the null sender) that does not fit is given up: nobody can be told,
+ * and it would only wait for its end in the queue. */
 static enum queue_outcome
-outcome_of(enum status status, const char **out_reply)
+outcome_of(enum status status, const char *sender, const char **out_reply)
 {
 	if (status == STATUS_OK) {
 		*out_reply = "250 2.0.0 delivered";
@@ -52,6 +54,10 @@ outcome_of(enum status status, const char **out_reply)
 	}
 	if (status == STATUS_NOT_FOUND) {
 		*out_reply = "550 5.1.1 no such user here";
+		return QUEUE_FAILED;
+	}
+	if (status == STATUS_QUOTA && sender[0] == '\0') {
+		*out_reply = "552 5.2.2 the mailbox is full";
 		return QUEUE_FAILED;
 	}
 	*out_reply = status == STATUS_QUOTA
@@ -70,7 +76,7 @@ delivered(struct store_op *op)
 		const struct deliver_recipient *r = &d->op.recipients[i];
 		struct relay_recipient *owner = &job->recipients[d->owners[i]];
 		const char *reply;
-		enum queue_outcome outcome = outcome_of(r->status, &reply);
+		enum queue_outcome outcome = outcome_of(r->status, job->sender, &reply);
 		relay_recipient_settle(owner, outcome, reply);
 		owner->success = RELAY_SUCCESS_DELIVERED;
 		TRACE(d->relay->trace, "deliver.local", LF_STR("mid", job->id),
@@ -188,7 +194,7 @@ deliver(struct relay *relay, struct relay_job *job)
 	enum status status = draft_make(d);
 	if (status != STATUS_OK) {
 		const char *reply;
-		enum queue_outcome outcome = outcome_of(status, &reply);
+		enum queue_outcome outcome = outcome_of(status, job->sender, &reply);
 		relay_job_finish(relay, job, outcome, reply);
 		delivery_free(d);
 		return;

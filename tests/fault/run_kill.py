@@ -290,7 +290,7 @@ def restore_compare():
     shutil.rmtree(root, ignore_errors=True)
     try:
         post.run("backup", backup_dir)
-        post.run("restore", backup_dir, "--to-root", root)
+        post.run("restore", backup_dir, "--into", root)
         os.makedirs(os.path.join(root, "etc"), exist_ok=True)
         shutil.copy(os.path.join(post.root, "etc", "postroom.conf"),
                     os.path.join(root, "etc", "postroom.conf"))
