@@ -3,10 +3,12 @@
  * store; works beside running daemons.
  */
 #include <jansson.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "postroom/cli.h"
 #include "store/check.h"
+#include "store/store_migrate.h"
 
 struct check {
 	const struct cli *cli;
@@ -34,9 +36,53 @@ progress(uint64_t done, uint64_t total, void *arg)
 	check->progress_shown = true;
 }
 
+static void
+migrate_step(unsigned from, const char *what, void *arg)
+{
+	const struct cli *cli = arg;
+	if (!cli->json && !cli->quiet)
+		printf("format %u to %u: %s\n", from, from + 1, what);
+}
+
+/* check --migrate */
+static int
+migrate(struct cli *cli)
+{
+	struct store_migration m;
+	bool dry = cli_option(cli, "--dry-run") != NULL;
+	char *error = NULL;
+	int code = cli_need_store(cli);
+	if (code != CLI_OK)
+		return code;
+	enum status status =
+	    store_migrate(cli->conf->store.path, dry, migrate_step, cli, &m, &error);
+	if (status != STATUS_OK) {
+		code = cli_fail_status(status, "migrate the store (%s)", error);
+		free(error);
+		return code;
+	}
+	if (cli->json) {
+		json_t *out = json_pack("{s:i, s:i, s:i, s:b}", "found", (int)m.found,
+		    "now", (int)m.now, "newest", (int)m.newest, "dry_run", dry);
+		json_dumpf(out, stdout, JSON_INDENT(2));
+		putchar('\n');
+		json_decref(out);
+	} else if (!cli->quiet) {
+		printf(m.found == m.newest ? "the store has format %u, the newest\n"
+		       : dry               ? "the store has format %u still\n"
+					   : "the store has format %u now\n",
+		    m.now);
+	}
+	return CLI_OK;
+}
+
 int
 cmd_check(struct cli *cli)
 {
+	if (cli_option(cli, "--migrate"))
+		return migrate(cli);
+	if (cli_option(cli, "--dry-run"))
+		return cli_fail(CLI_USAGE, "--dry-run goes with --migrate");
 	int code = cli_need_conf(cli);
 	if (code == CLI_OK && cli_option(cli, "--config-only")) {
 		if (!cli->quiet)

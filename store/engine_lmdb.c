@@ -1,14 +1,8 @@
 /*
  * The engine over LMDB: opens the store's folder and its environments, and holds the
- * table of calls.  The parts: engine_lmdb_env (environments), _txn (transactions,
- * cursors), _body (records), _place (drafts into segments), _segment (files, pins),
- * _room (the reserve), _reclaim (maintenance, compaction), _care (check).
- *
- * The superblock is a text file, written once under a lock when the store is made:
- *
- *	postroom-store 1
- *	shards 4
- *	installation 0123456789abcdef0123456789abcdef
+ * table of calls.  The parts: engine_lmdb_superblock, engine_lmdb_env (environments),
+ * _txn (transactions, cursors), _body (records), _place (drafts into segments), _segment
+ * (files, pins), _room (the reserve), _reclaim (maintenance, compaction), _care (check).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,11 +13,6 @@
 
 #include "base/ids.h"
 #include "store/engine_lmdb_int.h"
-
-enum {
-	STORE_FORMAT = 1,
-	SUPERBLOCK_MAX = 512, /* bytes */
-};
 
 /* Most writers wait for the disk: more shards than cores gain nothing. */
 static const uint64_t SEGMENT_SIZE_DEFAULT = 64 * 1024 * 1024;
@@ -37,76 +26,6 @@ shards_default(void)
 	if (cores < 1)
 		return 1;
 	return cores > ENGINE_SHARDS_MAX ? ENGINE_SHARDS_MAX : (uint32_t)cores;
-}
-
-/* ---- superblock ---- */
-
-static bool
-superblock_parse(struct lmdb_engine *engine, const char *text, char **error)
-{
-	unsigned format, shards;
-	char id[2 * LMDB_INSTALLATION_SIZE + 1];
-	if (sscanf(text, "postroom-store %9u\nshards %9u\ninstallation %32[0-9a-f]\n",
-		&format, &shards, id) != 3 ||
-	    strlen(id) != sizeof id - 1 || shards < 1 || shards > ENGINE_SHARDS_MAX) {
-		lmdb_error(error, "%s/superblock: not a superblock", engine->path);
-		return false;
-	}
-	if (format != STORE_FORMAT) {
-		lmdb_error(error, "%s/superblock: format %u, this program knows %u",
-		    engine->path, format, STORE_FORMAT);
-		return false;
-	}
-	for (size_t i = 0; i < LMDB_INSTALLATION_SIZE; i++) {
-		unsigned byte;
-		if (sscanf(id + 2 * i, "%2x", &byte) != 1)
-			return false;
-		engine->installation[i] = (unsigned char)byte;
-	}
-	engine->engine.shards = shards;
-	return true;
-}
-
-static enum status
-superblock_write(struct lmdb_engine *engine, int dir_fd, uint32_t shards)
-{
-	char text[SUPERBLOCK_MAX];
-	random_bytes(engine->installation, sizeof engine->installation);
-	int len = snprintf(text, sizeof text,
-	    "postroom-store %u\nshards %u\ninstallation ", STORE_FORMAT, shards);
-	for (size_t i = 0; i < LMDB_INSTALLATION_SIZE; i++)
-		len += snprintf(text + len, sizeof text - (size_t)len, "%02x",
-		    engine->installation[i]);
-	text[len++] = '\n';
-	int fd = openat(
-	    dir_fd, "superblock.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
-	if (fd < 0)
-		return status_from_errno(errno);
-	bool written = write(fd, text, (size_t)len) == len && fsync(fd) == 0;
-	enum status status = written ? STATUS_OK : status_from_errno(errno);
-	close(fd);
-	if (written && (renameat(dir_fd, "superblock.new", dir_fd, "superblock") < 0 ||
-			   fsync(dir_fd) < 0))
-		status = status_from_errno(errno);
-	engine->engine.shards = shards;
-	return status;
-}
-
-/* NOT_FOUND when there is none. */
-static enum status
-superblock_read(struct lmdb_engine *engine, int dir_fd, char **error)
-{
-	int fd = openat(dir_fd, "superblock", O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return status_from_errno(errno);
-	char text[SUPERBLOCK_MAX];
-	ssize_t len = read(fd, text, sizeof text - 1);
-	enum status status = len < 0 ? status_from_errno(errno) : STATUS_OK;
-	close(fd);
-	if (status != STATUS_OK)
-		return status;
-	text[len] = 0;
-	return superblock_parse(engine, text, error) ? STATUS_OK : STATUS_CORRUPT;
 }
 
 /* ---- open and close ---- */
@@ -149,14 +68,22 @@ folder_open(struct lmdb_engine *engine, const struct engine_options *options, in
 	bool create = options->create;
 	if (create)
 		mkdirat(dir_fd, "spool", 0750); /* drafts tell when it is not there */
-	enum status status = superblock_read(engine, dir_fd, error);
+	struct superblock superblock;
+	enum status status = superblock_read(dir_fd, engine->path, &superblock, error);
 	if (status == STATUS_NOT_FOUND && create) {
 		uint32_t shards = options->shards ? options->shards : shards_default();
-		status = superblock_write(engine, dir_fd,
-		    shards > ENGINE_SHARDS_MAX ? ENGINE_SHARDS_MAX : shards);
+		superblock.shards =
+		    shards > ENGINE_SHARDS_MAX ? ENGINE_SHARDS_MAX : shards;
+		random_bytes(superblock.installation, sizeof superblock.installation);
+		status = superblock_write(dir_fd, &superblock);
 	} else if (status == STATUS_OK) {
 		/* What is missing in a store that was made is a loss, not a start. */
 		create = faccessat(dir_fd, "complete", F_OK, 0) != 0 && create;
+	}
+	if (status == STATUS_OK) {
+		engine->engine.shards = superblock.shards;
+		memcpy(engine->installation, superblock.installation,
+		    sizeof engine->installation);
 	}
 	if (status == STATUS_OK)
 		status = envs_open(engine, create, error);

@@ -390,21 +390,28 @@ folders_sync(struct backup *b)
 	return STATUS_OK;
 }
 
+static bool
+manifest_is_missing(struct backup *b)
+{
+	return faccessat(b->dir_fd, "manifest", F_OK, 0) != 0;
+}
+
 /* The folder is new, or its backup is of this installation. */
 static bool
 is_same_store(struct backup *b)
 {
-	char ours[512], theirs[512];
-	int fd = openat(b->dir_fd, "superblock", O_RDONLY | O_CLOEXEC);
-	int own = openat(b->store_fd, "superblock", O_RDONLY | O_CLOEXEC);
-	ssize_t len = own >= 0 ? pread(own, ours, sizeof ours, 0) : -1;
-	ssize_t got = fd >= 0 ? pread(fd, theirs, sizeof theirs, 0) : 0;
-	bool same = fd < 0 || got == 0 ||
-	            (len > 0 && got == len && memcmp(ours, theirs, (size_t)len) == 0);
-	if (fd >= 0)
-		close(fd);
-	if (own >= 0)
-		close(own);
+	struct superblock ours, theirs;
+	char *error = NULL;
+	enum status status = superblock_read(b->dir_fd, b->dir, &theirs, &error);
+	free(error);
+	error = NULL;
+	/* Nothing there, or what a backup has left that was cut short. */
+	bool same = status == STATUS_NOT_FOUND || manifest_is_missing(b);
+	if (!same && status == STATUS_OK &&
+	    superblock_read(b->store_fd, b->engine->path, &ours, &error) == STATUS_OK)
+		same = memcmp(ours.installation, theirs.installation,
+			   sizeof ours.installation) == 0;
+	free(error);
 	return same;
 }
 

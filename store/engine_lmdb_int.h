@@ -4,11 +4,9 @@
  *
  * On disk, below the store's path:
  *
- *	superblock               format, shard count, installation id (engine_lmdb.c)
- *	watch.map                change hints (engine_watch.c)
- *	spool/                   spilled drafts, unnamed files
- *	directory/ queue/ shard-NN/
- *		data.mdb lock.mdb
+ *	superblock               format, shard count, installation id
+ *(engine_lmdb_superblock.c) watch.map                change hints (engine_watch.c) spool/
+ *spilled drafts, unnamed files directory/ queue/ shard-NN/ data.mdb lock.mdb
  *		bodies/NNNNNNNN.seg   segments (body_frame.h); hexadecimal ids
  *
  * Databases of an environment; integers big-endian:
@@ -343,5 +341,20 @@ enum status lmdb_backup(struct engine *engine, const char *dir,
 /* engine_lmdb_care.c */
 enum status lmdb_check(
     struct engine *engine, void (*report)(const char *problem, void *arg), void *arg);
+
+/* ---- engine_lmdb_superblock.c ---- */
+struct superblock {
+	unsigned format;
+	uint32_t shards;
+	unsigned char installation[LMDB_INSTALLATION_SIZE];
+};
+/* The text of one, NUL behind it; `path` is for *error. */
+bool superblock_parse(
+    const char *path, const char *text, struct superblock *out, char **error);
+/* NOT_FOUND when there is none; CORRUPT, with *error, when it is damaged or newer. */
+enum status superblock_read(
+    int dir_fd, const char *path, struct superblock *out, char **error) MUST_USE;
+/* In today's format, whole or not at all, synced. */
+enum status superblock_write(int dir_fd, const struct superblock *superblock) MUST_USE;
 
 #endif

@@ -160,6 +160,28 @@ with tempfile.TemporaryDirectory(prefix="keep-into-") as into:
 import shutil  # noqa: E402
 shutil.rmtree(backup)
 
+# ---- an older format ----
+post.stop()
+superblock = os.path.join(post.root, "store", "superblock")
+with open(superblock) as f:
+    text = f.read()
+with open(superblock, "w") as f:
+    f.write(text[:text.index("crc ")].replace("postroom-store 2", "postroom-store 1"))
+post.start()
+done = post.run("check", "--migrate", "--dry-run").stdout
+r.check("format 1 to 2" in done and "format 1 still" in done, f"check --migrate --dry-run: {done}")
+r.equal(post.json("check", "--migrate")["now"], 2, "check --migrate")
+with open(superblock) as f:
+    r.equal(f.read(), text, "the superblock is what it was")
+post.imap(JO).logout()
+post.stop()
+with open(superblock, "w") as f:
+    f.write(text.replace("postroom-store 2", "postroom-store 9"))
+done = post.run("account", "list", check=False)
+r.check(done.returncode == 65 and "a newer Postroom made this store" in done.stderr, f"newer: {done.stderr}")
+with open(superblock, "w") as f:
+    f.write(text)
+
 post.stop()
 done = post.run("check", "--bodies", check=False)
 r.equal(done.returncode, 0, f"check: {done.stdout}{done.stderr}")

@@ -635,9 +635,9 @@ test_open_refusals(void **state)
 	fixture_path_make(empty, sizeof empty);
 	open_refused(empty, false, STATUS_NOT_FOUND, empty);
 	file_write(empty, "superblock",
-	    "postroom-store 2\nshards 1\ninstallation "
+	    "postroom-store 3\nshards 1\ninstallation "
 	    "00000000000000000000000000000000\n");
-	open_refused(empty, true, STATUS_CORRUPT, "format 2");
+	open_refused(empty, true, STATUS_CORRUPT, "format 3");
 	file_write(empty, "superblock", "postroom-store 1\nshards 99\n");
 	open_refused(empty, true, STATUS_CORRUPT, "not a superblock");
 	fixture_path_remove(empty);

@@ -260,6 +260,44 @@ test_backup_keeps_files(void **state)
 	assert_int_equal(slots_check(engine), LIVE / 4);
 }
 
+/* Backups that hang or are killed, one after the other, while messages come and go: files
+ * stay bounded, since a dead one's lock is gone and a hanging one's is not believed. */
+static void
+test_churn_beside_dead_backups(void **state)
+{
+	struct fixture *fixture = *state;
+	struct engine *engine = fixture->engine;
+	struct engine_space space;
+	char path[300];
+	uint64_t number = 0;
+	double worst = 0;
+	snprintf(path, sizeof path, "%s/backup.lock", fixture->path);
+	for (uint64_t slot = 0; slot < LIVE; slot++)
+		replace(engine, slot, ++number);
+	for (int round = 0; round < 4; round++) {
+		int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+		assert_true(fd >= 0 && flock(fd, LOCK_EX) == 0);
+		if (round % 2) { /* it hangs: for longer than is waited for */
+			struct timespec old[2] = {
+			    {.tv_sec = time(NULL) - 3600}, {.tv_sec = time(NULL) - 3600}};
+			assert_int_equal(futimens(fd, old), 0);
+		} else { /* it is killed */
+			close(fd);
+		}
+		for (uint64_t i = 0; i < LIVE / 2; i++)
+			replace(engine, i * 7 % LIVE, ++number);
+		compact_all(engine, 15);
+		assert_int_equal(engine_space(engine, &space), STATUS_OK);
+		double ratio = (double)space.file_bytes / (double)space.live_bytes;
+		worst = ratio > worst ? ratio : worst;
+		if (round % 2)
+			close(fd);
+	}
+	printf("beside dead backups: files at worst %.2f of what lives\n", worst);
+	assert_true(worst < 1.5);
+	assert_int_equal(slots_check(engine), LIVE);
+}
+
 /* ---- beside everything else ---- */
 
 static atomic_bool stop;
@@ -365,6 +403,7 @@ main(void)
 	    TEST(test_churn),
 	    TEST(test_snapshot_keeps_files),
 	    TEST(test_backup_keeps_files),
+	    TEST(test_churn_beside_dead_backups),
 	    TEST(test_beside_others),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
