@@ -1,6 +1,7 @@
 /*
- * queue: outbound mail that waits. Selectors pick by id, sender or recipient; what the
- * operator wishes is in the queue on commit and smtpd hears of it at once.
+ * queue: outbound mail that waits. Selectors pick by sender, recipient, its domain
+ * (site), login and age; what the operator wishes is in the queue on commit and smtpd
+ * hears of it at once.
  */
 #include <inttypes.h>
 #include <jansson.h>
@@ -10,6 +11,9 @@
 #include "base/clock.h"
 #include "postroom/cli.h"
 #include "store/queue.h"
+#include "text/address.h"
+
+enum { ADDRESS_ARENA_MAX = 64 * 1024 };
 
 /* An address, or with "@" missing a domain; null matches all. */
 static bool
@@ -107,21 +111,31 @@ message_print(const json_t *message)
 	}
 }
 
+/* What the options pick; null or 0: all. */
 struct list {
 	struct cli *cli;
-	const char *from, *to;
+	const char *from, *user;
+	const char *to, *site; /* of recipients: others of a message are not picked */
+	int64_t before_s;      /* messages that came before then */
 	json_t *rows;
 };
 
 static bool
-recipients_match(const json_t *message, const char *to)
+recipient_is_picked(const struct list *list, const json_t *recipient)
+{
+	struct slice to =
+	    slice_from_cstr(json_string_value(json_object_get(recipient, "to")));
+	return selector_matches(list->to, to) && selector_matches(list->site, to);
+}
+
+static bool
+recipients_match(const struct list *list, const json_t *message)
 {
 	size_t i;
 	json_t *r;
 	json_array_foreach(json_object_get(message, "recipients"), i, r)
 	{
-		if (selector_matches(
-			to, slice_from_cstr(json_string_value(json_object_get(r, "to")))))
+		if (recipient_is_picked(list, r))
 			return true;
 	}
 	return false;
@@ -131,21 +145,57 @@ static bool
 list_one(const struct queue_message *message, void *arg)
 {
 	struct list *list = arg;
-	if (!selector_matches(list->from, message->sender))
+	if (!selector_matches(list->from, message->sender) ||
+	    !selector_matches(list->user, message->login) ||
+	    (list->before_s && message->created_s > list->before_s))
 		return true;
 	json_t *row = message_json(list->cli, message);
-	if (row && recipients_match(row, list->to))
+	if (row && recipients_match(list, row))
 		json_array_append(list->rows, row);
 	json_decref(row);
 	return true;
 }
 
-/* Everything that --from and --to pick, as rows; 0 or an exit code. */
+static bool
+has_selector(const struct cli *cli)
+{
+	return cli_option(cli, "--from") || cli_option(cli, "--to") ||
+	       cli_option(cli, "--site") || cli_option(cli, "--user") ||
+	       cli_option(cli, "--age");
+}
+
+/* The options into *out, without rows; 0 or an exit code. */
+static int
+selector_read(struct cli *cli, struct list *out)
+{
+	const char *age = cli_option(cli, "--age");
+	uint64_t age_ms = 0;
+	*out = (struct list){
+	    .cli = cli,
+	    .from = cli_option(cli, "--from"),
+	    .user = cli_option(cli, "--user"),
+	    .to = cli_option(cli, "--to"),
+	    .site = cli_option(cli, "--site"),
+	};
+	if (age && !conf_parse_duration_ms(slice_from_cstr(age), &age_ms))
+		return cli_fail(
+		    CLI_USAGE, "--age wants a duration such as 30m, 2h or 3d");
+	if (age)
+		out->before_s = clock_wall_s() - (int64_t)(age_ms / 1000);
+	if (out->site && strchr(out->site, '@'))
+		return cli_fail(CLI_USAGE, "--site wants a domain, --to an address");
+	return CLI_OK;
+}
+
+/* Everything that the options pick, as rows; 0 or an exit code. */
 static int
 select_rows(struct cli *cli, json_t **out)
 {
-	struct list list = {
-	    cli, cli_option(cli, "--from"), cli_option(cli, "--to"), json_array()};
+	struct list list;
+	int code = selector_read(cli, &list);
+	if (code != CLI_OK)
+		return code;
+	list.rows = json_array();
 	enum status status = queue_message_each(cli->reader, SLICE_NULL, list_one, &list);
 	if (status != STATUS_OK) {
 		json_decref(list.rows);
@@ -202,66 +252,90 @@ cmd_queue_show(struct cli *cli)
 	return CLI_OK;
 }
 
-/* Applies a wish to what was picked: ids, or --all, --from, --to. */
-static int
-wish(struct cli *cli, enum queue_wish wish, const char *done)
+/* What is done to what was picked. */
+struct act {
+	enum queue_wish wish;
+	struct slice redirect; /* null: the wish */
+	const char *done;
+	uint64_t total;
+};
+
+static enum status
+act_on(struct cli *cli, struct act *act, const char *id, uint32_t number)
 {
-	bool by_selector = cli_option(cli, "--all") || cli_option(cli, "--from") ||
-	                   cli_option(cli, "--to");
+	uint64_t count = 0;
+	enum status status = act->redirect.ptr
+	                         ? queue_redirect(cli->reader, slice_from_cstr(id),
+				       number, act->redirect, clock_wall_s(), &count)
+	                         : queue_wish(cli->reader, slice_from_cstr(id), number,
+				       act->wish, clock_wall_s(), &count);
+	act->total += status == STATUS_OK ? count : 0;
+	return status;
+}
+
+/* The recipients of one message that are picked. */
+static enum status
+act_on_recipients(
+    struct cli *cli, struct act *act, const struct list *list, const json_t *row)
+{
+	const char *id = json_string_value(json_object_get(row, "id"));
+	enum status status = STATUS_OK;
+	size_t i;
+	json_t *recipient;
+	json_array_foreach(json_object_get(row, "recipients"), i, recipient)
+	{
+		if (!recipient_is_picked(list, recipient))
+			continue;
+		uint32_t number =
+		    (uint32_t)json_integer_value(json_object_get(recipient, "number"));
+		enum status one = act_on(cli, act, id, number);
+		/* Gone meanwhile: it was delivered. */
+		if (one != STATUS_OK && one != STATUS_NOT_FOUND)
+			status = one;
+	}
+	return status;
+}
+
+/* To what was picked: ids, or --all, or selectors. */
+static int
+act_on_picked(struct cli *cli, struct act *act)
+{
+	struct list list;
+	bool by_selector = cli_option(cli, "--all") || has_selector(cli);
 	if (by_selector == (cli->argument_count > 0))
 		return cli_fail(CLI_USAGE,
-		    "say which: message ids, or one of --all, --from F, --to T");
-	int code = cli_need_store(cli);
+		    "say which: message ids, or --all, or some of --from F, --to T, "
+		    "--site DOMAIN, --user LOGIN, --age DURATION");
+	int code = selector_read(cli, &list);
+	if (code == CLI_OK)
+		code = cli_need_store(cli);
 	if (code != CLI_OK)
 		return code;
-	json_t *rows = json_array();
-	if (by_selector) {
-		json_decref(rows);
-		code = select_rows(cli, &rows);
-		if (code != CLI_OK)
-			return code;
-	}
+	json_t *rows = NULL;
+	if (by_selector && (code = select_rows(cli, &rows)) != CLI_OK)
+		return code;
+	if (!rows)
+		rows = json_array();
 	for (size_t i = 0; i < cli->argument_count; i++)
 		json_array_append_new(rows, json_pack("{s:s}", "id", cli->arguments[i]));
 	char question[128];
 	snprintf(question, sizeof(question),
 	    "this drops %zu messages without a bounce:", json_array_size(rows));
-	if (wish == QUEUE_DELETE && json_array_size(rows) > 0 &&
-	    !cli_confirm(cli, question)) {
+	bool drops = act->wish == QUEUE_DELETE && !act->redirect.ptr;
+	if (drops && json_array_size(rows) > 0 && !cli_confirm(cli, question)) {
 		json_decref(rows);
 		return CLI_NOT_ALLOWED;
 	}
-	uint64_t total = 0;
 	size_t i;
 	json_t *row;
 	json_array_foreach(rows, i, row)
 	{
 		const char *id = json_string_value(json_object_get(row, "id"));
-		uint64_t count = 0;
 		/* A selector that names recipients picks those, not their whole message.
 		 */
-		const char *to = cli_option(cli, "--to");
-		json_t *recipients = json_object_get(row, "recipients");
-		enum status status = STATUS_OK;
-		if (!to) {
-			status = queue_wish(cli->reader, slice_from_cstr(id), QUEUE_ALL,
-			    wish, clock_wall_s(), &count);
-			total += status == STATUS_OK ? count : 0;
-		}
-		size_t r;
-		json_t *recipient;
-		json_array_foreach(to ? recipients : NULL, r, recipient)
-		{
-			const char *address =
-			    json_string_value(json_object_get(recipient, "to"));
-			if (!selector_matches(to, slice_from_cstr(address)))
-				continue;
-			uint32_t number = (uint32_t)json_integer_value(
-			    json_object_get(recipient, "number"));
-			status = queue_wish(cli->reader, slice_from_cstr(id), number,
-			    wish, clock_wall_s(), &count);
-			total += status == STATUS_OK ? count : 0;
-		}
+		bool some = list.to || list.site;
+		enum status status = some ? act_on_recipients(cli, act, &list, row)
+		                          : act_on(cli, act, id, QUEUE_ALL);
 		if (status == STATUS_NOT_FOUND && !by_selector)
 			code = cli_fail(CLI_NO_OBJECT,
 			    "%s is not in the queue: postroom queue list shows all", id);
@@ -270,8 +344,34 @@ wish(struct cli *cli, enum queue_wish wish, const char *done)
 	}
 	json_decref(rows);
 	if (!cli->quiet)
-		printf("%" PRIu64 " recipients %s\n", total, done);
+		printf("%" PRIu64 " recipients %s\n", act->total, act->done);
 	return code;
+}
+
+static int
+wish(struct cli *cli, enum queue_wish wish, const char *done)
+{
+	struct act act = {.wish = wish, .done = done};
+	return act_on_picked(cli, &act);
+}
+
+int
+cmd_queue_redirect(struct cli *cli)
+{
+	const char *address = cli_option(cli, "--address");
+	struct arena *arena = arena_new(ADDRESS_ARENA_MAX);
+	struct mailbox_address parsed;
+	bool good =
+	    address &&
+	    address_parse(slice_from_cstr(address), true, arena, &parsed) == ADDRESS_OK &&
+	    !slice_is_empty(parsed.domain);
+	arena_free(&arena);
+	if (!good)
+		return cli_fail(CLI_USAGE,
+		    "--address says to whom instead, such as anna@example.org");
+	struct act act = {
+	    .redirect = slice_from_cstr(address), .done = "go there instead"};
+	return act_on_picked(cli, &act);
 }
 
 int

@@ -13,7 +13,7 @@
 
 enum {
 	TRACE_MESSAGES_MAX = 500, /* messages shown for an address */
-	TRACE_VALUE_MAX = 1024,
+	TRACE_VALUE_MAX = 2304,
 };
 
 struct trace_view {
@@ -52,7 +52,7 @@ collect(struct slice line, void *arg)
 
 static const char *const event_keys[] = {"from", "to", "orig", "user", "peer", "size",
     "msgid", "host", "try", "status", "reply", "uid", "mailbox", "next", "reason", "tls",
-    "parent"};
+    "parent", "action", "said"};
 
 /* Second pass: all lines of one message. */
 static bool

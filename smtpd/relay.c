@@ -65,7 +65,10 @@ relay_job_finish(struct relay *relay, struct relay_job *job, enum queue_outcome 
 				relay_results_add(relay, job, r);
 		}
 	}
-	if (job->site && outcome == QUEUE_DELIVERED)
+	bool delivered = false;
+	for (size_t i = 0; i < job->count; i++)
+		delivered |= job->recipients[i].outcome == QUEUE_DELIVERED;
+	if (job->site && delivered)
 		relay_site_went_well(job->site);
 	job_free(job);
 }
@@ -99,6 +102,9 @@ still_waiting(const struct queue_recipient *recipient, void *arg)
 		struct relay_recipient *r = &w->job->recipients[i];
 		if (r->number != recipient->number)
 			continue;
+		/* Redirected meanwhile: it is loaded anew. */
+		if (!slice_equal(recipient->address, slice_from_cstr(r->address)))
+			return true;
 		struct relay_recipient swap = w->job->recipients[w->kept];
 		w->job->recipients[w->kept++] = *r;
 		*r = swap;
@@ -243,6 +249,7 @@ relay_start(struct service *service, struct loop *main_loop, struct trace *trace
 		return;
 	}
 	relay->http = http_pool_new(main_loop);
+	relay_rules_load(relay);
 	relay->reader = store_reader_new(service_store(service), post, main_loop);
 	loop_hook_add(main_loop, &relay->turn_end, turn_end, relay);
 	relay->watch = store_watch_queue(relay->reader, queue_changed, relay);
@@ -264,6 +271,7 @@ relay_reloaded(void)
 	struct relay *relay = &relay_singleton;
 	if (relay->stopping)
 		return;
+	relay_rules_load(relay);
 	/* New limits count at once; what a site knows of its hosts is asked again. */
 	LIST_EACH(&relay->sites_list, node)
 	{

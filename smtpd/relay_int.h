@@ -25,6 +25,8 @@
 #include "service/trace.h"
 #include "smtpd/relay_reply.h"
 #include "store/queue.h"
+#include "store/relay_note.h"
+#include "text/reply_rule.h"
 
 enum {
 	RELAY_ACTIVE_MAX = 20000, /* recipients in memory */
@@ -40,6 +42,7 @@ enum {
 	RELAY_RESULTS_MAX = 2000,              /* in one commit */
 	RELAY_DOT_TIMEOUT_MS = 10 * 60 * 1000, /* RFC 5321 section 4.5.3.2.6 */
 	RELAY_DATA_SLICE = 64 * 1024, /* bytes of message text stuffed at a time */
+	RELAY_DIALOGUE_MAX = 2000,    /* octets of an attempt's dialogue in the trace */
 	RELAY_LOCAL_MAX = 32,         /* local deliveries at once: each holds its text */
 };
 
@@ -59,8 +62,8 @@ struct relay_recipient {
 	uint32_t attempts;
 	char *address;
 	enum queue_outcome outcome;
-	bool settled; /* outcome and reply are final for this attempt */
-	bool again;   /* DEFERRED only because the transaction was full: at once again */
+	bool settled;  /* outcome and reply are final for this attempt */
+	int64_t due_s; /* DEFERRED: tried again then; 0: by the schedule */
 	char *reply;
 	uint8_t notify; /* QUEUE_NOTIFY_* */
 	char *orcpt;    /* as given, or "" */
@@ -169,6 +172,14 @@ struct relay_site {
 	struct list lines;   /* struct relay_line, served in turn */
 	size_t pending_count;
 	unsigned connections;
+	/* what refusals brought, relay_refusal.c */
+	int64_t paused_until_s;
+	uint32_t paused_spread_s;
+	char *paused_reply;
+	uint64_t slowed_ms; /* monotonic, when it was last */
+	uint64_t gap_ms;    /* between two messages */
+	uint64_t next_ms;   /* monotonic: not earlier */
+	struct loop_timer timer;
 	unsigned
 	    connections_max; /* lowered when the site refuses more, grows with success */
 };
@@ -180,6 +191,8 @@ struct relay {
 	struct loop_hook turn_end;
 	struct resolver *resolver;
 	struct http_pool *http;
+	struct reply_rules *rules;
+	char *rules_text;        /* what they borrow, or null */
 	struct tls_context *tls; /* client */
 	struct store_watch *watch;
 	struct loop_timer timer;
@@ -228,7 +241,9 @@ void relay_recipient_settle(
 bool relay_job_open(struct relay *relay, struct relay_job *job);
 /* Opens connections for what is pending, within the limits. */
 void relay_site_run(struct relay_site *site);
+/* Null too when a gap after the last message has to pass; the site is run then. */
 struct relay_job *relay_site_next_job(struct relay_site *site);
+struct relay_job *relay_site_next_job_any(struct relay_site *site);
 /* Everything pending there gets this outcome (the site cannot be reached). */
 void relay_site_fail(
     struct relay_site *site, enum queue_outcome outcome, const char *reply);
@@ -284,6 +299,27 @@ size_t relay_mx_order(struct resolver_record *records, size_t count, struct slic
 /* ---- relay_session.c ---- */
 /* A connection that works the site's jobs off; ends by relay_session_ended. */
 void relay_session_start(struct relay_site *site);
+
+/* ---- relay_refusal.c ---- */
+/* Reads the table; errors are logged. */
+void relay_rules_load(struct relay *relay);
+/* What a refusal means for the recipient, and for the site by the rule that fits.
+ * *out_due_s: tried again then, or 0. */
+enum queue_outcome relay_refusal_judge(struct relay_site *site, const char *host,
+    const struct relay_reply *reply, int64_t *out_due_s);
+bool relay_site_is_paused(const struct relay_site *site);
+/* All that is pending there waits in the queue until the pause is over. */
+void relay_site_put_off(struct relay_site *site);
+/* A message went through. */
+void relay_site_wear_off(struct relay_site *site);
+
+/* ---- relay_suppress.c ---- */
+/* Does it say that the address itself is wrong, for good? */
+bool relay_reply_is_hard(const char *reply);
+/* Puts addresses that were refused for good on the list, if the operator wants that. */
+void relay_suppress_note(struct relay *relay, const char *const *addresses,
+    const char *const *replies, size_t count);
+bool relay_is_suppressed(struct relay *relay, struct slice address, char out_reply[200]);
 
 /* ---- relay_local.c ---- */
 /* Now or when others are done. */

@@ -153,6 +153,35 @@ job_handed(struct load *load)
 		list_append(&load->local, &job->node);
 }
 
+static void
+active_add(struct relay *relay, const char *key, struct relay_lane *lane)
+{
+	hashmap_put(relay->active, slice_from_cstr(key), lane);
+	lane->active++;
+	lane->sender->active++;
+}
+
+/* It is on the suppression list: settled without an attempt. */
+static void
+recipient_suppress(struct load *load, const struct queue_due *due, const char *key,
+    const struct queue_recipient *recipient, const char *reply)
+{
+	struct relay *relay = load->relay;
+	bool drop = strcmp(service_conf(relay->service)->relay.suppressed, "drop") == 0;
+	struct relay_lane *lane = lane_make(relay, due);
+	struct relay_job *job = job_new(&load->message, NULL, lane->sender);
+	job_add_recipient(job, recipient);
+	active_add(relay, key, lane);
+	TRACE(relay->trace, "relay.suppressed", LF_STR("mid", job->id),
+	    LF_STR("from", job->sender), LF_STR("to", job->recipients[0].address),
+	    LF_STR("action", drop ? "dropped" : "refused"));
+	/* Nobody is told that it went out. */
+	if (drop)
+		job->recipients[0].notify = QUEUE_NOTIFY_NEVER;
+	relay_job_finish(relay, job, drop ? QUEUE_DELIVERED : QUEUE_FAILED,
+	    drop ? "250 2.0.0 dropped: the address is on the suppression list" : reply);
+}
+
 /* False when the recipient cannot be read or its site is paused: it stays where it is. */
 static bool
 recipient_load(struct load *load, const struct queue_due *due, const char *key)
@@ -175,6 +204,11 @@ recipient_load(struct load *load, const struct queue_due *due, const char *key)
 	             directory_domain_find(relay->reader, domain, &found) == STATUS_OK;
 	if (!local && relay_is_paused(relay, recipient.address))
 		return false;
+	char reply[200];
+	if (!local && relay_is_suppressed(relay, recipient.address, reply)) {
+		recipient_suppress(load, due, key, &recipient, reply);
+		return true;
+	}
 	struct relay_site *site = local ? NULL
 	                                : relay_site_of(relay, load->message.sender,
 					      domain, load->message.flags);
@@ -186,9 +220,7 @@ recipient_load(struct load *load, const struct queue_due *due, const char *key)
 		job = load->job = job_new(&load->message, site, lane->sender);
 	}
 	job_add_recipient(job, &recipient);
-	hashmap_put(relay->active, slice_from_cstr(key), lane);
-	lane->active++;
-	lane->sender->active++;
+	active_add(relay, key, lane);
 	return true;
 }
 

@@ -165,7 +165,7 @@ recipient_resolve(
 	if (d->op.recipient_count + d->forward_count + count > DIRECTORY_TARGETS_MAX) {
 		relay_recipient_settle(
 		    r, QUEUE_DEFERRED, "452 4.5.3 too many recipients at once");
-		r->again = true;
+		r->due_s = clock_wall_s();
 		return;
 	}
 	if (count != 1 || !targets[0].local) {

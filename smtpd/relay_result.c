@@ -127,10 +127,11 @@ result_schedule(
 		r->result.outcome = QUEUE_FAILED;
 		return;
 	}
-	r->result.due_s = now;
-	if (!recipient->again)
-		r->result.due_s += relay_retry_delay_s(conf->relay.retry_s,
-		    conf->relay.retry_count, recipient->attempts + 1, random_u64());
+	r->result.due_s = recipient->due_s;
+	if (recipient->due_s == 0)
+		r->result.due_s = now + relay_retry_delay_s(conf->relay.retry_s,
+					    conf->relay.retry_count,
+					    recipient->attempts + 1, random_u64());
 	/* One last attempt at the end of its life, and one when BY's moment is there. */
 	if (r->result.due_s > r->expires_s)
 		r->result.due_s = r->expires_s;
@@ -477,6 +478,24 @@ batch_retry(void *arg)
 	commit_later(relay);
 }
 
+static void
+suppress_refused(const struct relay_batch *batch)
+{
+	const char *addresses[RELAY_RESULTS_MAX], *replies[RELAY_RESULTS_MAX];
+	size_t count = 0;
+	LIST_EACH(&batch->results, node)
+	{
+		const struct relay_result *r =
+		    LIST_ENTRY(node, struct relay_result, node);
+		if (r->result.outcome != QUEUE_FAILED || r->remote[0] == '\0' ||
+		    !relay_reply_is_hard(r->reply))
+			continue;
+		addresses[count] = r->address;
+		replies[count++] = r->reply;
+	}
+	relay_suppress_note(batch->relay, addresses, replies, count);
+}
+
 /* store_done_fn */
 static void
 batch_done(struct store_op *op)
@@ -508,6 +527,7 @@ batch_done(struct store_op *op)
 	}
 	bool due = false;
 	int64_t now = clock_wall_s();
+	suppress_refused(batch);
 	LIST_EACH(&batch->results, node)
 	{
 		const struct relay_result *r =

@@ -44,6 +44,7 @@ session_free(void *arg)
 	struct relay_session *s = arg;
 	s->magic = 0;
 	relay_hosts_unref(&s->hosts);
+	buf_fini(&s->dialogue);
 	free(s);
 }
 
@@ -83,9 +84,10 @@ address_try(struct relay_session *s)
 		s->address++;
 	}
 	/* Others get through: it is our number that the site does not like. */
-	if (s->site->connections > 1)
-		s->site->connections_max = s->site->connections - 1;
-	else
+	unsigned fewer = s->site->connections - 1;
+	if (fewer > 0 && fewer < s->site->connections_max)
+		s->site->connections_max = fewer;
+	if (fewer == 0)
 		relay_site_fail(
 		    s->site, s->unfit ? QUEUE_FAILED : QUEUE_DEFERRED, s->error);
 	session_end(s);
@@ -98,9 +100,45 @@ relay_session_host_failed(struct relay_session *s, const char *stage, const char
 	    s->unfit ? "550 5.7.30" : "451 4.4.1", relay_session_address(s)->host,
 	    s->conn ? conn_peer_text(s->conn) : "", stage, why);
 	conn_close(&s->conn, false);
+	/* It wants to be left alone: so do its other hosts. */
+	if (relay_site_is_paused(s->site)) {
+		session_end(s);
+		return;
+	}
 	s->address++;
 	s->no_tls = false;
 	address_try(s);
+}
+
+void
+relay_session_note(struct relay_session *s, const char *who, struct slice line)
+{
+	if (s->dialogue.len >= RELAY_DIALOGUE_MAX)
+		return;
+	buf_append_cstr(&s->dialogue, who);
+	for (size_t i = 0; i < line.len && s->dialogue.len < RELAY_DIALOGUE_MAX; i++) {
+		char c = line.ptr[i];
+		if (c != '\r' && c != '\n')
+			buf_append_byte(&s->dialogue, c >= ' ' && c < 127 ? c : '?');
+	}
+}
+
+/* What was said in an attempt that did not reach everybody (postroom trace). */
+static void
+dialogue_tell(
+    struct relay_session *s, const struct relay_job *job, enum queue_outcome outcome)
+{
+	bool failed = false;
+	for (size_t i = 0; i < job->count; i++) {
+		const struct relay_recipient *r = &job->recipients[i];
+		failed |= (r->settled ? r->outcome : outcome) != QUEUE_DELIVERED;
+	}
+	if (!failed || s->dialogue.len == 0)
+		return;
+	buf_append_byte(&s->dialogue, '\0');
+	TRACE(s->relay->trace, "relay.dialogue", LF_STR("mid", job->id),
+	    LF_STR("from", job->sender), LF_STR("host", job->via),
+	    LF_STR("said", s->dialogue.ptr));
 }
 
 /* The job's recipients that have no outcome yet get this one; the job is done. */
@@ -111,6 +149,8 @@ job_end(struct relay_session *s, enum queue_outcome outcome, const char *reply)
 	s->job = NULL;
 	if (s->converted)
 		body_draft_unref(&s->converted);
+	dialogue_tell(s, job, outcome);
+	buf_reset(&s->dialogue);
 	relay_job_finish(s->relay, job, outcome, reply);
 }
 
@@ -157,6 +197,9 @@ relay_session_send(struct relay_session *s, enum session_state state, const char
 			   format, argument, hole + 2)
 	             : snprintf(line, sizeof(line), "%.*s", (int)len, format);
 	conn_write(s->conn, slice_make(line, (size_t)n));
+	/* Secrets are not told. */
+	if (state < STATE_AUTH || state > STATE_AUTH_PASSWORD)
+		relay_session_note(s, " > ", slice_make(line, (size_t)n));
 	command_deadline(s);
 }
 
@@ -174,6 +217,7 @@ mail_write(struct relay_session *s)
 {
 	const struct relay_job *job = s->job;
 	conn_write_format(s->conn, "MAIL FROM:<%s>", job->sender);
+	relay_session_note(s, " > MAIL FROM:", slice_from_cstr(job->sender));
 	if (s->offer.size)
 		conn_write_format(
 		    s->conn, " SIZE=%llu", (unsigned long long)session_text(s).len);
@@ -205,6 +249,7 @@ static void
 rcpt_write(struct relay_session *s, const struct relay_recipient *r)
 {
 	conn_write_format(s->conn, "RCPT TO:<%s>", r->address);
+	relay_session_note(s, " > RCPT TO:", slice_from_cstr(r->address));
 	unsigned notify = r->notify & QUEUE_NOTIFY_ASKED;
 	/* Nobody but the next host can tell of the delay (RFC 2852 section 4.1.4.2). */
 	if (s->job->by_s && !s->offer.deliverby && !(notify & QUEUE_NOTIFY_NEVER))
@@ -330,13 +375,6 @@ job_next(struct relay_session *s)
 	envelope_write(s);
 }
 
-static enum queue_outcome
-reply_outcome(const struct relay_reply *reply)
-{
-	return relay_reply_class(reply) == REPLY_PERMANENT ? QUEUE_FAILED
-	                                                   : QUEUE_DEFERRED;
-}
-
 /* The recipient's outcome in the host's own words. */
 static void
 settle_by_reply(
@@ -354,25 +392,38 @@ settle_by_reply(
 		r->success = RELAY_SUCCESS_RELAYED;
 }
 
+/* What has no outcome yet gets the refusal that was just read. */
+static void
+refuse(struct relay_session *s, struct relay_recipient *recipients, size_t count)
+{
+	int64_t due_s;
+	enum queue_outcome outcome = relay_refusal_judge(
+	    s->site, relay_session_address(s)->host, &s->reply, &due_s);
+	for (size_t i = 0; i < count; i++) {
+		if (recipients[i].settled)
+			continue;
+		settle_by_reply(s, &recipients[i], outcome);
+		recipients[i].due_s = due_s;
+	}
+}
+
 static void
 envelope_reply(struct relay_session *s)
 {
 	bool good = relay_reply_class(&s->reply) == REPLY_GOOD;
 	if (s->replies_seen == 0) {
 		s->mail_refused = !good;
-		if (!good) {
-			for (size_t i = 0; i < s->job->count; i++)
-				settle_by_reply(
-				    s, &s->job->recipients[i], reply_outcome(&s->reply));
-		}
+		if (!good)
+			refuse(s, s->job->recipients, s->job->count);
 	} else if (!s->mail_refused) {
 		struct relay_recipient *r = &s->job->recipients[s->replies_seen - 1];
 		if (good)
 			s->accepted++;
 		else
-			settle_by_reply(s, r, reply_outcome(&s->reply));
+			refuse(s, r, 1);
 		/* Too many for one transaction (RFC 5321 section 4.5.3.1.10). */
-		r->again = s->reply.code == CODE_TOO_MANY && s->accepted > 0;
+		if (s->reply.code == CODE_TOO_MANY && s->accepted > 0 && r->due_s == 0)
+			r->due_s = clock_wall_s();
 	}
 	s->replies_seen++;
 	relay_reply_reset(&s->reply);
@@ -415,11 +466,7 @@ static void
 data_reply(struct relay_session *s)
 {
 	if (relay_reply_class(&s->reply) != REPLY_MORE) {
-		for (size_t i = 0; i < s->job->count; i++) {
-			struct relay_recipient *r = &s->job->recipients[i];
-			if (!r->settled)
-				settle_by_reply(s, r, reply_outcome(&s->reply));
-		}
+		refuse(s, s->job->recipients, s->job->count);
 		relay_session_send(s, STATE_RESET, "RSET\r\n", "");
 		return;
 	}
@@ -433,14 +480,13 @@ data_reply(struct relay_session *s)
 static void
 dot_reply(struct relay_session *s)
 {
-	enum queue_outcome outcome = relay_reply_class(&s->reply) == REPLY_GOOD
-	                                 ? QUEUE_DELIVERED
-	                                 : reply_outcome(&s->reply);
+	if (relay_reply_class(&s->reply) != REPLY_GOOD)
+		refuse(s, s->job->recipients, s->job->count);
 	for (size_t i = 0; i < s->job->count; i++) {
 		if (!s->job->recipients[i].settled)
-			settle_by_reply(s, &s->job->recipients[i], outcome);
+			settle_by_reply(s, &s->job->recipients[i], QUEUE_DELIVERED);
 	}
-	job_end(s, outcome, s->reply.text);
+	job_end(s, QUEUE_DELIVERED, s->reply.text);
 	s->state = STATE_READY;
 	job_next(s);
 }
@@ -510,6 +556,7 @@ input_run(struct relay_session *s)
 		}
 		if (s->state == STATE_EHLO && s->reply.lines > 1)
 			relay_offer_line(&s->offer, slice_from(line, 4));
+		relay_session_note(s, " < ", line);
 		bool complete = s->reply.complete;
 		conn_consume(s->conn, used);
 		if (complete)
@@ -585,5 +632,6 @@ relay_session_start(struct relay_site *site)
 	s->site = site;
 	s->relay = site->relay;
 	s->hosts = relay_hosts_ref(site->hosts);
+	buf_init(&s->dialogue, RELAY_DIALOGUE_MAX + 64);
 	address_try(s);
 }

@@ -53,6 +53,7 @@ struct relay_session {
 	struct body_draft *converted; /* the job's text for a 7-bit host, or null */
 	struct framer_stuff stuff;
 	uint64_t body_offset;
+	struct buf dialogue; /* the attempt's lines, for the trace of one that failed */
 	bool ended;
 };
 
@@ -78,6 +79,9 @@ void relay_session_send(struct relay_session *s, enum session_state state,
     const char *format, const char *argument);
 /* All that must precede mail is done. */
 void relay_session_ready(struct relay_session *s);
+
+/* Notes a line of the dialogue; the first RELAY_DIALOGUE_MAX octets are kept. */
+void relay_session_note(struct relay_session *s, const char *who, struct slice line);
 
 /* ---- relay_greet.c ---- */
 /* For the trace: " TLS by DANE", "" in clear. */

@@ -33,6 +33,7 @@ relay_site_went_well(struct relay_site *site)
 {
 	if (site->connections_max < service_conf(site->relay->service)->relay.connections)
 		site->connections_max++;
+	relay_site_wear_off(site);
 }
 
 static struct relay_line *
@@ -48,6 +49,24 @@ line_key(const struct relay_line_key *key)
 }
 
 static void
+gap_over(void *arg)
+{
+	relay_site_run(arg);
+}
+
+/* The timer runs the site when it is over. */
+static bool
+gap_is_open(struct relay_site *site)
+{
+	uint64_t now = clock_mono_ms();
+	if (now >= site->next_ms)
+		return false;
+	loop_timer_start(
+	    site->relay->loop, &site->timer, site->next_ms - now, gap_over, site);
+	return true;
+}
+
+static void
 site_run_deferred(void *arg)
 {
 	struct relay_site *site = arg;
@@ -57,11 +76,17 @@ site_run_deferred(void *arg)
 		return;
 	if (site->state == SITE_RESOLVING)
 		return;
+	if (relay_site_is_paused(site)) {
+		relay_site_put_off(site);
+		return;
+	}
 	int64_t now = (int64_t)(clock_mono_ms() / 1000);
 	if (site->state == SITE_UNKNOWN || now >= site->known_until_s) {
 		relay_site_resolve(site);
 		return;
 	}
+	if (gap_is_open(site))
+		return;
 	/* A connection for each job up to the limit; those that stand take what is left.
 	 */
 	size_t wanted = site->pending_count;
@@ -90,6 +115,15 @@ relay_site_run(struct relay_site *site)
 
 struct relay_job *
 relay_site_next_job(struct relay_site *site)
+{
+	if (relay_site_is_paused(site) || gap_is_open(site))
+		return NULL;
+	site->next_ms = site->gap_ms ? clock_mono_ms() + site->gap_ms : 0;
+	return relay_site_next_job_any(site);
+}
+
+struct relay_job *
+relay_site_next_job_any(struct relay_site *site)
 {
 	if (list_is_empty(&site->lines))
 		return NULL;
@@ -143,7 +177,7 @@ void
 relay_site_fail(struct relay_site *site, enum queue_outcome outcome, const char *reply)
 {
 	struct relay_job *job;
-	while ((job = relay_site_next_job(site)))
+	while ((job = relay_site_next_job_any(site)))
 		relay_job_finish(site->relay, job, outcome, reply);
 	/* Asked again at the next attempt: the reason may be a stale address. */
 	if (site->state == SITE_KNOWN)
@@ -259,8 +293,10 @@ relay_sites_prune(struct relay *relay)
 	{
 		struct relay_site *site = LIST_ENTRY(node, struct relay_site, node);
 		if (site->pending_count > 0 || site->connections > 0 || site->lookup ||
-		    site->run_scheduled)
+		    site->run_scheduled || relay_site_is_paused(site) || site->gap_ms)
 			continue;
+		loop_timer_stop(&site->timer);
+		free(site->paused_reply);
 		list_remove(&site->node);
 		hashmap_remove(relay->sites, slice_from_cstr(site->key));
 		list_remove(&site->starved);

@@ -12,6 +12,7 @@
 #include "smtpd/smtp_rate.h"
 #include "smtpd/smtp_resp.h"
 #include "smtpd/smtp_route.h"
+#include "store/relay_note.h"
 
 static struct slice
 delimiters(const struct smtp_session *s)
@@ -287,6 +288,16 @@ targets_add(struct smtp_envelope *e, enum smtp_route route, const struct smtp_rc
 	return true;
 }
 
+/* The relay would not send to it; said at once (relay.suppressed = refuse). */
+static bool
+is_suppressed(const struct smtp_session *s, struct slice address)
+{
+	struct relay_note note;
+	return strcmp(service_conf(s->service)->relay.suppressed, "refuse") == 0 &&
+	       relay_note_get(service_reader(s->worker), RELAY_NOTE_SUPPRESSED, address,
+		   clock_wall_s(), &note) == STATUS_OK;
+}
+
 static void
 rcpt_route(struct smtp_session *s, const struct smtp_rcpt *rcpt, struct slice original)
 {
@@ -333,6 +344,11 @@ rcpt_route(struct smtp_session *s, const struct smtp_rcpt *rcpt, struct slice or
 	case SMTP_ROUTE_LOOP:
 		rcpt_refuse(s, original, 554, "5.4.6",
 		    "the aliases of this address go round in a circle");
+		return;
+	}
+	if (route == SMTP_ROUTE_RELAY && is_suppressed(s, original)) {
+		rcpt_refuse(s, original, 550, "5.7.1",
+		    "the address is on this server's suppression list");
 		return;
 	}
 	uint32_t per_hour = service_conf(s->service)->auth.sends_per_hour;

@@ -168,6 +168,10 @@ enum queue_wish { QUEUE_RETRY, QUEUE_HOLD, QUEUE_RELEASE, QUEUE_DELETE };
 #define QUEUE_ALL UINT32_MAX
 enum status queue_wish(struct store_reader *reader, struct slice id, uint32_t number,
     enum queue_wish wish, int64_t now_s, uint64_t *out_recipients) MUST_USE;
+/* The same recipients go to another address, tried from now_s on as if they were new;
+ * held ones stay held.  INVALID: the address is empty or too long. */
+enum status queue_redirect(struct store_reader *reader, struct slice id, uint32_t number,
+    struct slice address, int64_t now_s, uint64_t *out_recipients) MUST_USE;
 
 /* Paused sites: the mail to a recipient's domain is not tried until it is resumed; its
  * life goes on.  Waits; NOT_FOUND when it was not paused, INVALID when it is no domain.

@@ -377,6 +377,7 @@ struct wish {
 	char id[ID_TEXT_SIZE];
 	uint32_t number;
 	enum queue_wish wish;
+	struct slice address; /* not null: redirect to it instead of a wish */
 	int64_t now_s;
 	uint64_t recipients;
 	struct vec numbers; /* uint32_t */
@@ -471,6 +472,38 @@ wish_apply(struct engine_txn *txn, struct wish *wish,
 	UNREACHABLE();
 }
 
+/* As new, but where it is from and what was asked for it stay. */
+static enum status
+redirect_apply(
+    struct engine_txn *txn, struct wish *wish, const struct queue_recipient *old)
+{
+	struct queue_recipient recipient = *old;
+	struct queue_recipient before = *old;
+	AUTO_BUF struct buf texts;
+	buf_init(&texts, QUEUE_RECORD_MAX);
+	/* Copies: they would not survive the writes. */
+	buf_append(&texts, old->address);
+	buf_append(&texts, old->original);
+	buf_append(&texts, old->orcpt);
+	ENSURE(buf_ok(&texts));
+	before.address = slice_sub(buf_slice(&texts), 0, old->address.len);
+	recipient.address = wish->address;
+	recipient.original =
+	    slice_sub(buf_slice(&texts), old->address.len, old->original.len);
+	recipient.orcpt =
+	    slice_from(buf_slice(&texts), old->address.len + old->original.len);
+	recipient.last_reply = SLICE_NULL;
+	recipient.attempts = 0;
+	recipient.due_s = due_clamp(wish->now_s);
+	uint64_t sender = sender_hash_of(txn, old->id);
+	wish->recipients++;
+	due_del(txn, &before);
+	recipient_put(txn, &recipient);
+	if (recipient.state == QUEUE_WAITING)
+		due_put(txn, &recipient, sender);
+	return engine_txn_status(txn);
+}
+
 static enum status
 commit_wish(struct engine_txn *txn, void *arg)
 {
@@ -485,7 +518,9 @@ commit_wish(struct engine_txn *txn, void *arg)
 		struct queue_recipient recipient;
 		status = queue_recipient_load(txn, wish->id, numbers[i], &recipient);
 		if (status == STATUS_OK)
-			status = wish_apply(txn, wish, &recipient, &counts);
+			status = wish->address.ptr
+			             ? redirect_apply(txn, wish, &recipient)
+			             : wish_apply(txn, wish, &recipient, &counts);
 	}
 	if (status != STATUS_OK)
 		return status;
@@ -493,17 +528,33 @@ commit_wish(struct engine_txn *txn, void *arg)
 	return engine_txn_status(txn);
 }
 
+static enum status
+wish_run(struct store_reader *reader, struct slice id, struct wish *w,
+    uint64_t *out_recipients)
+{
+	if (!queue_id_fold(id, w->id))
+		return STATUS_NOT_FOUND;
+	enum status status = store_commit_wait(reader, partition_queue(), commit_wish, w);
+	vec_fini(&w->numbers);
+	if (status == STATUS_OK)
+		*out_recipients = w->recipients;
+	return status;
+}
+
 enum status
 queue_wish(struct store_reader *reader, struct slice id, uint32_t number,
     enum queue_wish wish, int64_t now_s, uint64_t *out_recipients)
 {
 	struct wish w = {.number = number, .wish = wish, .now_s = now_s};
-	if (!queue_id_fold(id, w.id))
-		return STATUS_NOT_FOUND;
-	enum status status =
-	    store_commit_wait(reader, partition_queue(), commit_wish, &w);
-	vec_fini(&w.numbers);
-	if (status == STATUS_OK)
-		*out_recipients = w.recipients;
-	return status;
+	return wish_run(reader, id, &w, out_recipients);
+}
+
+enum status
+queue_redirect(struct store_reader *reader, struct slice id, uint32_t number,
+    struct slice address, int64_t now_s, uint64_t *out_recipients)
+{
+	struct wish w = {.number = number, .address = address, .now_s = now_s};
+	if (address.len == 0 || address.len > QUEUE_ADDRESS_MAX)
+		return STATUS_INVALID;
+	return wish_run(reader, id, &w, out_recipients);
 }

@@ -83,7 +83,10 @@ struct conf {
 		char *tls;            /* opportunistic, required */
 		uint64_t connect_timeout_ms;
 		uint64_t command_timeout_ms;
-		uint16_t port; /* of remote MX hosts; 25 */
+		uint16_t port;     /* of remote MX hosts; 25 */
+		char *reply_rules; /* path; empty: those that are shipped */
+		uint64_t suppress_for_s;
+		char *suppressed; /* refuse, drop */
 		bool dane;
 		bool mta_sts;
 		uint16_t mta_sts_port; /* of policy hosts; 443 */

@@ -330,6 +330,54 @@ test_fields(void **state)
 	}
 }
 
+static bool
+first_address(const struct queue_recipient *recipient, void *arg)
+{
+	struct buf *out = arg;
+	buf_append(out, recipient->address);
+	buf_append_format(out, " %u %lld %zu,", (unsigned)recipient->attempts,
+	    (long long)recipient->due_s, recipient->orcpt.len);
+	return true;
+}
+
+static void
+redirect(struct fixture *f)
+{
+	char id[ID_TEXT_SIZE] = "";
+	uint64_t count = 0;
+	int64_t next_s;
+	struct buf text AUTO_BUF;
+	buf_init(&text, 1000);
+	assert_int_equal(add(f, id, 2, 100, false), STATUS_OK);
+	store_reader_end(f->reader);
+	assert_int_equal(queue_redirect(f->reader, slice_from_cstr(id), 1,
+			     SLICE("new@else.test"), 70, &count),
+	    STATUS_OK);
+	assert_int_equal(count, 1);
+	store_reader_end(f->reader);
+	assert_int_equal(
+	    queue_recipient_each(f->reader, slice_from_cstr(id), first_address, &text),
+	    STATUS_OK);
+	buf_append_byte(&text, '\0');
+	assert_string_equal(text.ptr, "r0@example.com 0 100 0,new@else.test 0 70 25,");
+	assert_int_equal(due_count(f, 99, &next_s), 1);
+	store_reader_end(f->reader);
+	assert_int_equal(queue_redirect(f->reader, slice_from_cstr(id), QUEUE_ALL,
+			     SLICE(""), 70, &count),
+	    STATUS_INVALID);
+	assert_int_equal(
+	    queue_redirect(f->reader, slice_from_cstr(id), 7, SLICE("a@b"), 70, &count),
+	    STATUS_NOT_FOUND);
+	fixture_check(f);
+}
+
+static void
+test_redirect(void **state)
+{
+	(void)state;
+	fixture_each(redirect);
+}
+
 int
 main(void)
 {
@@ -338,6 +386,7 @@ main(void)
 	    cmocka_unit_test(test_results),
 	    cmocka_unit_test(test_wishes),
 	    cmocka_unit_test(test_fields),
+	    cmocka_unit_test(test_redirect),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
