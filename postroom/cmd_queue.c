@@ -13,7 +13,10 @@
 #include "store/queue.h"
 #include "text/address.h"
 
-enum { ADDRESS_ARENA_MAX = 64 * 1024 };
+enum {
+	ADDRESS_ARENA_MAX = 64 * 1024,
+	COMMIT_RECIPIENTS = 2000, /* changed in one commit, about */
+};
 
 /* An address, or with "@" missing a domain; null matches all. */
 static bool
@@ -296,6 +299,34 @@ act_on_recipients(
 	return status;
 }
 
+/* Whole messages, many in a commit; those that have gone meanwhile are passed over. */
+static enum status
+act_on_messages(struct cli *cli, struct act *act, const json_t *rows)
+{
+	const char *ids[QUEUE_WISH_MANY_MAX];
+	size_t count = 0, recipients = 0;
+	size_t i;
+	json_t *row;
+	enum status status = STATUS_OK;
+	json_array_foreach(rows, i, row)
+	{
+		ids[count++] = json_string_value(json_object_get(row, "id"));
+		recipients += json_array_size(json_object_get(row, "recipients"));
+		bool last = i + 1 == json_array_size(rows);
+		if (!last && count < QUEUE_WISH_MANY_MAX &&
+		    recipients < COMMIT_RECIPIENTS)
+			continue;
+		uint64_t done = 0;
+		status = queue_wish_many(
+		    cli->reader, ids, count, act->wish, clock_wall_s(), &done);
+		if (status != STATUS_OK)
+			return status;
+		act->total += done;
+		count = recipients = 0;
+	}
+	return status;
+}
+
 /* To what was picked: ids, or --all, or selectors. */
 static int
 act_on_picked(struct cli *cli, struct act *act)
@@ -325,6 +356,13 @@ act_on_picked(struct cli *cli, struct act *act)
 	if (drops && json_array_size(rows) > 0 && !cli_confirm(cli, question)) {
 		json_decref(rows);
 		return CLI_NOT_ALLOWED;
+	}
+	bool whole = by_selector && !list.to && !list.site && !act->redirect.ptr;
+	if (whole) {
+		enum status status = act_on_messages(cli, act, rows);
+		if (status != STATUS_OK)
+			code = cli_fail_status(status, "change the queue");
+		json_array_clear(rows);
 	}
 	size_t i;
 	json_t *row;

@@ -168,6 +168,11 @@ enum queue_wish { QUEUE_RETRY, QUEUE_HOLD, QUEUE_RELEASE, QUEUE_DELETE };
 #define QUEUE_ALL UINT32_MAX
 enum status queue_wish(struct store_reader *reader, struct slice id, uint32_t number,
     enum queue_wish wish, int64_t now_s, uint64_t *out_recipients) MUST_USE;
+/* The same for all recipients of several messages, in one commit; those that are gone are
+ * passed over.  At most QUEUE_WISH_MANY_MAX. */
+enum { QUEUE_WISH_MANY_MAX = 500 };
+enum status queue_wish_many(struct store_reader *reader, const char *const *ids,
+    size_t count, enum queue_wish wish, int64_t now_s, uint64_t *out_recipients) MUST_USE;
 /* The same recipients go to another address, tried from now_s on as if they were new;
  * held ones stay held.  INVALID: the address is empty or too long. */
 enum status queue_redirect(struct store_reader *reader, struct slice id, uint32_t number,

@@ -558,3 +558,45 @@ queue_redirect(struct store_reader *reader, struct slice id, uint32_t number,
 		return STATUS_INVALID;
 	return wish_run(reader, id, &w, out_recipients);
 }
+
+struct wishes {
+	struct wish items[QUEUE_WISH_MANY_MAX];
+	size_t count;
+};
+
+static enum status
+commit_wishes(struct engine_txn *txn, void *arg)
+{
+	struct wishes *wishes = arg;
+	for (size_t i = 0; i < wishes->count; i++) {
+		/* What is not there has changed nothing. */
+		enum status status = commit_wish(txn, &wishes->items[i]);
+		if (status != STATUS_OK && status != STATUS_NOT_FOUND)
+			return status;
+	}
+	return engine_txn_status(txn);
+}
+
+enum status
+queue_wish_many(struct store_reader *reader, const char *const *ids, size_t count,
+    enum queue_wish wish, int64_t now_s, uint64_t *out_recipients)
+{
+	struct wishes *wishes = xcalloc(1, sizeof(*wishes));
+	uint64_t recipients = 0;
+	ENSURE(count <= QUEUE_WISH_MANY_MAX);
+	for (size_t i = 0; i < count; i++) {
+		struct wish *w = &wishes->items[wishes->count];
+		*w = (struct wish){.number = QUEUE_ALL, .wish = wish, .now_s = now_s};
+		wishes->count += queue_id_fold(slice_from_cstr(ids[i]), w->id);
+	}
+	enum status status =
+	    store_commit_wait(reader, partition_queue(), commit_wishes, wishes);
+	for (size_t i = 0; i < wishes->count; i++) {
+		recipients += wishes->items[i].recipients;
+		vec_fini(&wishes->items[i].numbers);
+	}
+	free(wishes);
+	if (status == STATUS_OK)
+		*out_recipients = recipients;
+	return status;
+}

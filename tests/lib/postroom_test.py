@@ -230,17 +230,21 @@ class Sink:
     line to send instead ("451 4.3.0 no"), "drop" to close the connection, or None; stages:
     connect, ehlo, mail, rcpt, data, dot. Messages: list of (sender, recipients, bytes).
     With `tls` (an ssl context) it offers STARTTLS; `secured` counts the handshakes that
-    were done. `where`: address and port to listen on."""
+    were done. `where`: address and port to listen on. `unsure`: indices of messages whose
+    sender may not know that they were kept: the reply was not sent, or nothing was heard
+    after it. `kept_at`: when, by message."""
 
     def __init__(self, answer=None, extensions=("PIPELINING", "8BITMIME", "SMTPUTF8",
                                                 "SIZE 52428800"), tls=None,
                  where=("127.0.0.1", 0)):
         self.tls, self.secured = tls, 0
+        self.unsure, self.kept_at = [], []
         self.answer = answer or (lambda stage, argument: None)
         self.extensions = extensions
         self.messages = []
         self.commands = []  # MAIL and RCPT lines as they came
         self.lock = threading.Lock()
+        self.here = threading.local()  # .kept: of this connection, not heard of since
         self.server = socket.create_server(where, backlog=256)
         self.port = self.server.getsockname()[1]
         self.closed = False
@@ -266,6 +270,7 @@ class Sink:
             threading.Thread(target=self._serve, args=(conn,), daemon=True).start()
 
     def _serve(self, conn):
+        self.here.kept = None
         try:
             with conn, conn.makefile("rb") as lines:
                 again = self._dialogue(conn, lines)
@@ -274,6 +279,9 @@ class Sink:
                     self._dialogue(again, lines)
         except (OSError, ConnectionError):
             pass
+        finally:
+            if self.here.kept is not None:
+                self.unsure.append(self.here.kept)
 
     def _reply(self, conn, stage, argument, good):
         answer = self.answer(stage, argument)
@@ -292,6 +300,7 @@ class Sink:
             line = lines.readline()
             if not line:
                 return None
+            self.here.kept = None
             text = line.decode("utf-8", "replace").strip()
             verb = text.split(" ")[0].upper()
             if verb in ("MAIL", "RCPT"):
@@ -339,7 +348,9 @@ class Sink:
                 answer = self.answer("dot", (sender, recipients, bytes(body)))
                 if answer is None or answer == "drop-after":
                     with self.lock:
+                        self.here.kept = len(self.messages)
                         self.messages.append((sender, list(recipients), bytes(body)))
+                        self.kept_at.append(time.monotonic())
                 if answer in ("drop", "drop-after"):
                     return None
                 conn.sendall(((answer or "250 2.0.0 kept") + "\r\n").encode())

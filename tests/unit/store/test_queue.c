@@ -330,6 +330,31 @@ test_fields(void **state)
 	}
 }
 
+static void
+wish_many(struct fixture *f)
+{
+	char a[ID_TEXT_SIZE] = "", b[ID_TEXT_SIZE] = "";
+	uint64_t count = 0;
+	int64_t next_s;
+	assert_int_equal(add(f, a, 2, 100, false), STATUS_OK);
+	assert_int_equal(add(f, b, 3, 200, false), STATUS_OK);
+	const char *const ids[] = {a, "0000000000000000", "no id", b};
+	assert_int_equal(
+	    queue_wish_many(f->reader, ids, 4, QUEUE_RETRY, 7, &count), STATUS_OK);
+	assert_int_equal(count, 5);
+	store_reader_end(f->reader);
+	assert_int_equal(due_count(f, 7, &next_s), 5);
+	store_reader_end(f->reader);
+	assert_int_equal(
+	    queue_wish_many(f->reader, ids, 4, QUEUE_DELETE, 7, &count), STATUS_OK);
+	assert_int_equal(count, 5);
+	store_reader_end(f->reader);
+	counts_are(f, 0, 0, 0);
+	assert_int_equal(
+	    queue_wish_many(f->reader, ids, 4, QUEUE_HOLD, 7, &count), STATUS_OK);
+	assert_int_equal(count, 0);
+}
+
 static bool
 first_address(const struct queue_recipient *recipient, void *arg)
 {
@@ -376,6 +401,7 @@ test_redirect(void **state)
 {
 	(void)state;
 	fixture_each(redirect);
+	fixture_each(wish_many);
 }
 
 int
