@@ -115,11 +115,15 @@ header_block(struct imap_search_eval *eval)
 void
 imap_search_done(struct imap_search_eval *eval)
 {
+	eval->record = NULL;
+	/* Most records of a large mailbox are passed over without reading anything. */
+	if (!eval->has_body && !eval->has_index && !eval->has_body_text &&
+	    !eval->has_header_text)
+		return;
 	if (eval->has_body)
 		body_handle_close(&eval->body);
 	eval->has_body = eval->has_index = false;
 	eval->has_body_text = eval->has_header_text = false;
-	eval->record = NULL;
 	message_text_reset(&eval->text);
 }
 

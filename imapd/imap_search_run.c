@@ -1,6 +1,7 @@
 /*
  * Searching in slices: first turns that ask the search index, then turns that walk the
- * mailbox, each of IMAP_TURN_RECORDS records or IMAP_SEARCH_TURN_WORK bytes of text.
+ * mailbox, each of IMAP_SEARCH_TURN_RECORDS records or IMAP_SEARCH_TURN_WORK bytes of
+ * text.
  *
  * A message that is damaged is left out of the result; one whose text is over the limit
  * fails the command, because there is no exact answer then.  A search that fails empties
@@ -34,6 +35,7 @@ look_at(struct imap_session *s, const struct message_record *record, uint32_t ms
 		if (run->count == 0)
 			run->modseq_first = record->modseq;
 		run->modseq_last = record->modseq;
+		eval->text.work += IMAP_SEARCH_MATCH_WORK;
 		if (record->modseq > run->modseq_highest)
 			run->modseq_highest = record->modseq;
 		if (run->match) {
@@ -138,6 +140,7 @@ imap_search_begin(struct imap_session *s, struct imap_command *cmd, imap_run_fn 
 	if (run->max < IMAP_SEARCH_NARROW_MIN)
 		run->narrow.over = true;
 	imap_walk_init(&run->walk, &run->ranges);
+	run->walk.turn_records = IMAP_SEARCH_TURN_RECORDS;
 	s->resume = search_slice;
 	return search_slice(s, cmd);
 }

@@ -9,8 +9,10 @@
 #include "imapd/imap_walk.h"
 
 enum {
-	IMAP_SEARCH_TURN_WORK = 1024 * 1024, /* bytes of text looked at in a turn */
-	IMAP_SEARCH_NARROW_MIN = 32,         /* messages worth asking the index about */
+	IMAP_SEARCH_TURN_WORK = 1024 * 1024,  /* bytes of text looked at in a turn */
+	IMAP_SEARCH_TURN_RECORDS = 16 * 1024, /* message records passed in a turn */
+	IMAP_SEARCH_MATCH_WORK = 256,         /* bytes that a match counts as */
+	IMAP_SEARCH_NARROW_MIN = 32,          /* messages worth asking the index about */
 };
 
 struct imap_search_run {

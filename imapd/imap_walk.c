@@ -48,7 +48,7 @@ imap_msn_walk_to(struct imap_msn_walk *walk, uint32_t uid)
 void
 imap_walk_init(struct imap_walk *walk, const struct imap_uid_ranges *ranges)
 {
-	*walk = (struct imap_walk){.ranges = *ranges};
+	*walk = (struct imap_walk){.ranges = *ranges, .turn_records = IMAP_TURN_RECORDS};
 }
 
 bool
@@ -65,7 +65,7 @@ imap_walk_run(struct imap_session *s, struct imap_walk *walk, imap_walk_fn fn,
 		const struct uid_range *range = &walk->ranges.ranges[walk->range];
 		if (walk->next > range->last)
 			continue;
-		if (++looked_at > IMAP_TURN_RECORDS)
+		if (++looked_at > walk->turn_records)
 			return false;
 		uint32_t first =
 		    walk->next > range->first ? (uint32_t)walk->next : range->first;
@@ -80,7 +80,7 @@ imap_walk_run(struct imap_session *s, struct imap_walk *walk, imap_walk_fn fn,
 				walk->examined++;
 				go_on = fn(s, &record, msn);
 			}
-			if (!go_on || ++looked_at > IMAP_TURN_RECORDS) {
+			if (!go_on || ++looked_at > walk->turn_records) {
 				message_cursor_close(&cursor);
 				return false;
 			}

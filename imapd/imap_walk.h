@@ -24,7 +24,9 @@ uint32_t imap_msn_walk_to(struct imap_msn_walk *walk, uint32_t uid);
 struct imap_walk {
 	struct imap_uid_ranges ranges; /* borrowed */
 	size_t range;
-	uint64_t next;     /* UIDs below it are done */
+	uint64_t next; /* UIDs below it are done */
+	uint32_t
+	    turn_records;  /* looked at in a turn; imap_walk_init: IMAP_TURN_RECORDS */
 	uint32_t examined; /* messages of the view that had a record */
 };
 
@@ -34,7 +36,7 @@ typedef bool (*imap_walk_fn)(
 
 void imap_walk_init(struct imap_walk *walk, const struct imap_uid_ranges *ranges);
 /* True when all is done or *out_status is not OK; false when the turn is spent (fn said
- * so, or IMAP_TURN_RECORDS were looked at): call it again in a later turn. */
+ * so, or turn_records were looked at): call it again in a later turn. */
 bool imap_walk_run(struct imap_session *s, struct imap_walk *walk, imap_walk_fn fn,
     enum status *out_status);
 

@@ -158,20 +158,32 @@ def fill(port, base, count, name):
     print(f"{name}: {count} messages in {time.monotonic() - start:.0f} s", flush=True)
 
 
-def measure(port, runs, label):
+def cpu_ms(pid):
+    """Processor time of a process so far."""
+    total = 0
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/schedstat") as f:
+            total += int(f.read().split()[0])
+    return total / 1e6
+
+
+def measure(port, runs, label, pid=None):
     client = Client(port)
     client.command("SELECT INBOX")
     rows = {}
     for name, query in QUERIES:
         first, found = client.search(query)
         times = [first] if first > 5 else []  # what takes seconds needs no warming
+        before = cpu_ms(pid) if pid else 0
         for _ in range(runs if first <= 5 else 0):
             took, again = client.search(query)
             times.append(took)
             if again != found:
                 raise RuntimeError(f"{label}: {query}: two answers")
-        rows[name] = (statistics.median(times) * 1000, found)
-        print(f"{label}: {name}: {rows[name][0]:.1f} ms, {len(found)} found", flush=True)
+        cpu = (cpu_ms(pid) - before) / runs if pid else 0
+        rows[name] = (statistics.median(times) * 1000, found, cpu)
+        print(f"{label}: {name}: {rows[name][0]:.1f} ms ({cpu:.1f} of processor), "
+              f"{len(found)} found", flush=True)
     return rows
 
 
@@ -205,7 +217,7 @@ def main():
             raise RuntimeError(done.stderr)
         index = json.loads(done.stdout)[0]
         print(f"reindex: {took:.1f} s, {index}", flush=True)
-        ours = measure(mail.port("imaps"), args.runs, "postroom")
+        ours = measure(mail.port("imaps"), args.runs, "postroom", mail.pid("imapd"))
         theirs = measure(dovecot, min(args.runs, 3), "dovecot") if dovecot else {}
     finally:
         if dovecot:
@@ -220,15 +232,15 @@ def report(args, index, took, ours, theirs):
              f"{index['index_bytes'] / 1e6:.0f} MB ({ratio:.1f} %); `postroom reindex` "
              f"{took:.0f} s ({args.messages / took:.0f} messages/s, "
              f"{index['text_bytes'] / took / 1e6:.0f} MB/s).", "",
-             "| SEARCH | found | Postroom | Dovecot, no full-text plugin | ratio |",
-             "|---|---:|---:|---:|---:|"]
+             "| SEARCH | found | Postroom | of it processor | Dovecot, no full-text plugin | ratio |",
+             "|---|---:|---:|---:|---:|---:|"]
     differ = []
     for name, _ in QUERIES:
-        ms, found = ours[name]
+        ms, found, cpu = ours[name]
         other = theirs.get(name)
         if other and other[1] != found:
             differ.append((name, len(found), len(other[1])))
-        lines.append(f"| {name} | {len(found)} | {ms:.1f} ms | "
+        lines.append(f"| {name} | {len(found)} | {ms:.1f} ms | {cpu:.1f} ms | "
                      + (f"{other[0]:.1f} ms | {other[0] / ms:.0f}× |" if other else "| |"))
     text = "\n".join(lines) + "\n"
     print(text)
