@@ -1,6 +1,6 @@
 /*
  * The SMTP command table, its dispatcher, and the commands that need no file of their
- * own: EHLO, HELO, NOOP, RSET, QUIT, HELP, VRFY, EXPN (RFC 5321), STARTTLS (RFC 3207).
+ * own: EHLO, HELO, NOOP, RSET, QUIT, HELP (RFC 5321), STARTTLS (RFC 3207).
  */
 #include "smtpd/smtp_cmd.h"
 
@@ -10,7 +10,6 @@
 #include "base/log.h"
 #include "smtpd/smtp_parse.h"
 #include "smtpd/smtp_resp.h"
-#include "text/encoding.h"
 
 static bool
 starttls_is_offered(struct smtp_session *s)
@@ -64,6 +63,8 @@ cmd_ehlo(struct smtp_session *s, struct slice rest)
 		conn_write(s->conn, SLICE("250-REQUIRETLS\r\n"));
 	if (smtp_mail_takes_priority(s))
 		conn_write(s->conn, SLICE("250-MT-PRIORITY\r\n"));
+	if (smtp_vrfy_is_open(s))
+		conn_write(s->conn, SLICE("250-EXPN\r\n"));
 	if (smtp_mail_takes_hold(s)) {
 		char until[32];
 		struct tm tm;
@@ -103,25 +104,6 @@ cmd_quit(struct smtp_session *s, struct slice rest)
 	smtp_resp_format(
 	    s, 221, "2.0.0", "%s goodbye", service_conf(s->service)->hostname);
 	smtp_session_close(s, "quit");
-}
-
-/* RFC 5321 section 3.5.3: whether an address is good is told by RCPT only. */
-static void
-cmd_vrfy(struct smtp_session *s, struct slice rest)
-{
-	if (rest.len == 0)
-		smtp_resp_bad(s, 501, "5.5.4", "whom? VRFY address");
-	else if (!ascii_only(rest))
-		smtp_resp_bad(s, 553, "5.6.7", "without SMTPUTF8 only ASCII");
-	else
-		smtp_resp(s, 252, "2.1.5", "send some mail, RCPT will tell");
-}
-
-static void
-cmd_expn(struct smtp_session *s, struct slice rest)
-{
-	(void)rest;
-	smtp_resp(s, 502, "5.5.1", "lists are not told");
 }
 
 static void
@@ -167,7 +149,7 @@ static const struct smtp_command commands[] = {
 	{SLICE("DATA"),     SMTP_CMD_NEEDS_HELO | SMTP_CMD_NO_ARGUMENT,
 	                                          smtp_cmd_data, "DATA",                             "RFC 5321 section 4.1.1.4"},
 	{SLICE("EHLO"),     0,                    cmd_ehlo,      "EHLO name",                        "RFC 5321 section 4.1.1.1"},
-	{SLICE("EXPN"),     0,                    cmd_expn,      "EXPN list",                        "RFC 5321 section 4.1.1.7"},
+	{SLICE("EXPN"),     0,                    smtp_cmd_expn, "EXPN list",                        "RFC 5321 section 4.1.1.7"},
 	{SLICE("HELO"),     0,                    cmd_helo,      "HELO name",                        "RFC 5321 section 4.1.1.1"},
 	{SLICE("HELP"),     0,                    cmd_help,      "HELP",                             "RFC 5321 section 4.1.1.8"},
 	{SLICE("MAIL"),     MAIL_BITS,            smtp_cmd_mail, "MAIL FROM:<address> [parameters]", "RFC 5321 section 4.1.1.2"},
@@ -177,7 +159,7 @@ static const struct smtp_command commands[] = {
 	{SLICE("RSET"),     SMTP_CMD_NO_ARGUMENT, cmd_rset,      "RSET",                             "RFC 5321 section 4.1.1.5"},
 	{SLICE("STARTTLS"), SMTP_CMD_NEEDS_HELO | SMTP_CMD_NO_ARGUMENT,
 	                                          cmd_starttls,  "STARTTLS",                         "RFC 3207 section 4"},
-	{SLICE("VRFY"),     0,                    cmd_vrfy,      "VRFY address",                     "RFC 5321 section 4.1.1.6"},
+	{SLICE("VRFY"),     0,                    smtp_cmd_vrfy, "VRFY address",                     "RFC 5321 section 4.1.1.6"},
 };
 /* clang-format on */
 

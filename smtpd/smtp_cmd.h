@@ -43,6 +43,12 @@ void smtp_cmd_rcpt(struct smtp_session *s, struct slice rest);
 bool smtp_mail_takes_priority(const struct smtp_session *s);
 bool smtp_mail_takes_hold(const struct smtp_session *s);
 
+/* smtp_cmd_vrfy.c */
+void smtp_cmd_vrfy(struct smtp_session *s, struct slice rest);
+void smtp_cmd_expn(struct smtp_session *s, struct slice rest);
+/* Is this client told which addresses there are? */
+bool smtp_vrfy_is_open(const struct smtp_session *s);
+
 /* smtp_cmd_data.c */
 void smtp_cmd_data(struct smtp_session *s, struct slice rest);
 void smtp_cmd_bdat(struct smtp_session *s, struct slice rest);

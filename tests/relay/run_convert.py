@@ -19,7 +19,11 @@ post = Instance(accounts={"anna@demo.test": "secret-anna-1"},
                 dns="sink.test MX 10 mx.sink.test\nmx.sink.test A 127.0.0.1\n")
 post.run("relay", "add", "--to", "wide.test", "--host", "127.0.0.1", "--port", str(wide.port),
          "--tls", "none")
-BINARY = bytes(range(256)) * 4 + b"\r\n.\r\nQUIT\r\n"
+# With all ways to end a message early in it (smuggling B15: our client sends none of them raw).
+ENDS = (b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r\n.\r", b"\r.\r\n", b"\r\r\n.\r\r\n",
+        b"\r\n.\r\r\n", b"\n\r.\r\n", b"\r\n\0.\r\n", b"\r\n.\r\n")
+BINARY = bytes(range(256)) * 4 + b"".join(
+    e + b"MAIL FROM:<a@x>\r\nRCPT TO:<b@y>\r\nDATA\r\nsmuggled\r\n" for e in ENDS)
 PARTS = (b"From: anna@demo.test\r\nSubject: parts\r\nMIME-Version: 1.0\r\n"
          b"Content-Type: multipart/mixed; boundary=BB\r\n\r\n--BB\r\n"
          b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
@@ -81,6 +85,8 @@ if r.check(local and len(narrow.messages) == 2 and len(wide.messages) == 2, "and
         r.check(text.decode("utf-8").startswith("gr\u00fc\u00dfe \u2026\r\n."), f"{name}: the text")
     r.check(narrow.messages[1][2].isascii() and not wide.messages[1][2].isascii() and
             b"\0" not in wide.messages[1][2], "each in the form that its host takes")
+
+r.equal((len(narrow.messages), len(wide.messages)), (2, 2), "nothing in it became a message")
 
 # Signed mail is not changed: it comes back.
 send(["a@sink.test"], b"From: anna@demo.test\r\nSubject: signed\r\nMIME-Version: 1.0\r\n"

@@ -51,6 +51,7 @@ smtp {
     trusted_networks = {"127.0.0.2/32"}
     max_received = 20
     max_messages = 100
+    vrfy = trusted
     sender_check = header
 }
 auth { fail_delay = 100ms }
