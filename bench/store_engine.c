@@ -2,7 +2,8 @@
  * What the engine costs above LMDB: the same bytes (a message body, its derived bytes and
  * an index record a message) committed in groups by raw LMDB with one segment file, and
  * by the engine with as many commits in flight.  Prints messages per second, the ratio,
- * and syncs a message.
+ * and syncs a message; beside them what only appending and syncing the bytes, and only
+ * copying them in memory, would allow.
  *
  * Usage: store_engine [folder] [milliseconds a measurement] [rounds]
  */
@@ -28,7 +29,8 @@ enum {
 	ROUNDS_MAX = 31,
 };
 
-static const size_t SIZES[] = {2048, 10240, 102400};
+enum { SIZES_COUNT = 4 };
+static const size_t SIZES[SIZES_COUNT] = {2048, 10240, 102400, 1048576};
 static const int FLIGHTS[] = {1, 16, 64};
 
 static char *message; /* of the largest size: header lines and text */
@@ -36,7 +38,7 @@ static char *message; /* of the largest size: header lines and text */
 static void
 message_make(void)
 {
-	size_t size = SIZES[2];
+	size_t size = SIZES[SIZES_COUNT - 1];
 	message = xmalloc(size);
 	const char *head = "From: Ann <ann@example.org>\r\nTo: bob@example.org\r\n"
 			   "Subject: The figures for the third quarter\r\n"
@@ -120,6 +122,55 @@ raw_measure(const char *folder, size_t size, int flight, uint64_t ms, size_t der
 	close(fd);
 	mdb_env_close(env);
 	return result;
+}
+
+/* ---- the limits: only the bytes appended and synced in groups, and only copied ---- */
+
+static double
+append_measure(const char *folder, size_t size, int flight, uint64_t ms)
+{
+	char path[512];
+	struct iovec vector[FLIGHT_MAX];
+	snprintf(path, sizeof path, "%s/append", folder);
+	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	ENSURE(fd >= 0);
+	for (int i = 0; i < flight; i++)
+		vector[i] = (struct iovec){message, size};
+	uint64_t count = 0, offset = 0, begin = clock_mono_us();
+	while (clock_mono_us() - begin < ms * 1000) {
+		ENSURE(
+		    pwritev(fd, vector, flight, (off_t)offset) == (ssize_t)size * flight);
+		ENSURE(fdatasync(fd) == 0);
+		offset += size * (size_t)flight;
+		count += (uint64_t)flight;
+	}
+	double us = (double)(clock_mono_us() - begin);
+	close(fd);
+	return (double)count / us * 1e6;
+}
+
+static double
+copy_measure(size_t size)
+{
+	enum { COPY_US = 20000 };
+	char *to = xmalloc(size);
+	uint64_t count = 0, begin = clock_mono_us();
+	while (clock_mono_us() - begin < COPY_US) {
+		for (int i = 0; i < 16; i++, count++) {
+			memcpy(to, message, size);
+			__asm__ volatile("" : : "r"(to) : "memory");
+		}
+	}
+	double us = (double)(clock_mono_us() - begin);
+	free(to);
+	return (double)count / us * 1e6;
+}
+
+static int
+rate_compare(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+	return x < y ? -1 : x > y;
 }
 
 /* ---- the engine: `flight` commits that submit themselves again when done ---- */
@@ -263,23 +314,30 @@ main(int argc, char **argv)
 	uint64_t number = 0;
 	size_t derived = 0;
 	engine_measure(engine, SIZES[1], 64, 200, &number, &derived);
-	printf("%8s %6s | %9s %8s | %9s %8s %7s | %s\n", "bytes", "flight", "raw/s",
-	    "cpu us", "engine/s", "cpu us", "syncs", "ratio of medians");
-	for (size_t s = 0; s < 3; s++) {
+	printf("%8s %6s | %9s %8s | %9s %8s %7s | %s | %9s %9s\n", "bytes", "flight",
+	    "raw/s", "cpu us", "engine/s", "cpu us", "syncs", "ratio of medians",
+	    "append/s", "memcpy/s");
+	for (size_t s = 0; s < SIZES_COUNT; s++) {
 		for (size_t f = 0; f < 3; f++) {
 			struct result raw[ROUNDS_MAX], ours[ROUNDS_MAX];
+			double append[ROUNDS_MAX];
 			for (int r = 0; r < rounds; r++) {
 				raw[r] =
 				    raw_measure(path, SIZES[s], FLIGHTS[f], ms, derived);
 				ours[r] = engine_measure(
 				    engine, SIZES[s], FLIGHTS[f], ms, &number, &derived);
+				append[r] =
+				    append_measure(path, SIZES[s], FLIGHTS[f], ms);
 			}
 			qsort(raw, (size_t)rounds, sizeof raw[0], result_compare);
 			qsort(ours, (size_t)rounds, sizeof ours[0], result_compare);
+			qsort(append, (size_t)rounds, sizeof append[0], rate_compare);
 			struct result a = raw[rounds / 2], b = ours[rounds / 2];
-			printf("%8zu %6d | %9.0f %8.1f | %9.0f %8.1f %7.3f | %.2f\n",
+			printf("%8zu %6d | %9.0f %8.1f | %9.0f %8.1f %7.3f | %16.2f | "
+			       "%9.0f %9.0f\n",
 			    SIZES[s], FLIGHTS[f], a.rate, a.cpu_us, b.rate, b.cpu_us,
-			    b.syncs, b.rate / a.rate);
+			    b.syncs, b.rate / a.rate, append[rounds / 2],
+			    copy_measure(SIZES[s]));
 			fflush(stdout);
 		}
 	}

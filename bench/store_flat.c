@@ -304,6 +304,8 @@ view_cold(struct side *s)
 static void
 view_holes(struct side *s)
 {
+	side_store_close(s);
+	side_store_open(s, false);
 	for (uint32_t from = 1; from < s->messages; from += 2000) {
 		static struct uid_range odd[1000];
 		for (uint32_t i = 0; i < 1000; i++)
@@ -464,6 +466,7 @@ int
 main(int argc, char **argv)
 {
 	uint32_t messages = 1000000;
+	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (argc > 1 && (!slice_to_u32(slice_from_cstr(argv[1]), &messages) ||
 			    messages < 10 * SMALL)) {
 		fprintf(stderr, "store_flat: at least %d messages\n", 10 * SMALL);

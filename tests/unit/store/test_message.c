@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "store/mailbox_int.h"
+#include "store/store_maintain.h"
 #include "text/message_index.h"
 
 static void
@@ -394,6 +395,44 @@ derived_heals(struct fixture *f)
 	body_handle_close(&handle);
 }
 
+/* One command over a thousand messages is one commit. */
+static void
+many_flags(struct fixture *f)
+{
+	enum { MANY = 1000 };
+	uint32_t inbox = fixture_box(f, f->jo, "INBOX");
+	struct uid_range range = {1, 1};
+	struct store_stats before, after;
+	assert_int_equal(fixture_deliver(f, f->jo, NULL, "x", 0, NULL), STATUS_OK);
+	for (uint32_t have = 1; have < MANY; range.last = have) {
+		struct copy_op copy = {.op = {.arena = f->arena},
+		    .account = f->jo,
+		    .mailbox = inbox,
+		    .ranges = &range,
+		    .range_count = 1,
+		    .target = SLICE("INBOX")};
+		copy_op_submit(f->reader, &copy);
+		assert_int_equal(copy.op.status, STATUS_OK);
+		have += (uint32_t)copy.out_count;
+	}
+	range.last = MANY;
+	struct flags_op op = {.op = {.arena = f->arena},
+	    .account = f->jo,
+	    .mailbox = inbox,
+	    .ranges = &range,
+	    .range_count = 1,
+	    .mode = FLAGS_ADD,
+	    .flags = MESSAGE_SEEN};
+	store_stats(f->store, &before);
+	flags_op_submit(f->reader, &op);
+	assert_int_equal(op.op.status, STATUS_OK);
+	assert_int_equal(op.out_count, MANY);
+	store_stats(f->store, &after);
+	assert_int_equal(after.commits - before.commits, 1);
+	if (f->path[0])
+		assert_int_equal(after.syncs - before.syncs, 1);
+}
+
 #define CASE(name)                                                                       \
 	static void test_##name(void **state)                                            \
 	{                                                                                \
@@ -408,6 +447,7 @@ CASE(keywords_full)
 CASE(copying)
 CASE(undelete)
 CASE(derived_heals)
+CASE(many_flags)
 
 int
 main(void)
@@ -421,6 +461,7 @@ main(void)
 	    cmocka_unit_test(test_copying),
 	    cmocka_unit_test(test_undelete),
 	    cmocka_unit_test(test_derived_heals),
+	    cmocka_unit_test(test_many_flags),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
