@@ -403,17 +403,13 @@ commit_wait_done(struct engine_commit *commit, enum status status)
 	sem_post(&wait->done);
 }
 
-enum status
-engine_commit_wait(struct engine *engine, struct partition_id part, engine_commit_fn fn,
-    void *arg, struct body_draft *drafts)
+static enum status
+commit_wait(struct engine *engine, const struct engine_commit *commit)
 {
 	struct commit_wait *wait = xcalloc(1, sizeof *wait);
 	sem_init(&wait->done, 0, 0);
-	wait->commit.part = part;
-	wait->commit.fn = fn;
-	wait->commit.arg = arg;
+	wait->commit = *commit;
 	wait->commit.done = commit_wait_done;
-	wait->commit.drafts = drafts;
 	engine_submit(engine, &wait->commit);
 	while (sem_wait(&wait->done) < 0)
 		continue; /* EINTR */
@@ -421,6 +417,23 @@ engine_commit_wait(struct engine *engine, struct partition_id part, engine_commi
 	sem_destroy(&wait->done);
 	free(wait);
 	return status;
+}
+
+enum status
+engine_commit_wait(struct engine *engine, struct partition_id part, engine_commit_fn fn,
+    void *arg, struct body_draft *drafts)
+{
+	struct engine_commit commit = {
+	    .part = part, .fn = fn, .arg = arg, .drafts = drafts};
+	return commit_wait(engine, &commit);
+}
+
+enum status
+engine_commit_wait_growing(
+    struct engine *engine, struct partition_id part, engine_commit_fn fn, void *arg)
+{
+	struct engine_commit commit = {.part = part, .fn = fn, .arg = arg, .grows = true};
+	return commit_wait(engine, &commit);
 }
 
 /* ---- changes ---- */

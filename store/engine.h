@@ -146,6 +146,9 @@ void engine_submit(struct engine *engine, struct engine_commit *commit);
 /* Submits and waits; for the command line and tests. */
 enum status engine_commit_wait(struct engine *engine, struct partition_id part,
     engine_commit_fn fn, void *arg, struct body_draft *drafts) MUST_USE;
+/* The same for a commit that grows the store without drafts (engine_commit.grows). */
+enum status engine_commit_wait_growing(struct engine *engine, struct partition_id part,
+    engine_commit_fn fn, void *arg) MUST_USE;
 
 /* ---- bodies, reading ---- */
 struct engine_body {

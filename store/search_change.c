@@ -174,8 +174,10 @@ search_change_commit(
 {
 	if (change->pages && !search_pages_ok(change->pages))
 		return STATUS_LIMIT;
-	enum status status =
-	    store_commit_wait(reader, partition_account(account), commit_change, change);
+	/* The index is derived: what is kept back for deletions is not for it. */
+	enum status status = engine_commit_wait_growing(
+	    reader->store->engine, partition_account(account), commit_change, change);
+	store_reader_end(reader);
 	if (status == STATUS_OK)
 		change->sequence++;
 	return status;
