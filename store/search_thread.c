@@ -6,7 +6,8 @@
  * between rounds is at least ROUND_PAUSE_RATIO times what the last one's looking took.
  *
  * index.lock in the store's folder is held (flock) while an account is worked on: the
- * kernel lets go of it whatever way the process ends.
+ * kernel lets go of it whatever way the process ends.  The thread leaves it for a moment
+ * between batches, so that `postroom reindex` need not wait for a large account's end.
  */
 #include "store/search_int.h"
 
@@ -27,7 +28,9 @@
 enum {
 	ROUND_PAUSE_MIN_MS = 1000,
 	ROUND_PAUSE_RATIO = 200,
-	LOCK_PAUSE_MS = 200,
+	LOCK_LEAVE_MS = 20, /* the thread leaves the lock for it between two batches */
+	LOCK_PAUSE_MS =
+	    5, /* so often reindex looks whether it is free: it never misses */
 	LOCK_WAIT_MAX_MS = 60 * 1000,
 	NICE = 10,
 	TRIES_MAX = 20, /* of an account that others change the index of */
@@ -39,6 +42,7 @@ struct search_indexer {
 	pthread_mutex_t mutex;
 	pthread_cond_t cond;
 	bool stop; /* guarded by mutex */
+	int lock;  /* the thread's; -1: not held */
 	_Atomic uint64_t documents, batches, text_bytes;
 };
 
@@ -105,14 +109,28 @@ is_stopping(struct search_indexer *indexer)
 	return stop;
 }
 
+/* True: stop. */
+static bool pause_for(struct search_indexer *indexer, uint64_t ms);
+
+static void
+stats_tell(struct search_indexer *indexer, const struct search_work *work)
+{
+	atomic_store(&indexer->documents, work->documents);
+	atomic_store(&indexer->batches, work->batches);
+	atomic_store(&indexer->text_bytes, work->text_bytes);
+}
+
 static bool
 indexer_goes_on(const struct search_work *work, void *arg)
 {
 	struct search_indexer *indexer = arg;
-	atomic_store(&indexer->documents, work->documents);
-	atomic_store(&indexer->batches, work->batches);
-	atomic_store(&indexer->text_bytes, work->text_bytes);
-	return !is_stopping(indexer);
+	stats_tell(indexer, work);
+	lock_drop(indexer->lock);
+	indexer->lock = -1;
+	if (pause_for(indexer, LOCK_LEAVE_MS))
+		return false;
+	indexer->lock = lock_try(indexer->store);
+	return indexer->lock != -1;
 }
 
 static bool
@@ -137,19 +155,19 @@ round_run(struct search_indexer *indexer, struct search_work *work)
 		memcpy(account.v, ids[i].v, sizeof(account.v));
 		bool pending = search_is_pending(work->reader, account);
 		store_reader_end(work->reader);
-		int lock = pending ? lock_try(indexer->store) : -1;
-		if (lock != -1) {
+		indexer->lock = pending ? lock_try(indexer->store) : -1;
+		if (indexer->lock != -1) {
 			/* What fails is tried again in a later round. */
 			(void)account_index(work, account, false);
-			lock_drop(lock);
+			lock_drop(indexer->lock);
+			stats_tell(indexer, work);
 		}
-		if (!indexer_goes_on(work, indexer))
+		if (is_stopping(indexer))
 			break;
 	}
 	vec_fini(&parts);
 }
 
-/* True: stop. */
 static bool
 pause_for(struct search_indexer *indexer, uint64_t ms)
 {
@@ -199,6 +217,7 @@ search_indexer_start(struct store *store)
 {
 	struct search_indexer *indexer = xcalloc(1, sizeof(*indexer));
 	pthread_condattr_t attr;
+	indexer->lock = -1;
 	indexer->store = store;
 	pthread_mutex_init(&indexer->mutex, NULL);
 	pthread_condattr_init(&attr);
