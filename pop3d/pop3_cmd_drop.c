@@ -196,21 +196,25 @@ listing_continue(struct pop3_session *s)
 static bool
 message_continue(struct pop3_session *s)
 {
-	struct buf out AUTO_BUF;
-	buf_init(&out, 2 * (size_t)POP3_BYTES_PER_SLICE + 16);
 	struct slice bytes = slice_sub(
 	    body_handle_bytes(&s->body), (size_t)s->out_offset, POP3_BYTES_PER_SLICE);
 	if (bytes.len > s->out_end - s->out_offset)
 		bytes.len = (size_t)(s->out_end - s->out_offset);
-	framer_stuff_feed(&s->stuff, bytes, false, &out);
 	s->out_offset += bytes.len;
-	bool ended = s->out_offset == s->out_end;
-	if (ended)
-		framer_stuff_end(&s->stuff, &out);
-	ENSURE(buf_ok(&out));
-	conn_write(s->conn, buf_slice(&out));
-	if (!ended)
+	while (bytes.len > 0) {
+		bool dot;
+		size_t count = framer_stuff_run(&s->stuff, bytes, &dot);
+		conn_write(s->conn, slice_sub(bytes, 0, count));
+		if (dot)
+			conn_write(s->conn, SLICE("."));
+		bytes = slice_from(bytes, count);
+	}
+	if (s->out_offset < s->out_end)
 		return false;
+	struct buf tail AUTO_BUF;
+	buf_init(&tail, 16);
+	framer_stuff_end(&s->stuff, &tail);
+	conn_write(s->conn, buf_slice(&tail));
 	body_handle_close(&s->body);
 	struct pop3_message *message = pop3_drop_message(&s->drop, s->out_number);
 	if (message && s->out_whole) {

@@ -251,6 +251,37 @@ framer_stuff_feed(
 	}
 }
 
+size_t
+framer_stuff_run(struct framer_stuff *s, struct slice bytes, bool *out_dot)
+{
+	const char *p = bytes.ptr;
+	*out_dot = false;
+	if (bytes.len == 0)
+		return 0;
+	/* Dots are looked for, not lines: each byte is looked at once. */
+	size_t from = 0;
+	while (from < bytes.len) {
+		const char *dot = memchr(p + from, '.', bytes.len - from);
+		if (!dot)
+			break;
+		size_t at = (size_t)(dot - p);
+		bool line_start = at == 0   ? s->line_start
+		                  : at == 1 ? s->last_cr && p[0] == '\n'
+		                            : p[at - 2] == '\r' && p[at - 1] == '\n';
+		if (line_start) {
+			*s = (struct framer_stuff){.line_start = false};
+			*out_dot = true;
+			return at;
+		}
+		from = at + 1;
+	}
+	char last = p[bytes.len - 1];
+	bool cr_before = bytes.len > 1 ? p[bytes.len - 2] == '\r' : s->last_cr;
+	*s = (struct framer_stuff){
+	    .line_start = last == '\n' && cr_before, .last_cr = last == '\r'};
+	return bytes.len;
+}
+
 void
 framer_stuff_end(struct framer_stuff *s, struct buf *out)
 {

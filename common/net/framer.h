@@ -74,6 +74,10 @@ void framer_stuff_init(struct framer_stuff *s);
  * nothing we send can be read as the end of data. */
 void framer_stuff_feed(
     struct framer_stuff *s, struct slice bytes, bool normalise, struct buf *out);
+/* The same without a copy, for bytes that are sent from where they are: how many of them
+ * may be sent as they stand; with *out_dot a dot goes behind those, and the rest is given
+ * again. */
+size_t framer_stuff_run(struct framer_stuff *s, struct slice bytes, bool *out_dot);
 /* Appends what ends the message: CRLF when the last line has none, then dot CRLF. */
 void framer_stuff_end(struct framer_stuff *s, struct buf *out);
 
