@@ -65,6 +65,15 @@ def main():
         if not good:
             failed += 1
             print(f"{tool} with {path}: wanted {want!r}, exit {code}, said:\n{said}")
+    # A page of limits that is not current, or not there, is told of.
+    limit = {"store/x.h": HEAD + "enum {\n\tX_NAME_MAX = 3, /* bytes of it */\n};\n"}
+    row = "| `X_NAME_MAX` | 3 | bytes of it | x.h |"
+    for tree, want in ((limit, 1), ({**limit, "docs/limits.md": row}, 1)):
+        code, said = run("make_limits.py", tree)
+        cases.append("limits")
+        if code != want or "make_limits.py --write" not in said:
+            failed += 1
+            print(f"make_limits.py: wanted exit {want}, got {code}, said:\n{said}")
     print(f"{len(cases) - failed} of {len(cases)} cases right")
     return 1 if failed else 0
 
