@@ -177,9 +177,9 @@ const struct conf_key conf_keys[] = {
 	    "several sessions of an account at once; false: the second one gets IN-USE", TOP(pop3.shared_sessions)},
 
 	{"auth", "mechanisms", CONF_TYPE_LIST_WORD, 1, 9,
-	    "SCRAM-SHA-256-PLUS,SCRAM-SHA-256,SCRAM-SHA-1-PLUS,SCRAM-SHA-1,OAUTHBEARER,XOAUTH2,PLAIN,LOGIN,EXTERNAL",
+	    "SCRAM-SHA-256,SCRAM-SHA-1,OAUTHBEARER,XOAUTH2,PLAIN,LOGIN,EXTERNAL",
 	    MECHANISMS, RESTART,
-	    "offered, best first, each only where the connection can use it", TOP(auth.mechanisms)},
+	    "offered, best first, each only where the connection can use it; -PLUS wants clients that can", TOP(auth.mechanisms)},
 	{"auth", "password_min", CONF_TYPE_U32, 1, 128, "8", NULL, RELOAD,
 	    "characters of a new password", TOP(auth.password_min)},
 	{"auth", "allow_plaintext", CONF_TYPE_BOOL, 0, 1, "false", NULL, RESTART,

@@ -94,7 +94,10 @@ certificate("jo", "ours", JO)
 certificate("forged", "theirs", JO)
 certificate("nobody", "ours", "nobody@demo.test")
 post.configure({
-    "auth": ["fail_delay = 0s", "block_after = 0", f'client_ca = "{path("ours.pem")}"'],
+    "auth": ["fail_delay = 0s", "block_after = 0",
+             'mechanisms = {"SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-1", '
+             '"OAUTHBEARER", "XOAUTH2", "PLAIN", "LOGIN", "EXTERNAL"}',
+             f'client_ca = "{path("ours.pem")}"'],
     "oauth": [f'keys = "{path("jwt.pem")}"', 'issuer = "https://id.demo.test"',
               'audience = "mail imap"', 'scope = "mail"',
               f'introspection_url = "http://127.0.0.1:{server.server_port}/i"',

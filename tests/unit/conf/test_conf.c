@@ -253,8 +253,8 @@ defaults_are_the_promised(void **state)
 	assert_int_equal(c->imap.max_sessions_per_user, 64);
 	assert_true(c->pop3.delete_on_retrieval);
 	assert_int_equal(c->pop3.idle_timeout_ms, 600000);
-	assert_int_equal(c->auth.mechanisms.count, 9);
-	assert_string_equal(c->auth.mechanisms.items[0], "SCRAM-SHA-256-PLUS");
+	assert_int_equal(c->auth.mechanisms.count, 7);
+	assert_string_equal(c->auth.mechanisms.items[0], "SCRAM-SHA-256");
 	assert_int_equal(c->auth.password_min, 8);
 	assert_int_equal(c->auth.iterations, 4096);
 	assert_int_equal(c->auth.fail_delay_ms, 1000);
