@@ -184,7 +184,12 @@ level_decode(struct slice level, struct buf *out)
 		good = true;
 	}
 	struct slice made = slice_from(buf_slice(out), before);
-	return good && made.len > 0 && slice_index(made, '/') == SIZE_MAX;
+	for (size_t i = 0; i < made.len; i++) {
+		unsigned char c = (unsigned char)made.ptr[i];
+		if (c < ' ' || c == 0x7f || c == '/')
+			return false; /* no mailbox can have it */
+	}
+	return good && made.len > 0;
 }
 
 bool

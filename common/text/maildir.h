@@ -68,7 +68,8 @@ void maildir_name_parse(struct slice name, struct maildir_name *out);
 
 /* ---- folder names ---- */
 /* A name of levels between `separator`, each in modified UTF-7 or else in UTF-8, to
- * UTF-8 with "/".  False when a level is neither, is empty, or holds "/". */
+ * UTF-8 with "/".  False when a level is neither, is empty, or holds "/" or a
+ * control character. */
 bool maildir_folder_decode(struct slice name, char separator, struct buf *out);
 /* UTF-8 with "/" to levels between dots; a dot in a level becomes "&AC4-", which decoding
  * knows. */

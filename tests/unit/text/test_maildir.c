@@ -81,6 +81,8 @@ test_folders(void **state)
 	    {"a..b",          NULL             },
 	    {"a.",            NULL             },
 	    {"a/b",           NULL             },
+	    {"a\x01",         NULL             },
+	    {"&AAE-",         NULL             },
 	    {"\xff",          NULL             },
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
