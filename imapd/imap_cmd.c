@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "imapd/imap_int.h"
+#include "imapd/imap_mask.h"
 
 #define MSN_BITS     (IMAP_ROW_UID | IMAP_ROW_NO_EXPUNGE)
 #define EXPUNGE_BITS (IMAP_ROW_UID | IMAP_ROW_WRITES | IMAP_ROW_EXPUNGES)
@@ -166,6 +167,18 @@ static const struct {
     {"COMPRESS=DEFLATE",      CAP_AFTER | CAP_COMPRESS},
 };
 
+_Static_assert(sizeof(capabilities) / sizeof(capabilities[0]) <= 64, "a mask's bits");
+
+uint64_t
+imap_capability_bit(struct slice name)
+{
+	/* The first is the protocol itself. */
+	for (size_t i = 1; i < sizeof(capabilities) / sizeof(capabilities[0]); i++)
+		if (slice_equal_nocase(name, slice_from_cstr(capabilities[i].name)))
+			return UINT64_C(1) << i;
+	return 0;
+}
+
 static void
 write_login_capabilities(struct imap_session *s, struct buf *out)
 {
@@ -194,7 +207,7 @@ imap_capabilities_write(struct imap_session *s, struct buf *out)
 	bool first = true;
 
 	for (size_t i = 0; i < sizeof(capabilities) / sizeof(capabilities[0]); i++) {
-		if (!(capabilities[i].when & now) ||
+		if (!(capabilities[i].when & now) || (s->masked >> i & 1) ||
 		    ((capabilities[i].when & CAP_COMPRESS) && !compress))
 			continue;
 		if (!first)
@@ -244,6 +257,8 @@ imap_run_id(struct imap_session *s, struct imap_command *cmd)
 	LOG_DEBUG("imap.id", LF_STR("sid", s->id),
 	    LF("name", id_value(cmd, SLICE("name"))),
 	    LF("version", id_value(cmd, SLICE("version"))));
+	s->masked |= imap_mask_client(slice_from_cstr(imap_conf(s)->imap.client_masks),
+	    id_value(cmd, SLICE("name")));
 	buf_append(imap_out(s),
 	    SLICE(
 		"* ID (\"name\" \"Postroom\" \"version\" \"" POSTROOM_VERSION "\")\r\n"));
@@ -273,7 +288,8 @@ imap_run_enable(struct imap_session *s, struct imap_command *cmd)
 			if (!slice_equal_nocase(
 				cmd->u.enable.names[i], slice_from_cstr(enables[k].name)))
 				continue;
-			if ((before & enables[k].bits) == enables[k].bits)
+			if ((before & enables[k].bits) == enables[k].bits ||
+			    (s->masked & imap_capability_bit(cmd->u.enable.names[i])))
 				continue;
 			s->enabled |= enables[k].bits;
 			buf_append_format(out, " %s", enables[k].name);

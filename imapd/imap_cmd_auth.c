@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "imapd/imap_mask.h"
 #include "text/encoding.h"
 
 /* What auth's done function leaves for the command. */
@@ -74,6 +75,20 @@ auth_failed(struct imap_session *s, struct imap_command *cmd)
 	    s, cmd, "AUTHENTICATIONFAILED", "wrong user name or password");
 }
 
+/* A list that cannot be read masks nothing: the login is worth more. */
+static void
+mask_load(struct imap_session *s, struct account_id account)
+{
+	struct slice names[DIRECTORY_IMAP_WITHOUT_MAX];
+	size_t count = 0;
+
+	if (directory_imap_without_get(imap_reader(s), account, names, &count) !=
+	    STATUS_OK)
+		LOG_WARN("imap.mask", LF_STR("sid", s->id));
+	for (size_t i = 0; i < count; i++)
+		s->masked |= imap_capability_bit(names[i]);
+}
+
 static enum cmd_result
 logged_in(struct imap_session *s, struct imap_command *cmd)
 {
@@ -96,6 +111,7 @@ logged_in(struct imap_session *s, struct imap_command *cmd)
 		s->counted = true;
 	}
 	auth_end(&s->exchange);
+	mask_load(s, account.id);
 	s->account = account.id;
 	s->login = slice_to_cstr(account.login);
 	s->auth_failures = 0;
@@ -268,6 +284,7 @@ imap_run_unauthenticate(struct imap_session *s, struct imap_command *cmd)
 	s->login = NULL;
 	s->account = (struct account_id){{0}};
 	s->enabled = 0;
+	s->masked = 0;
 	s->framer.line_max = IMAP_PREAUTH_LINE_MAX;
 	s->framer.frame.max = IMAP_PREAUTH_FRAME_MAX;
 	imap_state_set(s, IMAP_STATE_NOT_AUTH);

@@ -10,6 +10,7 @@
 
 #include "base/ensure.h"
 #include "imapd/imap_lex.h"
+#include "imapd/imap_mask.h"
 
 /* ---- frames ---- */
 
@@ -36,6 +37,8 @@ command_check_and_run(struct imap_session *s, enum parse_result parsed, const ch
 	struct imap_command *cmd = s->cmd;
 	const struct imap_cmd_row *row = cmd->row;
 
+	if (row && imap_mask_hides(s->masked, slice_from_cstr(row->name)))
+		return imap_cmd_finish(s, cmd, IMAP_BAD, NULL, "unknown command");
 	if (row && !(row->states & state_bit(s)))
 		return imap_cmd_finish(s, cmd, IMAP_BAD, NULL,
 		    s->login ? "not in this state" : "log in first");

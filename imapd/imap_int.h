@@ -159,7 +159,8 @@ struct imap_session {
 
 	/* Who. */
 	struct account_id account;
-	char *login; /* owned; null before login */
+	char *login;     /* owned; null before login */
+	uint64_t masked; /* capabilities that are not offered (imap_mask.h) */
 
 	/* The selected mailbox. */
 	struct mailbox_view *view; /* null when none is selected */

@@ -367,7 +367,16 @@ cmd_account_show(struct cli *cli)
 		    directory_send_as_get(cli->reader, account.id, entries, &entry_count);
 	if (status != STATUS_OK)
 		return cli_fail_status(status, "read account %s", cli->arguments[0]);
+	struct slice without[DIRECTORY_IMAP_WITHOUT_MAX];
+	size_t without_count = 0;
+	status =
+	    directory_imap_without_get(cli->reader, account.id, without, &without_count);
+	if (status != STATUS_OK)
+		return cli_fail_status(status, "read account %s", cli->arguments[0]);
 	json_t *send_as = json_array();
+	json_t *hidden = json_array();
+	for (size_t i = 0; i < without_count; i++)
+		json_array_append_new(hidden, json_slice(without[i]));
 	for (size_t i = 0; i < entry_count; i++)
 		json_array_append_new(send_as, json_slice(entries[i]));
 	if (cli->json) {
@@ -385,6 +394,7 @@ cmd_account_show(struct cli *cli)
 		    out, "undelete_bytes", json_integer((json_int_t)window.bytes));
 		json_object_set_new(out, "pop3", json_string(rule_text(account.pop3)));
 		json_object_set_new(out, "send_as", send_as);
+		json_object_set_new(out, "imap_without", hidden);
 		json_object_set_new(out, "mailboxes", mailboxes);
 		json_print(out);
 		return CLI_OK;
@@ -400,6 +410,10 @@ cmd_account_show(struct cli *cli)
 	printf("\npop3      %s\n", rule_text(account.pop3));
 	for (size_t i = 0; i < entry_count; i++)
 		printf("send as   %.*s\n", SLICE_ARG(entries[i]));
+	for (size_t i = 0; i < without_count; i++)
+		printf("%s%.*s", i ? "," : "without   ", SLICE_ARG(without[i]));
+	printf("%s", without_count ? "\n" : "");
+	json_decref(hidden);
 	json_decref(send_as);
 	static const char *const keys[] = {"name", "messages", "unseen", NULL};
 	list_print(cli, mailboxes, keys);
@@ -489,6 +503,32 @@ send_as_option(struct cli *cli, const struct cli_option *option)
 	return code;
 }
 
+/* --imap-without: a comma list that replaces the one before; "none" for nothing. */
+static int
+imap_without_option(struct cli *cli)
+{
+	const char *text = cli_option(cli, "--imap-without");
+	struct slice names[DIRECTORY_IMAP_WITHOUT_MAX];
+	size_t count = 0;
+	if (!text)
+		return CLI_OK;
+	struct slice rest = slice_from_cstr(strcmp(text, "none") == 0 ? "" : text);
+	while (rest.len > 0) {
+		if (count == DIRECTORY_IMAP_WITHOUT_MAX)
+			return cli_fail(CLI_USAGE, "--imap-without: more than %d names",
+			    DIRECTORY_IMAP_WITHOUT_MAX);
+		names[count++] = slice_split(&rest, ',');
+	}
+	enum status status =
+	    directory_imap_without_set(cli->reader, cli_argument(cli, 0), names, count);
+	if (status == STATUS_INVALID)
+		return cli_fail(
+		    CLI_USAGE, "--imap-without is a comma list of capabilities, or none");
+	return status == STATUS_OK
+	           ? CLI_OK
+	           : cli_fail_status(status, "change account %s", cli->arguments[0]);
+}
+
 int
 cmd_account_set(struct cli *cli)
 {
@@ -504,10 +544,12 @@ cmd_account_set(struct cli *cli)
 	change.disabled = cli_option(cli, "--disable") != NULL;
 	change.set_disabled = change.disabled || cli_option(cli, "--enable");
 	bool changes = change.set_quota || change.set_disabled || change.set_pop3;
-	if (!changes && !cli_option(cli, "--send-as") && !cli_option(cli, "--no-send-as"))
+	if (!changes && !cli_option(cli, "--send-as") &&
+	    !cli_option(cli, "--no-send-as") && !cli_option(cli, "--imap-without"))
 		return cli_fail(CLI_USAGE,
 		    "nothing to change: give --quota, --pop3, --send-as, --no-send-as, "
-		    "--disable or --enable");
+		    "--imap-without, --disable or --enable");
+	code = imap_without_option(cli);
 	for (size_t i = 0; i < cli->option_count && code == CLI_OK; i++)
 		code = send_as_option(cli, &cli->options[i]);
 	if (code != CLI_OK || !changes)

@@ -14,6 +14,8 @@ enum {
 	DIRECTORY_ALIAS_TARGETS_MAX = 200, /* targets of one alias */
 	DIRECTORY_RELAYS_MAX = 1000,
 	DIRECTORY_SEND_AS_MAX = DIRECTORY_ALIAS_TARGETS_MAX, /* entries of one account */
+	DIRECTORY_IMAP_WITHOUT_MAX = 64,                     /* names of one account */
+	DIRECTORY_IMAP_WITHOUT_LEN_MAX = 64,                 /* bytes of one */
 };
 
 /* What becomes of mail that was fetched by POP3 (decision 0030).  The account's rule
@@ -158,6 +160,13 @@ enum status directory_send_as_add(
     struct store_reader *reader, struct slice login, struct slice entry) MUST_USE;
 enum status directory_send_as_remove(
     struct store_reader *reader, struct slice login, struct slice entry) MUST_USE;
+/* The IMAP capabilities that an account's clients are not offered; names borrow the map.
+ * Set replaces them all; none: everything is offered. */
+enum status directory_imap_without_get(struct store_reader *reader,
+    struct account_id account, struct slice out[DIRECTORY_IMAP_WITHOUT_MAX],
+    size_t *out_count) MUST_USE;
+enum status directory_imap_without_set(struct store_reader *reader, struct slice login,
+    const struct slice *names, size_t count) MUST_USE;
 /* `from` is an address or "@domain" for the catch-all; adds targets to what is there. */
 enum status directory_alias_add(struct store_reader *reader, struct slice from,
     const struct slice *to, size_t count) MUST_USE;

@@ -328,6 +328,8 @@ commit_account_leave(struct engine_txn *txn, void *arg)
 	engine_del(txn, key_slice(&key));
 	key_id(&key, KEY_SEND_AS, change->id);
 	engine_del(txn, key_slice(&key));
+	key_id(&key, KEY_IMAP_WITHOUT, change->id);
+	engine_del(txn, key_slice(&key));
 	key_id(&key, KEY_GONE, change->id);
 	engine_put(txn, key_slice(&key), slice_make(&version, 1));
 	return engine_txn_status(txn);

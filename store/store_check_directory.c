@@ -170,20 +170,20 @@ look_relay(struct look *look, struct slice key, struct slice value)
 }
 
 static void
-look_send_as(struct look *look, struct slice key, struct slice value)
+look_list(struct look *look, struct slice key, struct slice value)
 {
 	struct slice entries[DIRECTORY_ALIAS_TARGETS_MAX];
 	struct key back_key;
 	struct slice back;
 	size_t count;
 	if (key.len != 17 || !alias_decode(value, entries, &count) || count == 0) {
-		check_problem(look->check, 25, "damaged list of senders");
+		check_problem(look->check, 25, "damaged list of an account");
 		return;
 	}
 	key_begin(&back_key, KEY_LOGIN_BACK);
 	key_bytes(&back_key, slice_from(key, 1));
 	if (!get(look, &back_key, &back))
-		check_problem(look->check, 25, "a list of senders is of no account");
+		check_problem(look->check, 25, "a list is of no account");
 }
 
 static void
@@ -217,7 +217,8 @@ look_key(struct look *look, struct slice key, struct slice value)
 		look->relay_backs++;
 		break;
 	case KEY_SEND_AS:
-		look_send_as(look, key, value);
+	case KEY_IMAP_WITHOUT:
+		look_list(look, key, value);
 		break;
 	default:
 		check_problem(look->check, 1, "key of an unknown class");

@@ -48,6 +48,8 @@
  *   G id16                       account whose partition is still to be emptied; version
  *   W id16                       what the account may send as besides; an ALIAS_* list of
  *                                addresses, domains and "*"
+ *   C id16                       IMAP capabilities that its clients are not offered; an
+ *                                ALIAS_* list of names
  *
  * QUEUE PARTITION ('Q' and zeros); id16 is the id's 16 characters in lower case
  *
@@ -100,7 +102,7 @@
  *   24. Every account of L has an account partition with an A record that is not marked
  *       removed; every account partition with an A record is in A or in G, unless it is
  *       younger than an hour (an account that is being made).
- *   25. Every W decodes, is not empty, and its account is in A.
+ *   25. Every W and C decodes, is not empty, and its account is in A.
  *   Queue:
  *   30. m.recipients is the number of its r records and not zero; every r has its m.
  *   31. Every waiting r has its d at its due time, a held one has none; every d has its
@@ -146,6 +148,7 @@ enum {
 	KEY_RELAY_BACK = 'r',
 	KEY_GONE       = 'G',
 	KEY_SEND_AS    = 'W',
+	KEY_IMAP_WITHOUT = 'C', /* of the directory */
 
 	KEY_QCOUNTS    = 'c',
 	KEY_QMESSAGE   = 'm',

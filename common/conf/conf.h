@@ -98,6 +98,7 @@ struct conf {
 		uint32_t max_sessions_per_user;
 		bool compress;
 		uint64_t max_append_size;
+		char *client_masks; /* imapd/imap_mask.h */
 	} imap;
 	struct {
 		bool delete_on_retrieval;

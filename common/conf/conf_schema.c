@@ -164,6 +164,9 @@ const struct conf_key conf_keys[] = {
 	    "offer COMPRESS=DEFLATE (RFC 4978)", TOP(imap.compress)},
 	{"imap", "max_append_size", CONF_TYPE_SIZE, 1 * KIB, 1 * GIB, "50M", NULL, RELOAD,
 	    "a message that a client uploads", TOP(imap.max_append_size)},
+	{"imap", "client_masks", CONF_TYPE_TEXT, 0, 2048, "", NULL, RELOAD,
+	    "capabilities kept from clients by the name in ID: \"Some Mail=QRESYNC,IDLE; Other=MOVE\"",
+	    TOP(imap.client_masks)},
 
 	{"pop3", "delete_on_retrieval", CONF_TYPE_BOOL, 0, 1, "true", NULL, RELOAD,
 	    "QUIT removes what was fetched whole; false: mail stays", TOP(pop3.delete_on_retrieval)},

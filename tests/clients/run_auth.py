@@ -3,7 +3,8 @@
 """Mechanisms that hang on TLS or on somebody else, in all three daemons, with real clients:
 SCRAM-SHA-*-PLUS (msmtp by tls-exporter, a client written here by tls-server-end-point),
 EXTERNAL by client certificates (curl), OAUTHBEARER and XOAUTH2 with JWT and with
-introspection (curl); and that each is announced only where it can be used."""
+introspection (curl); and that each is announced only where it can be used.  At the end the capability masks of
+imapd, per account and per client."""
 
 import base64
 import hashlib
@@ -94,6 +95,7 @@ certificate("jo", "ours", JO)
 certificate("forged", "theirs", JO)
 certificate("nobody", "ours", "nobody@demo.test")
 post.configure({
+    "imap": ['client_masks = "Odd Mail=NAMESPACE, SORT; x=IDLE"'],
     "auth": ["fail_delay = 0s", "block_after = 0",
              'mechanisms = {"SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-1", '
              '"OAUTHBEARER", "XOAUTH2", "PLAIN", "LOGIN", "EXTERNAL"}',
@@ -330,6 +332,35 @@ end = time.monotonic() + 20
 while time.monotonic() < end and curl("imap", "--oauth2-bearer", token(), *words)[0] == 0:
     time.sleep(0.1)
 r.equal(curl("imap", "--oauth2-bearer", token(), *words)[0], 67, "keys after the reload")
+
+# ---- capability masks of imapd ----
+
+
+def imap_as(user, password, *commands):
+    line = Line("imaps")
+    line.ask("", lambda x: True)
+    got = [line.ask(f'l LOGIN {user} "{password}"', lambda x: x.startswith("l "))[-1]]
+    for command in commands:
+        got.append(" ".join(line.ask("a " + command, lambda x: x.startswith("a "))))
+    return got
+
+
+post.run("account", "set", AMY, "--imap-without", "MOVE,QRESYNC,X-NONE")
+r.equal(post.json("account", "show", AMY).get("imap_without"), ["MOVE", "QRESYNC", "X-NONE"],
+        "account show")
+got = imap_as(AMY, "secret-amy-1", "ENABLE QRESYNC CONDSTORE", "SELECT INBOX", "MOVE 1 Trash",
+              "IDLE X", 'ID ("name" "Odd Mail 2")', "CAPABILITY", "NAMESPACE",
+              "UNAUTHENTICATE", f"LOGIN {JO} \"pencil and paper\"")
+r.check(" MOVE " not in got[0] and " QRESYNC " not in got[0] and " CONDSTORE " in got[0]
+        and " NAMESPACE " in got[0], f"login: {got[0]}")
+r.check("* ENABLED CONDSTORE a OK" in got[1], f"ENABLE: {got[1]}")
+r.check(got[3].startswith("a BAD"), f"MOVE: {got[3]}")
+r.check(" NAMESPACE " not in got[6] and " MOVE " not in got[6] and " IDLE " in got[6],
+        f"by the client's name: {got[6]}")
+r.check(got[7].startswith("a BAD"), f"NAMESPACE: {got[7]}")
+r.check(" MOVE " in got[9] and " NAMESPACE " in got[9], f"somebody else: {got[9]}")
+post.run("account", "set", AMY, "--imap-without", "none")
+r.check(" MOVE " in imap_as(AMY, "secret-amy-1")[0], "everything again")
 
 post.failed = r.failed > 0
 server.shutdown()

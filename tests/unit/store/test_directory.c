@@ -285,6 +285,45 @@ owns_address(struct fixture *f, const char *local, const char *domain)
 }
 
 static void
+imap_without(struct fixture *f)
+{
+	struct slice jo = SLICE("jo@example.org");
+	const struct slice names[] = {SLICE("QRESYNC"), SLICE("IDLE"), SLICE("")};
+	struct slice got[DIRECTORY_IMAP_WITHOUT_MAX];
+	size_t count = 7;
+	assert_int_equal(
+	    directory_imap_without_get(f->reader, f->jo, got, &count), STATUS_OK);
+	assert_int_equal(count, 0);
+	assert_int_equal(directory_imap_without_set(f->reader, jo, names, 2), STATUS_OK);
+	assert_int_equal(
+	    directory_imap_without_get(f->reader, f->jo, got, &count), STATUS_OK);
+	assert_int_equal(count, 2);
+	assert_true(slice_equal(got[1], names[1]));
+	assert_int_equal(
+	    directory_imap_without_get(f->reader, f->amy, got, &count), STATUS_OK);
+	assert_int_equal(count, 0);
+	assert_int_equal(
+	    directory_imap_without_set(f->reader, jo, names, 3), STATUS_INVALID);
+	assert_int_equal(
+	    directory_imap_without_set(f->reader, SLICE("nobody@example.org"), names, 1),
+	    STATUS_NOT_FOUND);
+	assert_int_equal(directory_imap_without_set(f->reader, jo, names, 1), STATUS_OK);
+	assert_int_equal(
+	    directory_imap_without_get(f->reader, f->jo, got, &count), STATUS_OK);
+	assert_int_equal(count, 1);
+	assert_int_equal(directory_imap_without_set(f->reader, jo, NULL, 0), STATUS_OK);
+	assert_int_equal(
+	    directory_imap_without_get(f->reader, f->jo, got, &count), STATUS_OK);
+	assert_int_equal(count, 0);
+	/* It goes with the account. */
+	assert_int_equal(directory_imap_without_set(f->reader, jo, names, 2), STATUS_OK);
+	assert_int_equal(directory_account_remove(f->reader, jo), STATUS_OK);
+	assert_int_equal(
+	    directory_imap_without_get(f->reader, f->jo, got, &count), STATUS_OK);
+	assert_int_equal(count, 0);
+}
+
+static void
 send_as(struct fixture *f)
 {
 	struct slice jo = SLICE("jo@example.org");
@@ -430,6 +469,7 @@ CASE(accounts)
 CASE(account_goes)
 CASE(resolving)
 CASE(owning)
+CASE(imap_without)
 CASE(send_as)
 CASE(over_quota)
 CASE(relays)
@@ -444,6 +484,7 @@ main(void)
 	    cmocka_unit_test(test_account_goes),
 	    cmocka_unit_test(test_resolving),
 	    cmocka_unit_test(test_owning),
+	    cmocka_unit_test(test_imap_without),
 	    cmocka_unit_test(test_send_as),
 	    cmocka_unit_test(test_over_quota),
 	    cmocka_unit_test(test_relays),
