@@ -12,6 +12,9 @@
 #include "smtpd/smtp_cmd.h"
 #include "smtpd/smtp_message.h"
 
+static const struct smtp_reply no_journal = {
+    451, "4.3.0", "the message's copy has no place to go, try again later"};
+
 /* ---- DATA ---- */
 
 /* Why no message may come now, or null. */
@@ -46,6 +49,10 @@ smtp_cmd_data(struct smtp_session *s, struct slice rest)
 	if (s->envelope->binary) {
 		/* RFC 3030 section 3. */
 		smtp_resp_bad(s, 503, "5.5.1", "a binary message comes by BDAT");
+		return;
+	}
+	if (!smtp_mail_add_journal(s)) {
+		smtp_resp(s, no_journal.code, no_journal.enhanced, no_journal.text);
 		return;
 	}
 	smtp_message_begin(s->envelope);
@@ -176,8 +183,12 @@ smtp_cmd_bdat(struct smtp_session *s, struct slice rest)
 		stop_reading(s);
 		return;
 	}
-	if (!s->chunk_refused && !s->envelope->draft)
-		smtp_message_begin(s->envelope);
+	if (!s->chunk_refused && !s->envelope->draft) {
+		if (smtp_mail_add_journal(s))
+			smtp_message_begin(s->envelope);
+		else
+			s->chunk_refused = &no_journal;
+	}
 	smtp_set_state(s, SMTP_MESSAGE);
 	if (bdat.size == 0)
 		chunk_done(s);

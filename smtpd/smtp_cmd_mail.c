@@ -400,3 +400,32 @@ smtp_cmd_rcpt(struct smtp_session *s, struct slice rest)
 	}
 	rcpt_route(s, &rcpt, original);
 }
+
+bool
+smtp_mail_add_journal(struct smtp_session *s)
+{
+	struct smtp_envelope *e = s->envelope;
+	struct slice text = slice_from_cstr(service_conf(s->service)->smtp.always_bcc);
+	/* Of a failed copy the sender is not told (RFC 3461 section 5.2.6). */
+	struct smtp_rcpt rcpt = {.notify = QUEUE_NOTIFY_NEVER};
+	struct directory_target *targets = NULL;
+	size_t count = 0;
+	enum directory_answer answer = DIRECTORY_UNKNOWN_USER;
+	if (text.len == 0)
+		return true;
+	if (address_parse(text, false, e->arena, &rcpt.address) != ADDRESS_OK ||
+	    directory_resolve(service_reader(s->worker), rcpt.address.local,
+		rcpt.address.domain, delimiters(s), e->arena, &answer, &targets,
+		&count) != STATUS_OK)
+		return false;
+	struct slice copy = arena_copy(e->arena, text);
+	if (!copy.ptr || answer == DIRECTORY_UNKNOWN_USER || answer == DIRECTORY_LOOP ||
+	    (answer == DIRECTORY_TARGETS && count == 0)) {
+		LOG_WARN("smtp.reject", LF_STR("sid", s->id),
+		    LF_STR("reason", "smtp.always_bcc leads nowhere"), LF("to", text));
+		return false;
+	}
+	return targets_add(e,
+	    answer == DIRECTORY_NOT_LOCAL ? SMTP_ROUTE_RELAY : SMTP_ROUTE_TARGETS, &rcpt,
+	    copy, targets, count);
+}

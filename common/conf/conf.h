@@ -69,6 +69,7 @@ struct conf {
 		struct conf_list trusted_networks;
 		char *sender_check;    /* envelope, header, off */
 		uint32_t max_received; /* Received fields: loop limit */
+		char *always_bcc;      /* an address, or "" */
 		char *vrfy;            /* "off", "trusted" */
 		uint32_t max_messages; /* of a session */
 		uint32_t max_priority; /* MT-PRIORITY, 0 to 9 */

@@ -105,6 +105,9 @@ const struct conf_key conf_keys[] = {
 	    TOP(smtp.sender_check)},
 	{"smtp", "max_received", CONF_TYPE_U32, 10, 1000, "50", NULL, RELOAD,
 	    "Received fields before a message counts as looping", TOP(smtp.max_received)},
+	{"smtp", "always_bcc", CONF_TYPE_TEXT, 0, 320, "", NULL, RELOAD,
+	    "a copy of every message goes to this address too (a journal); empty: none",
+	    TOP(smtp.always_bcc)},
 	{"smtp", "vrfy", CONF_TYPE_WORD, 0, 0, "off", "off|trusted", RELOAD,
 	    "who may ask for addresses and members of aliases (VRFY, EXPN): nobody, or log-ins and"
 	    " trusted networks", TOP(smtp.vrfy)},

@@ -3,6 +3,7 @@
 """auth.sends_per_hour: recipients an hour of one account; off by default, on by reload."""
 
 import os
+import smtplib
 import sys
 import time
 
@@ -46,5 +47,49 @@ post.kill("smtpd")
 time.sleep(0.5)
 post.wait_running()
 r.equal([code for code, _ in rcpts("anna@demo.test", 1)], [450], "over a kill")
+
+# A copy of everything (smtp.always_bcc); without a place for it nothing is accepted.
+def count(address):
+    m = post.imap(address)
+    found = int(m.select("INBOX", readonly=True)[1][0])
+    m.logout()
+    return found
+
+
+def bring(data=True):
+    s = post.smtp()
+    s.ehlo()
+    s.mail("x@far.test")
+    s.rcpt("bob@demo.test")
+    if data:
+        try:
+            reply = s.data(b"Subject: x\r\n\r\nx\r\n")
+        except smtplib.SMTPDataError as e:
+            reply = e.args
+    else:
+        s.send(b"BDAT 14 LAST\r\nSubject: x\r\n\r\n")
+        reply = s.getreply()
+    again = s.noop()[0]
+    s.quit()
+    return reply[0], again
+
+
+before = count("anna@demo.test"), count("bob@demo.test")
+post.run("alias", "add", "journal@demo.test", "anna@demo.test")
+post.configure({"smtp": ['always_bcc = "Journal@demo.test"']})
+post.run("reload")
+r.equal([bring(), bring(False)], [(250, 250)] * 2, "accepted")
+r.equal((count("anna@demo.test") - before[0], count("bob@demo.test") - before[1]), (2, 2),
+        "a copy of each, once")
+s = post.smtp()
+s.ehlo()
+s.mail("x@far.test")
+s.rcpt("anna@demo.test")
+s.data(b"Subject: x\r\n\r\nx\r\n")
+s.quit()
+r.equal(count("anna@demo.test") - before[0], 3, "who is the journal gets it once")
+post.run("alias", "remove", "journal@demo.test")
+r.equal([bring(), bring(False)], [(451, 250)] * 2, "no message without its copy")
+r.equal(count("bob@demo.test") - before[1], 2, "nothing came")
 post.failed = r.failed > 0
 sys.exit(r.finish())
