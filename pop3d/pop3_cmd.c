@@ -94,6 +94,7 @@ cmd_lang(struct pop3_session *s, const struct pop3_line *line)
 
 /* clang-format off */
 static const struct pop3_command commands[] = {
+	{SLICE("APOP"), POP3_CMD_AUTHORIZATION, 2, 2, pop3_cmd_apop, "APOP name digest", "RFC 1939 section 7"},
 	{SLICE("AUTH"), POP3_CMD_AUTHORIZATION, 0, 2, pop3_cmd_auth, "AUTH mechanism [response]", "RFC 5034 section 4"},
 	{SLICE("CAPA"), BOTH,                   0, 0, cmd_capa,      "CAPA",           "RFC 2449 section 5"},
 	{SLICE("DELE"), POP3_CMD_TRANSACTION,   1, 1, pop3_cmd_dele, "DELE message",   "RFC 1939 section 5"},

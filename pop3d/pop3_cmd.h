@@ -29,6 +29,7 @@ void pop3_cmd_dispatch(struct pop3_session *s, struct slice line);
 /* pop3_cmd_auth.c */
 void pop3_cmd_user(struct pop3_session *s, const struct pop3_line *line);
 void pop3_cmd_pass(struct pop3_session *s, const struct pop3_line *line);
+void pop3_cmd_apop(struct pop3_session *s, const struct pop3_line *line);
 void pop3_cmd_auth(struct pop3_session *s, const struct pop3_line *line);
 void pop3_cmd_stls(struct pop3_session *s, const struct pop3_line *line);
 /* A line while an exchange waits for the client's response. */

@@ -1,6 +1,6 @@
 /*
- * The AUTHORIZATION state: USER and PASS (RFC 1939), AUTH (RFC 5034), STLS (RFC 2595).
- * Passwords are never taken in clear text unless the operator allowed it.
+ * The AUTHORIZATION state: USER and PASS, APOP (RFC 1939), AUTH (RFC 5034), STLS (RFC
+ * 2595). Passwords are never taken in clear text unless the operator allowed it.
  */
 #include "base/buf.h"
 #include "base/log.h"
@@ -16,6 +16,16 @@ auth_failed(struct pop3_session *s, const char *code, const char *reply)
 	    LF_STR("reason", reply));
 	pop3_resp_err(s, code, reply);
 	s->errors++;
+}
+
+/* A name that came with APOP is for the log only: PASS wants USER first, which says
+ * whether passwords may be sent at all. */
+static void
+user_forget_apop(struct pop3_session *s)
+{
+	if (s->user_by_apop)
+		s->user[0] = '\0';
+	s->user_by_apop = false;
 }
 
 /* auth_done_fn */
@@ -55,7 +65,35 @@ auth_result(
 		break;
 	}
 	auth_end(&s->exchange);
+	user_forget_apop(s);
 	pop3_session_run(s);
+}
+
+void
+pop3_cmd_apop(struct pop3_session *s, const struct pop3_line *line)
+{
+	unsigned char digest[APOP_DIGEST_SIZE];
+	s->user[0] = '\0';
+	if (s->timestamp[0] == '\0') {
+		pop3_resp_err(
+		    s, NULL, "the greeting had no timestamp, so there is no APOP here");
+		return;
+	}
+	if (!apop_digest_parse(line->arguments[1], digest)) {
+		pop3_resp_err(s, NULL, "the digest is not 32 hexadecimal digits");
+		return;
+	}
+	if (!slice_copy_cstr(line->arguments[0], s->user, sizeof(s->user))) {
+		s->user[0] = '\0';
+		pop3_resp_err(s, "AUTH", "this name is too long");
+		return;
+	}
+	/* In clear text too: the secret itself does not travel. */
+	s->user_by_apop = true;
+	s->waiting = POP3_WAITS_FOR_AUTH;
+	s->exchange = auth_apop(service_auth(s->service), conn_loop(s->conn),
+	    slice_from_cstr(s->user), slice_from_cstr(s->timestamp), digest,
+	    conn_peer_text(s->conn), auth_result, s);
 }
 
 void

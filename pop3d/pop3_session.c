@@ -44,13 +44,34 @@ deadline_set(struct pop3_session *s)
 	conn_deadline(s->conn, ms);
 }
 
+/* RFC 1939 section 7: a timestamp says that APOP can be had, so there is one only where
+ * somebody's secret is kept.  When the directory cannot be read there is none: a client
+ * logs in by another way, or is told then. */
+static void
+timestamp_make(struct pop3_session *s)
+{
+	bool any = false;
+	char id[ID_TEXT_SIZE];
+	if (directory_apop_any(service_reader(s->worker), &any) != STATUS_OK || !any)
+		return;
+	/* Not the session's id, which the log tells before. */
+	id_make(id);
+	int len = snprintf(s->timestamp, sizeof(s->timestamp), "<%s@%s>", id,
+	    service_conf(s->service)->hostname);
+	if (len < 0 || (size_t)len >= sizeof(s->timestamp))
+		s->timestamp[0] = '\0';
+}
+
 static void
 greet(struct pop3_session *s)
 {
 	pop3_set_state(s, POP3_AUTHORIZATION);
-	if (!s->greeted)
-		pop3_resp_ok_format(
-		    s, "%s POP3 ready", service_conf(s->service)->hostname);
+	if (!s->greeted) {
+		timestamp_make(s);
+		pop3_resp_ok_format(s, "%s POP3 ready%s%s",
+		    service_conf(s->service)->hostname, s->timestamp[0] ? " " : "",
+		    s->timestamp);
+	}
 	s->greeted = true;
 	deadline_set(s);
 }

@@ -1,10 +1,10 @@
 /*
  * A POP3 session: protocol state on a connection.  Private to pop3d.
  *
- *   GREET ─accept/TLS─► AUTHORIZATION ─USER+PASS / AUTH─► OPENING ─► TRANSACTION
- *                         │  ▲ failure                                  │ QUIT
- *                         └──┘                                          ▼
- *                       QUIT ─────────────► CLOSED ◄──────────────── UPDATE
+ *   GREET ─accept/TLS─► AUTHORIZATION ─USER+PASS, APOP, AUTH─► OPENING ─► TRANSACTION
+ *                         │  ▲ failure                                        │ QUIT
+ *                         └──┘                                                ▼
+ *                       QUIT ───────────────► CLOSED ◄──────────────────── UPDATE
  *
  * (pop3_session_begin, pop3_auth_result, pop3_session_open, pop3_cmd_quit,
  * pop3_update_done.)  Only UPDATE removes anything: a session that ends in any other way
@@ -34,6 +34,7 @@ enum {
 	POP3_BYTES_PER_SLICE = 64 * 1024, /* message bytes written at a time */
 	POP3_SHARED_SESSIONS_MAX = 32, /* of one account at once, where they are shared */
 	POP3_USER_MAX = 320,           /* octets of a login name */
+	POP3_TIMESTAMP_MAX = 320,      /* octets of APOP's timestamp with its brackets */
 };
 
 enum pop3_state {
@@ -75,7 +76,9 @@ struct pop3_session {
 	unsigned errors;
 
 	/* AUTHORIZATION */
+	char timestamp[POP3_TIMESTAMP_MAX + 1]; /* the greeting's, for APOP; or empty */
 	char user[POP3_USER_MAX + 1];
+	bool user_by_apop; /* `user` is not one that PASS may follow */
 	struct auth_exchange *exchange;
 
 	/* TRANSACTION */

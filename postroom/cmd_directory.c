@@ -146,6 +146,7 @@ domain_list_one(const struct directory_domain *domain, void *arg)
 	json_object_set_new(row, "accounts", json_integer(domain->accounts));
 	json_object_set_new(row, "aliases", json_integer(domain->aliases));
 	json_object_set_new(row, "pop3", json_string(rule_text(domain->pop3)));
+	json_object_set_new(row, "apop", json_boolean(domain->apop));
 	json_array_append_new(list, row);
 	return true;
 }
@@ -189,8 +190,31 @@ cmd_domain_list(struct cli *cli)
 	enum status status = directory_domain_each(cli->reader, domain_list_one, list);
 	if (status != STATUS_OK)
 		return cli_fail_status(status, "list the domains");
-	static const char *const keys[] = {"domain", "accounts", "aliases", NULL};
+	static const char *const keys[] = {"domain", "accounts", "aliases", "apop", NULL};
 	list_print(cli, list, keys);
+	return CLI_OK;
+}
+
+/* On and off; off removes what was kept. */
+static int
+domain_set_apop(struct cli *cli, const struct buf *domain, bool on)
+{
+	uint32_t missing = 0;
+	enum status status =
+	    directory_domain_set_apop(cli->reader, buf_slice(domain), on);
+	if (status == STATUS_OK && on)
+		status = directory_apop_missing(cli->reader, buf_slice(domain), &missing);
+	if (status != STATUS_OK)
+		return cli_fail_status(status, "change domain %s", domain->ptr);
+	if (on && !cli->quiet)
+		printf(
+		    "passwords that are set from now on in %s are kept as they are, for "
+		    "APOP: who can read the store or a backup of it knows them\n",
+		    domain->ptr);
+	if (missing > 0 && !cli->quiet)
+		printf("%u accounts have to set their password again (postroom account "
+		       "password) before they can use APOP\n",
+		    (unsigned)missing);
 	return CLI_OK;
 }
 
@@ -199,22 +223,27 @@ cmd_domain_set(struct cli *cli)
 {
 	struct pop3_rule rule;
 	bool set;
+	const char *apop = cli_option(cli, "--apop");
 	int code = cli_need_store(cli);
 	if (code == CLI_OK)
 		code = rule_option(cli, &set, &rule);
 	if (code != CLI_OK)
 		return code;
-	if (!set)
-		return cli_fail(CLI_USAGE, "nothing to change: give --pop3");
+	bool on = apop && strcmp(apop, "on") == 0;
+	if (apop && !on && strcmp(apop, "off") != 0)
+		return cli_fail(CLI_USAGE, "--apop is on or off");
+	if (!set && !apop)
+		return cli_fail(CLI_USAGE, "nothing to change: give --pop3 or --apop");
 	struct buf domain AUTO_BUF;
 	code = domain_argument(cli, &domain);
 	if (code != CLI_OK)
 		return code;
-	enum status status =
-	    directory_domain_set_pop3(cli->reader, buf_slice(&domain), rule);
+	enum status status = STATUS_OK;
+	if (set)
+		status = directory_domain_set_pop3(cli->reader, buf_slice(&domain), rule);
 	if (status != STATUS_OK)
 		return cli_fail_status(status, "change domain %s", domain.ptr);
-	return CLI_OK;
+	return apop ? domain_set_apop(cli, &domain, on) : CLI_OK;
 }
 
 int
@@ -249,6 +278,58 @@ quota_option(struct cli *cli, uint64_t fallback, uint64_t *out)
 	return CLI_OK;
 }
 
+static int
+account_change(struct cli *cli, const struct directory_account_change *change)
+{
+	enum status status =
+	    directory_account_set(cli->reader, cli_argument(cli, 0), change);
+	if (status == STATUS_NOT_FOUND)
+		return cli_fail(
+		    CLI_NO_OBJECT, "there is no account %s", cli->arguments[0]);
+	if (status != STATUS_OK)
+		return cli_fail_status(status, "change account %s", cli->arguments[0]);
+	return CLI_OK;
+}
+
+/* The password's keys, and itself where the domain has APOP on. */
+static int
+account_password_set(struct cli *cli, const struct buf *keys, const char *password)
+{
+	const struct directory_account_change change = {
+	    .set_credential = true,
+	    .credential = buf_slice(keys),
+	    .secret = slice_from_cstr(password),
+	};
+	return account_change(cli, &change);
+}
+
+static int
+account_make(
+    struct cli *cli, const struct buf *keys, const char *password, uint64_t quota)
+{
+	struct account_id id;
+	const char *login = cli->arguments[0];
+	const char *at = strrchr(login, '@');
+	enum status status = directory_account_add(
+	    cli->reader, slice_from_cstr(login), buf_slice(keys), quota, &id);
+	if (status == STATUS_NOT_FOUND)
+		return cli_fail(CLI_NO_OBJECT,
+		    "this server has no domain %s: postroom domain add %s first",
+		    at ? at + 1 : "?", at ? at + 1 : "DOMAIN");
+	if (status == STATUS_INVALID)
+		return cli_fail(CLI_DATA, "\"%s\" is no address: use USER@DOMAIN", login);
+	if (status != STATUS_OK)
+		return cli_fail_status(status, "add account %s", login);
+	struct directory_domain domain;
+	status = directory_domain_find(
+	    cli->reader, slice_from_cstr(at ? at + 1 : ""), &domain);
+	if (status != STATUS_OK)
+		return cli_fail_status(status, "find the domain of %s", login);
+	bool apop = domain.apop;
+	store_reader_end(cli->reader);
+	return apop ? account_password_set(cli, keys, password) : CLI_OK;
+}
+
 int
 cmd_account_add(struct cli *cli)
 {
@@ -263,26 +344,12 @@ cmd_account_add(struct cli *cli)
 		code = password_read(cli, cli->conf->auth.password_min, &password);
 	if (code == CLI_OK)
 		code = password_keys(cli, password, &keys);
+	if (code == CLI_OK)
+		code = account_make(cli, &keys, password, quota);
 	free(password);
-	if (code != CLI_OK)
-		return code;
-	struct account_id id;
-	const char *login = cli->arguments[0];
-	enum status status = directory_account_add(
-	    cli->reader, slice_from_cstr(login), buf_slice(&keys), quota, &id);
-	if (status == STATUS_NOT_FOUND) {
-		const char *at = strrchr(login, '@');
-		return cli_fail(CLI_NO_OBJECT,
-		    "this server has no domain %s: postroom domain add %s first",
-		    at ? at + 1 : "?", at ? at + 1 : "DOMAIN");
-	}
-	if (status == STATUS_INVALID)
-		return cli_fail(CLI_DATA, "\"%s\" is no address: use USER@DOMAIN", login);
-	if (status != STATUS_OK)
-		return cli_fail_status(status, "add account %s", login);
-	if (!cli->quiet)
-		printf("%s ready\n", login);
-	return CLI_OK;
+	if (code == CLI_OK && !cli->quiet)
+		printf("%s ready\n", cli->arguments[0]);
+	return code;
 }
 
 static bool
@@ -420,19 +487,6 @@ cmd_account_show(struct cli *cli)
 	return CLI_OK;
 }
 
-static int
-account_change(struct cli *cli, const struct directory_account_change *change)
-{
-	enum status status =
-	    directory_account_set(cli->reader, cli_argument(cli, 0), change);
-	if (status == STATUS_NOT_FOUND)
-		return cli_fail(
-		    CLI_NO_OBJECT, "there is no account %s", cli->arguments[0]);
-	if (status != STATUS_OK)
-		return cli_fail_status(status, "change account %s", cli->arguments[0]);
-	return CLI_OK;
-}
-
 int
 cmd_account_password(struct cli *cli)
 {
@@ -446,12 +500,10 @@ cmd_account_password(struct cli *cli)
 	code = password_read(cli, cli->conf->auth.password_min, &password);
 	if (code == CLI_OK)
 		code = password_keys(cli, password, &keys);
+	if (code == CLI_OK)
+		code = account_password_set(cli, &keys, password);
 	free(password);
-	if (code != CLI_OK)
-		return code;
-	struct directory_account_change change = {
-	    .set_credential = true, .credential = buf_slice(&keys)};
-	return account_change(cli, &change);
+	return code;
 }
 
 /* One entry, its domain as A-labels. */

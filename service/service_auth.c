@@ -57,6 +57,17 @@ auth_lookup(void *arg, struct slice login, struct arena *arena, struct auth_reco
 	return status;
 }
 
+/* auth_options.apop_secret: on a pool thread. */
+static enum status
+auth_apop_secret(void *arg, struct slice login, struct buf *out)
+{
+	struct service *s = arg;
+	struct store_reader *reader = auth_reader_take(s);
+	enum status status = directory_apop_secret(reader, login, out);
+	auth_reader_give(s, reader);
+	return status;
+}
+
 static void
 auth_work(void *loop, void (*work)(void *), void (*done)(void *), void *arg)
 {
@@ -202,6 +213,7 @@ service_auth_start(struct service *s, const struct conf *conf)
 	    .iterations = conf->auth.iterations,
 	    .secret = slice_make((const char *)secret, sizeof(secret)),
 	    .lookup = auth_lookup,
+	    .apop_secret = auth_apop_secret,
 	    .lookup_arg = s,
 	    .work = auth_work,
 	    .delay = auth_delay,

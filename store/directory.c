@@ -173,6 +173,7 @@ directory_domain_find(
 	    .pop3 = record.pop3,
 	    .accounts = record.accounts,
 	    .aliases = record.aliases,
+	    .apop = record.apop,
 	};
 	return STATUS_OK;
 }
@@ -286,6 +287,7 @@ directory_domain_each(struct store_reader *reader,
 		    .pop3 = record.pop3,
 		    .accounts = record.accounts,
 		    .aliases = record.aliases,
+		    .apop = record.apop,
 		};
 		if (!fn(&domain, arg))
 			break;

@@ -16,6 +16,7 @@ enum {
 	DIRECTORY_SEND_AS_MAX = DIRECTORY_ALIAS_TARGETS_MAX, /* entries of one account */
 	DIRECTORY_IMAP_WITHOUT_MAX = 64,                     /* names of one account */
 	DIRECTORY_IMAP_WITHOUT_LEN_MAX = 64,                 /* bytes of one */
+	DIRECTORY_APOP_SECRET_MAX = 1024, /* bytes; CREDENTIAL_PASSWORD_MAX */
 };
 
 /* What becomes of mail that was fetched by POP3 (decision 0030).  The account's rule
@@ -37,6 +38,7 @@ struct directory_domain {
 	struct pop3_rule pop3;
 	uint32_t accounts;
 	uint32_t aliases;
+	bool apop; /* its accounts' passwords are kept for APOP */
 };
 
 struct directory_account {
@@ -67,6 +69,21 @@ enum status directory_account_each(struct store_reader *reader, struct slice dom
 enum status directory_alias_each(struct store_reader *reader,
     bool (*fn)(struct slice from, const struct slice *to, size_t count, void *arg),
     void *arg) MUST_USE;
+
+/* ---- APOP (RFC 1939 section 7, decision 0033) ---- */
+/* Is the secret of any account kept?  One step of a cursor. */
+enum status directory_apop_any(struct store_reader *reader, bool *out) MUST_USE;
+/* The password of the account (its canonical login), appended; NOT_FOUND when none is
+ * kept.  Wipe it after use. */
+enum status directory_apop_secret(
+    struct store_reader *reader, struct slice login, struct buf *out) MUST_USE;
+/* On: passwords set from now on are kept too.  Off: those kept are removed in the same
+ * commit.  NOT_FOUND: no such domain. */
+enum status directory_domain_set_apop(
+    struct store_reader *reader, struct slice domain, bool on) MUST_USE;
+/* Accounts of the domain whose secret is not kept: they have to set their password. */
+enum status directory_apop_missing(
+    struct store_reader *reader, struct slice domain, uint32_t *out) MUST_USE;
 
 /* Where mail for an address goes. */
 struct directory_target {
@@ -148,6 +165,9 @@ enum status directory_account_remove(
 struct directory_account_change {
 	bool set_credential, set_quota, set_disabled, set_pop3;
 	struct slice credential;
+	/* With set_credential: the password itself, for APOP where the domain has it;
+	 * null: not known, APOP is refused until it is set again. */
+	struct slice secret;
 	uint64_t quota_bytes;
 	bool disabled;
 	struct pop3_rule pop3;

@@ -32,6 +32,10 @@ enum status login_load(struct engine_txn *txn, struct slice local, struct slice 
 /* The L key of an account (class byte included) from its id. */
 enum status login_key_by_id(
     struct engine_txn *txn, struct account_id id, struct key *out) MUST_USE;
+/* In a commit: the secret of the account with this L key is now this one, where the
+ * domain keeps any; the old one is gone in any case. */
+void apop_change(struct engine_txn *txn, const struct key *login_key,
+    const struct domain_record *domain, struct slice secret);
 enum status first_domain(
     struct engine_txn *txn, struct slice *out_name, bool *out_only) MUST_USE;
 

@@ -324,6 +324,7 @@ commit_account_leave(struct engine_txn *txn, void *arg)
 	domain.accounts -= domain.accounts > 0;
 	domain_save(txn, &change->domain_key, &domain);
 	engine_del(txn, key_slice(&change->login_key));
+	apop_change(txn, &change->login_key, &domain, SLICE_NULL);
 	key_id(&key, KEY_LOGIN_BACK, change->id);
 	engine_del(txn, key_slice(&key));
 	key_id(&key, KEY_SEND_AS, change->id);
@@ -368,8 +369,15 @@ commit_account_set(struct engine_txn *txn, void *arg)
 	change->id = login.id;
 	if (!set->set_credential && !set->set_disabled && !set->set_pop3)
 		return STATUS_OK;
-	if (set->set_credential)
+	if (set->set_credential) {
+		struct domain_record domain;
+		status = domain_load(
+		    txn, slice_from(key_slice(&change->domain_key), 1), &domain);
+		if (status != STATUS_OK)
+			return status == STATUS_NOT_FOUND ? STATUS_CORRUPT : status;
 		login.credential = set->credential;
+		apop_change(txn, &change->login_key, &domain, set->secret);
+	}
 	if (set->set_disabled)
 		login.disabled = set->disabled;
 	if (set->set_pop3)
@@ -397,7 +405,8 @@ directory_account_set(struct store_reader *reader, struct slice login,
 	struct account_change change;
 	if (!account_change_init(&change, login))
 		return STATUS_NOT_FOUND;
-	if (set->set_credential && set->credential.len > LOGIN_RECORD_MAX / 2)
+	if (set->set_credential && (set->credential.len > LOGIN_RECORD_MAX / 2 ||
+				       set->secret.len > DIRECTORY_APOP_SECRET_MAX))
 		return STATUS_INVALID;
 	if (set->set_pop3 && !pop3_rule_is_valid(set->pop3))
 		return STATUS_INVALID;

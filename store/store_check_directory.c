@@ -1,6 +1,6 @@
 /*
- * Invariants 20 to 25: one walk over the directory's keys.  They come in the order A, D,
- * F, G, I, L, R, W, r, so a domain is known before its aliases and accounts.
+ * Invariants 20 to 26: one walk over the directory's keys.  They come in the order A, C,
+ * D, F, G, I, K, L, R, W, r, so a domain is known before its aliases and accounts.
  */
 #include "store/store_check_int.h"
 
@@ -187,6 +187,28 @@ look_list(struct look *look, struct slice key, struct slice value)
 }
 
 static void
+look_apop(struct look *look, struct slice key, struct slice value)
+{
+	struct slice secret;
+	struct slice record;
+	struct key login_key;
+	struct slice local = slice_from(key, 1);
+	struct slice name = slice_split(&local, '\0');
+	const struct seen_domain *domain = domain_find(look, name);
+	key_begin(&login_key, KEY_LOGIN);
+	key_bytes(&login_key, slice_from(key, 1));
+	if (!apop_decode(value, &secret))
+		check_problem(look->check, 26, "account %.*s@%.*s: damaged APOP secret",
+		    SLICE_ARG(local), SLICE_ARG(name));
+	if (!domain || !domain->record.apop)
+		check_problem(look->check, 26,
+		    "account %.*s@%.*s: an APOP secret, but its domain has no APOP",
+		    SLICE_ARG(local), SLICE_ARG(name));
+	if (!get(look, &login_key, &record))
+		check_problem(look->check, 26, "an APOP secret is of no account");
+}
+
+static void
 look_key(struct look *look, struct slice key, struct slice value)
 {
 	switch (key.len ? key.ptr[0] : 0) {
@@ -215,6 +237,9 @@ look_key(struct look *look, struct slice key, struct slice value)
 		break;
 	case KEY_RELAY_BACK:
 		look->relay_backs++;
+		break;
+	case KEY_APOP:
+		look_apop(look, key, value);
 		break;
 	case KEY_SEND_AS:
 	case KEY_IMAP_WITHOUT:

@@ -424,10 +424,14 @@ domain_encode(const struct domain_record *domain, char out[DOMAIN_SIZE_MAX])
 	be32_put(out + DOMAIN_ACCOUNTS, domain->accounts);
 	be32_put(out + DOMAIN_ALIASES, domain->aliases);
 	memcpy(out + DOMAIN_POSTMASTER, domain->postmaster.v, 16);
-	if (domain->pop3.policy != POP3_POLICY_DAYS)
-		return DOMAIN_SIZE;
-	be16_put(out + DOMAIN_SIZE, domain->pop3.days);
-	return DOMAIN_SIZE_MAX;
+	size_t len = DOMAIN_SIZE;
+	if (domain->pop3.policy == POP3_POLICY_DAYS) {
+		be16_put(out + len, domain->pop3.days);
+		len += POP3_DAYS_SIZE;
+	}
+	if (domain->apop)
+		out[len++] = DOMAIN_FLAG_APOP;
+	return len;
 }
 
 bool
@@ -436,11 +440,29 @@ domain_decode(struct slice record, struct domain_record *out)
 	const char *p = record.ptr;
 	struct slice tail = slice_from(record, DOMAIN_SIZE);
 	if (!record_fits(record, DOMAIN_SIZE) ||
-	    !pop3_rule_decode(p[DOMAIN_POP3], &tail, &out->pop3) || tail.len != 0)
+	    !pop3_rule_decode(p[DOMAIN_POP3], &tail, &out->pop3) || tail.len > 1 ||
+	    (tail.len == 1 && tail.ptr[0] != DOMAIN_FLAG_APOP))
 		return false;
+	out->apop = tail.len == 1;
 	out->accounts = be32_get(p + DOMAIN_ACCOUNTS);
 	out->aliases = be32_get(p + DOMAIN_ALIASES);
 	memcpy(out->postmaster.v, p + DOMAIN_POSTMASTER, 16);
+	return true;
+}
+
+void
+apop_encode(struct slice secret, struct buf *out)
+{
+	buf_append_byte(out, STORE_RECORD_VERSION);
+	buf_append(out, secret);
+}
+
+bool
+apop_decode(struct slice record, struct slice *out_secret)
+{
+	if (!record_fits(record, 2) || record.len > APOP_RECORD_MAX)
+		return false;
+	*out_secret = slice_from(record, 1);
 	return true;
 }
 

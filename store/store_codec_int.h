@@ -166,11 +166,17 @@ struct domain_record {
 	uint32_t accounts;
 	uint32_t aliases;
 	struct account_id postmaster;
+	bool apop;
 };
-enum { DOMAIN_SIZE_MAX = DOMAIN_SIZE + POP3_DAYS_SIZE };
+enum { DOMAIN_SIZE_MAX = DOMAIN_SIZE + POP3_DAYS_SIZE + 1 };
 /* Returns the record's length. */
 size_t domain_encode(const struct domain_record *domain, char out[DOMAIN_SIZE_MAX]);
 bool domain_decode(struct slice record, struct domain_record *out);
+
+/* K: the secret borrows the record; it has 1 to DIRECTORY_APOP_SECRET_MAX bytes. */
+enum { APOP_RECORD_MAX = 1 + DIRECTORY_APOP_SECRET_MAX };
+void apop_encode(struct slice secret, struct buf *out);
+bool apop_decode(struct slice record, struct slice *out_secret);
 
 struct login_record {
 	bool disabled;

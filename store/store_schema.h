@@ -50,6 +50,8 @@
  *                                addresses, domains and "*"
  *   C id16                       IMAP capabilities that its clients are not offered; an
  *                                ALIAS_* list of names
+ *   K domain NUL local           the account's password itself, for APOP (decision 0033);
+ *                                version byte, then its bytes
  *
  * QUEUE PARTITION ('Q' and zeros); id16 is the id's 16 characters in lower case
  *
@@ -103,6 +105,7 @@
  *       removed; every account partition with an A record is in A or in G, unless it is
  *       younger than an hour (an account that is being made).
  *   25. Every W and C decodes, is not empty, and its account is in A.
+ *   26. Every K decodes, has its L, and its domain's D has DOMAIN_FLAG_APOP.
  *   Queue:
  *   30. m.recipients is the number of its r records and not zero; every r has its m.
  *   31. Every waiting r has its d at its due time, a held one has none; every d has its
@@ -149,6 +152,7 @@ enum {
 	KEY_GONE       = 'G',
 	KEY_SEND_AS    = 'W',
 	KEY_IMAP_WITHOUT = 'C', /* of the directory */
+	KEY_APOP       = 'K',
 
 	KEY_QCOUNTS    = 'c',
 	KEY_QMESSAGE   = 'm',
@@ -284,13 +288,15 @@ enum {
 /* Installation (I), 37 bytes. */
 enum { INSTALL_SECRET = 1, INSTALL_NEXT_RELAY = 33, INSTALL_SIZE = 37 };
 
-/* Domain (D), 26 bytes; with POP3_POLICY_DAYS two more: days u16. */
+/* Domain (D), 26 bytes; with POP3_POLICY_DAYS two more: days u16; then, only when there
+ * are some, flags u8. */
 enum {
 	DOMAIN_POP3       = 1,  /* u8, enum pop3_policy */
 	DOMAIN_ACCOUNTS   = 2,  /* u32 */
 	DOMAIN_ALIASES    = 6,  /* u32 */
 	DOMAIN_POSTMASTER = 10, /* id16 of its oldest account, zeros when it has none */
 	DOMAIN_SIZE       = 26,
+	DOMAIN_FLAG_APOP  = 1 << 0, /* of the flags: passwords are kept for APOP */
 };
 
 enum { POP3_DAYS_SIZE = 2 };

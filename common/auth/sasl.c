@@ -378,6 +378,9 @@ exchange_work(void *arg)
 	case AUTH_KIND_PASSWORD:
 		auth_step_password(x);
 		break;
+	case AUTH_KIND_APOP:
+		auth_step_apop(x);
+		break;
 	case AUTH_KIND_OAUTHBEARER:
 	case AUTH_KIND_XOAUTH2:
 		auth_step_bearer(x);
@@ -502,6 +505,31 @@ auth_password(struct auth *auth, void *loop, struct slice login, struct slice pa
 			memcpy(head + 4, login.ptr, login.len);
 		input_set(x, slice_make(head, 4 + login.len), password);
 		free(head);
+		exchange_go(x);
+	}
+	return x;
+}
+
+struct auth_exchange *
+auth_apop(struct auth *auth, void *loop, struct slice login, struct slice timestamp,
+    const unsigned char digest[APOP_DIGEST_SIZE], const char *peer, auth_done_fn done,
+    void *arg)
+{
+	struct auth_exchange *x =
+	    exchange_new(auth, loop, AUTH_KIND_APOP, peer, done, arg);
+	char head[4 + APOP_DIGEST_SIZE + AUTH_LOGIN_BYTES_MAX];
+
+	if (login.len > AUTH_LOGIN_BYTES_MAX || timestamp.len > AUTH_RESPONSE_MAX / 2) {
+		exchange_refuse(x, AUTH_BAD);
+	} else if (exchange_is_blocked(x)) {
+		exchange_refuse(x, AUTH_BLOCKED);
+	} else {
+		be32_put(head, (uint32_t)login.len);
+		memcpy(head + 4, digest, APOP_DIGEST_SIZE);
+		if (login.len > 0)
+			memcpy(head + 4 + APOP_DIGEST_SIZE, login.ptr, login.len);
+		input_set(
+		    x, slice_make(head, 4 + APOP_DIGEST_SIZE + login.len), timestamp);
 		exchange_go(x);
 	}
 	return x;

@@ -12,7 +12,9 @@
 #ifndef AUTH_SASL_H
 #define AUTH_SASL_H
 
+#include "auth/apop.h"
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/status.h"
 
 enum { AUTH_RESPONSE_MAX = 12 * 1024 }; /* octets of one decoded client response */
@@ -66,6 +68,10 @@ struct auth_options {
 	 * daemon and after a restart; empty: one of this process. */
 	struct slice secret;
 	auth_lookup_fn lookup;
+	/* Appends the password itself, where it is kept, of an account (login in lower
+	 * case), for auth_apop; NOT_FOUND when it is not.  With lookup_arg, on pool
+	 * threads; null: never. */
+	enum status (*apop_secret)(void *arg, struct slice login, struct buf *out);
 	void *lookup_arg;
 	/* How completions reach the session's loop and how work reaches the pool:
 	 * loop_work and a delayed loop_timer, passed in so that auth does not know net.
@@ -110,5 +116,10 @@ void auth_end(struct auth_exchange **exchange);
 /* USER/PASS and LOGIN: an exchange with one step. */
 struct auth_exchange *auth_password(struct auth *auth, void *loop, struct slice login,
     struct slice password, const char *peer, auth_done_fn done, void *arg);
+
+/* POP3's APOP (RFC 1939 section 7): one step; `timestamp` is what the greeting had. */
+struct auth_exchange *auth_apop(struct auth *auth, void *loop, struct slice login,
+    struct slice timestamp, const unsigned char digest[APOP_DIGEST_SIZE],
+    const char *peer, auth_done_fn done, void *arg);
 
 #endif

@@ -54,6 +54,7 @@ enum auth_kind {
 	AUTH_KIND_LOGIN,
 	AUTH_KIND_SCRAM,
 	AUTH_KIND_PASSWORD,
+	AUTH_KIND_APOP,
 	AUTH_KIND_EXTERNAL,
 	AUTH_KIND_OAUTHBEARER,
 	AUTH_KIND_XOAUTH2,
@@ -116,6 +117,8 @@ void auth_step_bearer(struct auth_exchange *x);
 void auth_step_external(struct auth_exchange *x);
 /* Input is the length of the login (4 bytes), login, password. */
 void auth_step_password(struct auth_exchange *x);
+/* Input is the length of the login (4 bytes), the digest, login, timestamp. */
+void auth_step_apop(struct auth_exchange *x);
 
 /* A reference to the rules for tokens, or null. */
 struct token_rules *auth_tokens_ref(struct auth *auth);

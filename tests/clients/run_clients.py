@@ -468,9 +468,22 @@ def python():
     p.user("python@demo.test")
     p.pass_("secret-python-1")
     r.equal(p.stat()[0], 2, "poplib sees both")
+    p.quit()
+    told = post.run("domain", "set", "demo.test", "--apop", "on").stdout
+    missing = len(post.json("account", "list", "demo.test"))
+    r.check(f"\n{missing} accounts have to set their password again" in told,
+            "who cannot use APOP yet is counted")
+    post.run("account", "password", "python@demo.test", "--password-stdin",
+             input="secret-python-1\n")
+    p = poplib.POP3("localhost", post.port("pop3"), timeout=30)
+    p.apop("python@demo.test", "secret-python-1")
     r.check(b".dot" in p.retr(1)[1] and b"..two" in p.retr(2)[1], "poplib retrieves")
     p.quit()
     wait_subjects("python", [])
+    post.run("domain", "set", "demo.test", "--apop", "off")
+    p = poplib.POP3("localhost", post.port("pop3"), timeout=30)
+    r.check(b"<" not in p.getwelcome(), "no timestamp when APOP is off")
+    p.quit()
 
 
 def offlineimap():

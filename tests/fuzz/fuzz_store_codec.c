@@ -126,6 +126,14 @@ fuzz_directory(void)
 	if (domain_decode(record, &domain)) {
 		same(out, domain_encode(&domain, out));
 	}
+	struct slice secret;
+	if (apop_decode(record, &secret)) {
+		struct buf buf;
+		inside(secret);
+		buf_init(&buf, record.len + 1);
+		apop_encode(secret, &buf);
+		buf_same(&buf);
+	}
 	if (login_decode(record, &login)) {
 		inside(login.login);
 		inside(login.credential);

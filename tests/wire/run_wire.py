@@ -18,6 +18,10 @@ Lines of a transcript:
         append USER text    a message, with escapes, put into the INBOX by IMAP
         count USER N        so many messages are in that INBOX
         remove USER UID     another client expunges a message by IMAP
+        domain NAME ARG...  `postroom domain set`; account NAME ARG...: `account set`
+        password USER TEXT  the account's new password
+        apop USER TEXT      the client sends APOP with this password; a last word STAT: and
+                            STAT in the same octets
         nothing             the server says nothing for a moment
 C2:, S2:, 2C:, 2S: (and so on) are a second session's, 3… a third's.
 
@@ -27,6 +31,7 @@ stays) @demo.test, passwords "secret-anna-1" and "secret keep 1"; port pop3, cle
 """
 
 import glob
+import hashlib
 import os
 import re
 import socket
@@ -71,6 +76,7 @@ class Session:
         self.post, self.listener = post, {"imap": "imaps", "pop3": "pop3"}[protocol]
         self.greeting = protocol == "imap"
         self.socket, self.input = None, b""
+        self.timestamp = ""  # POP3's: the last one that was seen
 
     def open(self):
         if self.socket:
@@ -110,6 +116,8 @@ class Session:
             if not self.more():
                 raise Failed(f"the server closed; so far {self.input!r}")
         line, self.input = self.input.split(b"\r\n", 1)
+        stamp = re.search(rb"^\+OK .*(<.*>)$", line)
+        self.timestamp = stamp.group(1).decode() if stamp else self.timestamp
         return line.decode("utf-8", "backslashreplace")
 
     def eof(self):
@@ -168,6 +176,17 @@ def directive(post, session, text):
             if time.monotonic() > end:
                 raise Failed(f"{have} messages, not {want}")
             time.sleep(0.05)
+    elif word in ("domain", "account"):
+        post.run(word, "set", *rest.split())
+    elif word == "password":
+        user, password = rest.split(" ", 1)
+        post.run("account", "password", user, "--password-stdin", input=password + "\n")
+    elif word == "apop":
+        user, password = rest.split(" ", 1)
+        stat = "STAT\r\n" if password.endswith(" STAT") else ""
+        password = password.removesuffix(" STAT")
+        digest = hashlib.md5((session.timestamp + password).encode()).hexdigest()
+        session.send(f"APOP {user} {digest}\r\n{stat}".encode())
     elif word == "rule":
         noun, name, value = rest.split()
         post.run(noun, "set", name, "--pop3", value)

@@ -250,6 +250,23 @@ directory_damage(struct fixture *f)
 	damage(f, part, &key, SLICE("\1\0\1\0\3a@b"), 22);
 	assert_true(key_address(&key, KEY_ALIAS, SLICE("x"), SLICE("no.where")));
 	damage(f, part, &key, SLICE("\1\0\1\0\3a@b"), 21);
+	/* A secret where APOP is off, then where it is on: damaged, without its account,
+	 * left over when the domain's flag goes; a flag that nobody knows. */
+	assert_true(key_address(&key, KEY_APOP, SLICE("jo"), SLICE("example.org")));
+	damage(f, part, &key, SLICE("\1secret"), 26);
+	assert_int_equal(
+	    directory_domain_set_apop(f->reader, SLICE("example.org"), true), STATUS_OK);
+	edit(f, part, &key, SLICE("\1secret"));
+	fixture_check(f);
+	damage(f, part, &key, SLICE("\1"), 26);
+	damage(f, part, &key, SLICE("\7secret"), 26);
+	assert_true(key_domain(&key, SLICE("example.org")));
+	damage_byte(f, part, &key, DOMAIN_SIZE, 21);
+	struct slice flagged = changed(f, part, &key, 0);
+	((char *)(uintptr_t)flagged.ptr)[0]--;
+	damage(f, part, &key, slice_sub(flagged, 0, DOMAIN_SIZE), 26);
+	assert_true(key_address(&key, KEY_APOP, SLICE("nobody"), SLICE("example.org")));
+	damage(f, part, &key, SLICE("\1secret"), 26);
 	key_begin(&key, KEY_INSTALL);
 	damage(f, part, &key, SLICE("\1"), 23);
 	key_begin(&key, KEY_RELAY_BACK);

@@ -284,6 +284,124 @@ owns_address(struct fixture *f, const char *local, const char *domain)
 	return owns;
 }
 
+/* The secret that is kept, or "". */
+static const char *
+kept(struct fixture *f, const char *login)
+{
+	static char text[64];
+	struct buf secret;
+	buf_init(&secret, sizeof(text) - 1);
+	enum status status =
+	    directory_apop_secret(f->reader, slice_from_cstr(login), &secret);
+	assert_true(status == STATUS_OK || status == STATUS_NOT_FOUND);
+	assert_true(slice_copy_cstr(buf_slice(&secret), text, sizeof(text)));
+	buf_fini(&secret);
+	store_reader_end(f->reader);
+	return text;
+}
+
+static void
+set_password(struct fixture *f, const char *login, const char *secret)
+{
+	const struct directory_account_change change = {
+	    .set_credential = true,
+	    .credential = SLICE("keys"),
+	    .secret = secret ? slice_from_cstr(secret) : SLICE_NULL,
+	};
+	assert_int_equal(
+	    directory_account_set(f->reader, slice_from_cstr(login), &change), STATUS_OK);
+}
+
+static bool
+any_secret(struct fixture *f)
+{
+	bool any;
+	assert_int_equal(directory_apop_any(f->reader, &any), STATUS_OK);
+	return any;
+}
+
+static uint32_t
+without_secret(struct fixture *f)
+{
+	uint32_t count;
+	assert_int_equal(
+	    directory_apop_missing(f->reader, SLICE("example.org"), &count), STATUS_OK);
+	return count;
+}
+
+static void
+apop(struct fixture *f)
+{
+	struct directory_domain domain;
+	struct slice org = SLICE("example.org");
+	char long_secret[DIRECTORY_APOP_SECRET_MAX + 2];
+	/* Off: nothing is kept. */
+	set_password(f, "jo@example.org", "one");
+	assert_string_equal(kept(f, "jo@example.org"), "");
+	assert_false(any_secret(f));
+	assert_int_equal(directory_domain_set_apop(f->reader, SLICE("no.where"), true),
+	    STATUS_NOT_FOUND);
+	assert_int_equal(directory_domain_set_apop(f->reader, org, true), STATUS_OK);
+	assert_int_equal(directory_domain_find(f->reader, org, &domain), STATUS_OK);
+	assert_true(domain.apop);
+	assert_int_equal(domain.accounts, 2);
+	assert_false(any_secret(f));
+	assert_int_equal(without_secret(f), 2);
+	/* On: from the next password on, for this account and this name only. */
+	set_password(f, "Jo@Example.org", "two");
+	assert_string_equal(kept(f, "jo@EXAMPLE.org"), "two");
+	assert_string_equal(kept(f, "amy@example.org"), "");
+	assert_string_equal(kept(f, "j@example.org"), "");
+	assert_string_equal(kept(f, "jo"), "");
+	assert_true(any_secret(f));
+	assert_int_equal(without_secret(f), 1);
+	fixture_check(f);
+	set_password(f, "jo@example.org", "three");
+	assert_string_equal(kept(f, "jo@example.org"), "three");
+	/* The flag stands beside the other rule of the domain, which has a tail too. */
+	const struct pop3_rule days = {POP3_POLICY_DAYS, 30};
+	assert_int_equal(directory_domain_set_pop3(f->reader, org, days), STATUS_OK);
+	assert_int_equal(directory_domain_find(f->reader, org, &domain), STATUS_OK);
+	assert_true(domain.apop);
+	assert_int_equal(domain.pop3.days, 30);
+	/* Keys alone: the old secret is not the password any more. */
+	set_password(f, "jo@example.org", NULL);
+	assert_string_equal(kept(f, "jo@example.org"), "");
+	memset(long_secret, 'x', sizeof(long_secret));
+	long_secret[sizeof(long_secret) - 1] = '\0';
+	const struct directory_account_change too_long = {.set_credential = true,
+	    .credential = SLICE("keys"),
+	    .secret = slice_from_cstr(long_secret)};
+	assert_int_equal(
+	    directory_account_set(f->reader, SLICE("jo@example.org"), &too_long),
+	    STATUS_INVALID);
+	set_password(f, "jo@example.org", "four");
+	set_password(f, "amy@example.org", "five");
+	assert_int_equal(without_secret(f), 0);
+	assert_int_equal(
+	    directory_account_remove(f->reader, SLICE("amy@example.org")), STATUS_OK);
+	assert_string_equal(kept(f, "amy@example.org"), "");
+	assert_string_equal(kept(f, "jo@example.org"), "four");
+	/* Off takes the domain's, and no other's. */
+	assert_int_equal(
+	    directory_domain_add(f->reader, SLICE("example.org.uk")), STATUS_OK);
+	assert_int_equal(
+	    directory_domain_set_apop(f->reader, SLICE("example.org.uk"), true),
+	    STATUS_OK);
+	struct account_id id;
+	assert_int_equal(directory_account_add(f->reader, SLICE("jo@example.org.uk"),
+			     SLICE("keys"), 0, &id),
+	    STATUS_OK);
+	set_password(f, "jo@example.org.uk", "six");
+	assert_int_equal(directory_domain_set_apop(f->reader, org, false), STATUS_OK);
+	assert_string_equal(kept(f, "jo@example.org"), "");
+	assert_string_equal(kept(f, "jo@example.org.uk"), "six");
+	assert_int_equal(directory_domain_find(f->reader, org, &domain), STATUS_OK);
+	assert_false(domain.apop);
+	assert_int_equal(domain.pop3.days, 30);
+	fixture_check(f);
+}
+
 static void
 imap_without(struct fixture *f)
 {
@@ -470,6 +588,7 @@ CASE(account_goes)
 CASE(resolving)
 CASE(owning)
 CASE(imap_without)
+CASE(apop)
 CASE(send_as)
 CASE(over_quota)
 CASE(relays)
@@ -485,6 +604,7 @@ main(void)
 	    cmocka_unit_test(test_resolving),
 	    cmocka_unit_test(test_owning),
 	    cmocka_unit_test(test_imap_without),
+	    cmocka_unit_test(test_apop),
 	    cmocka_unit_test(test_send_as),
 	    cmocka_unit_test(test_over_quota),
 	    cmocka_unit_test(test_relays),
