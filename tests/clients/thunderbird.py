@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Thunderbird itself against a private instance: reads by IMAP, sends, moves and deletes.
+"""Thunderbird itself against a private instance: reads by IMAP, sends, moves and deletes;
+fetches by POP3 with and without "leave on server".
 
 Not part of ./dev test: it wants the Debian packages thunderbird and xvfb.
     apt-get install thunderbird xvfb
@@ -214,10 +215,91 @@ return true;
 """
 
 
+# A POP3 account; returns the key of its server.
+POP3_SETUP = """
+const [host, port, user, password, leave] = args;
+const { MailServices } = ChromeUtils.importESModule("resource:///modules/MailServices.sys.mjs");
+const server = MailServices.accounts.createIncomingServer(user, host, "pop3");
+server.port = port; server.socketType = 3; server.authMethod = 3;
+server.password = password;
+server.doBiff = false; server.loginAtStartUp = false;
+server.QueryInterface(Ci.nsIPop3IncomingServer).leaveMessagesOnServer = leave;
+const account = MailServices.accounts.createAccount();
+account.incomingServer = server;
+return server.key;
+"""
+
+# "Get messages"; returns [subject, text] of what is in the local inbox then.
+POP3_FETCH = """
+const [key] = args;
+const { MailServices } = ChromeUtils.importESModule("resource:///modules/MailServices.sys.mjs");
+const server = MailServices.accounts.getIncomingServer(key);
+const inbox = server.rootFolder.getFolderWithFlags(Ci.nsMsgFolderFlags.Inbox);
+await new Promise((resolve, reject) => {
+  MailServices.pop3.GetNewMail(null, { QueryInterface: ChromeUtils.generateQI(["nsIUrlListener"]),
+    OnStartRunningUrl() {},
+    OnStopRunningUrl(u, status) { status ? reject(new Error("status " + status)) : resolve(); } },
+    inbox, server);
+  setTimeout(() => reject(new Error("no end of fetching")), 40000);
+});
+const texts = [];
+for (const header of inbox.messages) {
+  const stream = inbox.getMsgInputStream(header, {});
+  const s = Cc["@mozilla.org/scriptableinputstream;1"].createInstance(Ci.nsIScriptableInputStream);
+  s.init(stream);
+  texts.push([header.mime2DecodedSubject, s.readBytes(header.messageSize)]);
+  stream.close();
+}
+return texts;
+"""
+
+
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
+
+
+def count(post, address):
+    box = post.imap(address)
+    number = int(box.select("INBOX", readonly=True)[1][0])
+    box.logout()
+    return number
+
+
+def pop3_append(post, address, *subjects):
+    """The last one ends without a line end, and all have dots."""
+    box = post.imap(address)
+    for i, subject in enumerate(subjects):
+        end = b"" if i == len(subjects) - 1 else b"\r\n"
+        box.append("INBOX", None, None,
+                   f"From: carol@friends.test\r\nTo: {address}\r\nSubject: {subject}\r\n"
+                   f"Message-ID: <{subject}-{address}>\r\nDate: Tue, 24 Nov 2026 08:00:00 "
+                   f"+0000\r\n\r\n.dot\r\n..two\r\n.\r\nend of {subject}".encode() + end)
+    box.logout()
+
+
+def pop3(r, post, m):
+    """Without "leave on server" the maildrop is empty afterwards; with it (and mail kept by
+    the server) what was fetched is known by its unique id and not fetched again."""
+    for address, leave in (("pop@demo.test", False), ("keep@demo.test", True)):
+        what = f"POP3, leave={leave}"
+        pop3_append(post, address, "p1", "p2")
+        key = m.script(POP3_SETUP, "localhost", post.port("pop3s"), address,
+                       post.passwords[address], leave)
+        got = m.script(POP3_FETCH, key)
+        r.equal(sorted(subject for subject, _ in got), ["p1", "p2"], what + ": fetches")
+        for subject, text in got:
+            r.check(f"\n.dot\n..two\n.\nend of {subject}" in text.replace("\r\n", "\n"),
+                    what + f": the text of {subject}: {text!r}")
+        r.equal(count(post, address), 2 if leave else 0, what + ": left on the server")
+        pop3_append(post, address, "p3")
+        got = m.script(POP3_FETCH, key)
+        r.equal(sorted(subject for subject, _ in got), ["p1", "p2", "p3"],
+                what + ": fetches what is new only")
+        got = m.script(POP3_FETCH, key)
+        r.equal(len(got), 3, what + ": and nothing twice")
+        r.equal(count(post, address), 3 if leave else 0, what + ": left on the server")
 
 
 def main():
@@ -226,7 +308,10 @@ def main():
         print("thunderbird and xvfb are not installed: apt-get install thunderbird xvfb")
         return 77
     post = Instance(accounts={"anna@demo.test": "secret-anna-1",
-                              "bob@demo.test": "secret-bob-1"}, hostname="localhost")
+                              "bob@demo.test": "secret-bob-1",
+                              "pop@demo.test": "secret-pop-1",
+                              "keep@demo.test": "secret-keep-1"}, hostname="localhost")
+    post.run("account", "set", "keep@demo.test", "--pop3", "keep")
     with post.smtp() as s:
         for subject in ("read me", "move me", "delete me"):
             s.sendmail("carol@friends.test", ["anna@demo.test"],
@@ -278,6 +363,7 @@ def main():
         r.equal(len(box.search(None, "SUBJECT", '"move me"')[1][0].split()), 1,
                 "the moved one is in Archive")
         box.logout()
+        pop3(r, post, m)
     finally:
         for process in (bird, xvfb):
             process.terminate()
