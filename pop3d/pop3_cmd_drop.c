@@ -8,6 +8,7 @@
 #include "pop3d/pop3_cmd.h"
 #include "pop3d/pop3_resp.h"
 #include "text/header.h"
+#include "text/message_index.h"
 
 void
 pop3_cmd_stat(struct pop3_session *s, const struct pop3_line *line)
@@ -117,7 +118,9 @@ message_begin(struct pop3_session *s, uint32_t number, const struct pop3_message
 	    whole ? s->body.size : top_length(body_handle_bytes(&s->body), lines);
 	s->waiting = POP3_WAITS_FOR_OUTPUT;
 	framer_stuff_init(&s->stuff);
-	pop3_resp_ok_format(s, "%llu octets", (unsigned long long)s->body.size);
+	unsigned missing = message_line_end_missing(body_handle_bytes(&s->body));
+	pop3_resp_ok_format(
+	    s, "%llu octets", (unsigned long long)(s->body.size + missing));
 }
 
 void

@@ -56,11 +56,10 @@ pop3_drop_open(
 	struct message_record record;
 	while (drop.count < capacity &&
 	       (status = message_cursor_next(cursor, &record)) == STATUS_OK) {
-		drop.messages[drop.count++] = (struct pop3_message){
-		    .uid = record.uid,
-		    .size = record.size,
-		};
-		drop.bytes += record.size;
+		struct pop3_message *message = &drop.messages[drop.count++];
+		message->uid = record.uid;
+		message->size = record.size + record.line_end_missing;
+		drop.bytes += message->size;
 	}
 	message_cursor_close(&cursor);
 	if (status == STATUS_NOT_FOUND)

@@ -19,7 +19,7 @@ struct pop3_message {
 	bool deleted;   /* by DELE */
 	bool retrieved; /* RETR has delivered it whole */
 	uint32_t uidl;  /* where its own unique id begins in `uidls`; 0: default form */
-	uint64_t size;  /* octets with CRLF line ends */
+	uint64_t size;  /* octets that RETR sends, its own dots not counted */
 };
 
 struct pop3_drop {

@@ -31,6 +31,8 @@ enum status body_draft_seal(struct body_draft *draft) MUST_USE;
 uint64_t body_draft_size(const struct body_draft *draft);
 /* All bytes in one piece, prefix first (a spilled draft is mapped); after seal. */
 struct slice body_draft_bytes(struct body_draft *draft);
+/* Octets, 0 to 2, that the last line lacks to end in CRLF; after seal. */
+uint8_t body_draft_line_end_missing(const struct body_draft *draft);
 struct slice body_draft_derived(const struct body_draft *draft);
 /* Reference counted: an op that was submitted keeps its own. */
 struct body_draft *body_draft_ref(struct body_draft *draft);

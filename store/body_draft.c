@@ -229,6 +229,7 @@ body_draft_seal(struct body_draft *draft)
 	draft->sealed = true;
 	struct slice bytes = body_draft_bytes(draft);
 	draft->crc = crc32c(0, bytes);
+	draft->line_end_missing = (uint8_t)message_line_end_missing(bytes);
 	if (draft->fd >= 0) {
 		status = seal_file_headers(draft);
 		if (status != STATUS_OK)
@@ -253,6 +254,13 @@ body_draft_bytes(struct body_draft *draft)
 	if (draft->map)
 		return slice_make(draft->map + draft->start, (size_t)draft->size);
 	return draft->memory.ptr ? buf_slice(&draft->memory) : SLICE("");
+}
+
+uint8_t
+body_draft_line_end_missing(const struct body_draft *draft)
+{
+	ENSURE(draft->sealed);
+	return draft->line_end_missing;
 }
 
 struct slice

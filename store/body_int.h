@@ -41,6 +41,7 @@ struct body_draft {
 	size_t map_size;
 	uint64_t start; /* of the first message byte in the spool file, after seal */
 	uint32_t crc;
+	uint8_t line_end_missing; /* octets; after seal */
 	struct buf derived;
 	/* The engine's; lets a place go. */
 	void (*place_release)(struct body_place *place);

@@ -18,7 +18,10 @@ enum message_flag {
 
 struct message_record {
 	uint32_t uid;
-	uint8_t flags;     /* enum message_flag bits */
+	uint8_t flags; /* enum message_flag bits */
+	/* Octets, 0 to 2, that POP3 adds for the last line to end in CRLF; they are not
+	 * in `size`.  0 too in records of before this was kept. */
+	uint8_t line_end_missing;
 	uint64_t keywords; /* bits into the mailbox's keywords */
 	uint64_t modseq;
 	int64_t internaldate_s;

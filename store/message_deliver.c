@@ -74,6 +74,7 @@ commit_deliver(struct engine_txn *txn, void *arg)
 	    .internaldate_zone_min = op->internaldate_zone_min,
 	    .save_date_s = commit->state->base.now_s,
 	    .size = body_draft_size(op->draft),
+	    .line_end_missing = body_draft_line_end_missing(op->draft),
 	    .email_id = account.next_email_id,
 	};
 	if (quota_is_passed(&account, message.size))
@@ -278,6 +279,7 @@ commit_append(struct engine_txn *txn, void *arg)
 		    .internaldate_zone_min = append->internaldate_zone_min,
 		    .save_date_s = state->base.now_s,
 		    .size = body_draft_size(append->draft),
+		    .line_end_missing = body_draft_line_end_missing(append->draft),
 		    .email_id = account.next_email_id++,
 		};
 		status = engine_body_attach(txn, append->draft, &message.body);

@@ -127,6 +127,7 @@ import_one(struct engine_txn *txn, struct import_state *state,
 	    .internaldate_zone_min = item->internaldate_zone_min,
 	    .save_date_s = state->base.now_s,
 	    .size = body_draft_size(item->draft),
+	    .line_end_missing = body_draft_line_end_missing(item->draft),
 	};
 	item->uid = 0;
 	item->uid_kept = item->uidl_kept = false;

@@ -316,7 +316,8 @@ void
 message_encode(const struct message_record *message, char out[MESSAGE_SIZE])
 {
 	out[0] = STORE_RECORD_VERSION;
-	out[MESSAGE_FLAGS] = (char)message->flags;
+	out[MESSAGE_FLAGS] =
+	    (char)(message->flags | message->line_end_missing << MESSAGE_LINE_END_SHIFT);
 	be16_put(out + MESSAGE_ZONE, (uint16_t)message->internaldate_zone_min);
 	be64_put(out + MESSAGE_KEYWORDS, message->keywords);
 	be64_put(out + MESSAGE_MODSEQ, message->modseq);

@@ -130,7 +130,9 @@ message_decode(struct slice record, uint32_t uid, struct message_record *out)
 	if (record.len < MESSAGE_SIZE || p[0] != STORE_RECORD_VERSION)
 		return false;
 	out->uid = uid;
-	out->flags = (uint8_t)p[MESSAGE_FLAGS];
+	out->flags = (uint8_t)p[MESSAGE_FLAGS] & MESSAGE_FLAGS_ALL;
+	out->line_end_missing =
+	    (uint8_t)((unsigned char)p[MESSAGE_FLAGS] >> MESSAGE_LINE_END_SHIFT);
 	out->internaldate_zone_min = (int16_t)be16_get(p + MESSAGE_ZONE);
 	out->keywords = be64_get(p + MESSAGE_KEYWORDS);
 	out->modseq = be64_get(p + MESSAGE_MODSEQ);
@@ -139,7 +141,7 @@ message_decode(struct slice record, uint32_t uid, struct message_record *out)
 	out->size = be64_get(p + MESSAGE_BYTES);
 	out->body = be64_get(p + MESSAGE_BODY);
 	out->email_id = be64_get(p + MESSAGE_EMAIL_ID);
-	return record.len == MESSAGE_SIZE;
+	return record.len == MESSAGE_SIZE && out->line_end_missing <= 2;
 }
 
 void expunged_encode(

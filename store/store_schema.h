@@ -209,7 +209,7 @@ enum { KEYWORDS_COUNT = 1, KEYWORDS_LIST = 2 };
 
 /* Message (M), 60 bytes. */
 enum {
-	MESSAGE_FLAGS        = 1,  /* u8, enum message_flag bits */
+	MESSAGE_FLAGS        = 1,  /* u8, enum message_flag bits; bits 5, 6: line_end_missing */
 	MESSAGE_ZONE         = 2,  /* i16, minutes */
 	MESSAGE_KEYWORDS     = 4,  /* u64, bits into K */
 	MESSAGE_MODSEQ       = 12, /* u64 */
@@ -219,6 +219,7 @@ enum {
 	MESSAGE_BODY         = 44, /* u64, engine's body number */
 	MESSAGE_EMAIL_ID     = 52, /* u64 */
 	MESSAGE_SIZE         = 60,
+	MESSAGE_LINE_END_SHIFT = 5, /* bits; above MESSAGE_FLAGS_ALL */
 };
 
 /* Map (B): bit uid % 8 of byte uid % 4096 / 8 is a uid.  Bits of uids that are there, then

@@ -183,14 +183,14 @@ framer_dot_feed(
 void
 framer_stuff_init(struct framer_stuff *s)
 {
-	*s = (struct framer_stuff){.line_start = true};
+	*s = (struct framer_stuff){.line_start = true, .ended = true};
 }
 
 static void
 stuff_line_break(struct framer_stuff *s, struct buf *out)
 {
 	buf_append(out, SLICE("\r\n"));
-	*s = (struct framer_stuff){.line_start = true};
+	framer_stuff_init(s);
 }
 
 /* Bytes without CR and LF, at least one. */
@@ -221,7 +221,7 @@ stuff_lf(struct framer_stuff *s, bool normalise, struct buf *out)
 		return;
 	}
 	buf_append_byte(out, '\n');
-	*s = (struct framer_stuff){.line_start = s->last_cr};
+	*s = (struct framer_stuff){.line_start = true, .ended = s->last_cr};
 }
 
 void
@@ -265,10 +265,7 @@ framer_stuff_run(struct framer_stuff *s, struct slice bytes, bool *out_dot)
 		if (!dot)
 			break;
 		size_t at = (size_t)(dot - p);
-		bool line_start = at == 0   ? s->line_start
-		                  : at == 1 ? s->last_cr && p[0] == '\n'
-		                            : p[at - 2] == '\r' && p[at - 1] == '\n';
-		if (line_start) {
+		if (at == 0 ? s->line_start : p[at - 1] == '\n') {
 			*s = (struct framer_stuff){.line_start = false};
 			*out_dot = true;
 			return at;
@@ -278,7 +275,10 @@ framer_stuff_run(struct framer_stuff *s, struct slice bytes, bool *out_dot)
 	char last = p[bytes.len - 1];
 	bool cr_before = bytes.len > 1 ? p[bytes.len - 2] == '\r' : s->last_cr;
 	*s = (struct framer_stuff){
-	    .line_start = last == '\n' && cr_before, .last_cr = last == '\r'};
+	    .line_start = last == '\n',
+	    .ended = last == '\n' && cr_before,
+	    .last_cr = last == '\r',
+	};
 	return bytes.len;
 }
 
@@ -287,7 +287,7 @@ framer_stuff_end(struct framer_stuff *s, struct buf *out)
 {
 	if (s->last_cr && !s->cr_held)
 		buf_append_byte(out, '\n');
-	else if (!s->line_start)
+	else if (!s->ended)
 		buf_append(out, SLICE("\r\n"));
 	buf_append(out, SLICE(".\r\n"));
 	framer_stuff_init(s);

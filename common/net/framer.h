@@ -64,21 +64,24 @@ enum framer_result framer_dot_feed(
 
 /* ---- dot-stuffing, for RETR and for the SMTP client ---- */
 struct framer_stuff {
-	bool line_start; /* true at first */
+	bool line_start; /* true at first; behind any LF, bare or not */
+	bool ended;      /* true at first; the last line has its CRLF */
 	bool last_cr;    /* the last byte given was a CR */
 	bool cr_held;    /* and it has not been appended yet (normalise) */
 };
 void framer_stuff_init(struct framer_stuff *s);
-/* Appends bytes with a dot put before each line that begins with one.  Message bytes
- * must have CRLF ends; with `normalise` a bare CR or LF is rewritten to CRLF, so that
- * nothing we send can be read as the end of data. */
+/* Appends bytes with a dot put before each line that begins with one, also behind a bare
+ * LF: many clients read lines by LF, and to them a dot there would end the message.  With
+ * `normalise` a bare CR or LF is rewritten to CRLF, so that nothing we send can be read
+ * as the end of data. */
 void framer_stuff_feed(
     struct framer_stuff *s, struct slice bytes, bool normalise, struct buf *out);
 /* The same without a copy, for bytes that are sent from where they are: how many of them
  * may be sent as they stand; with *out_dot a dot goes behind those, and the rest is given
  * again. */
 size_t framer_stuff_run(struct framer_stuff *s, struct slice bytes, bool *out_dot);
-/* Appends what ends the message: CRLF when the last line has none, then dot CRLF. */
+/* Appends what ends the message: what the last line lacks to end in CRLF (not normalised:
+ * message_line_end_missing octets), then dot CRLF. */
 void framer_stuff_end(struct framer_stuff *s, struct buf *out);
 
 /* ---- IMAP command with literals (RFC 9051 section 4.3, RFC 7888) ---- */

@@ -58,4 +58,19 @@ void message_index_part(
 bool message_index_find(const struct message_index *index, const uint32_t *numbers,
     size_t count, uint32_t *out_number);
 
+/* How many octets, 0 to 2, a message lacks for its last line to end in CRLF: what POP3
+ * puts behind it, and what counts there (RFC 1939 sections 3 and 11). */
+static inline unsigned
+message_line_end_missing(struct slice message)
+{
+	if (message.len == 0)
+		return 0;
+	char last = message.ptr[message.len - 1];
+	if (last == '\r')
+		return 1;
+	bool ended =
+	    last == '\n' && message.len > 1 && message.ptr[message.len - 2] == '\r';
+	return ended ? 0 : 2;
+}
+
 #endif

@@ -9,10 +9,13 @@
 3. A client that goes away before it has everything loses nothing.
 4. A killed daemon frees the maildrop; shared sessions; LOGIN-DELAY.
 5. QUIT as the last command of a turn (POP3_COMMANDS_PER_TURN).
+6. STAT, LIST and the line of RETR say the octets that RETR sends, whatever the message ends
+   in (RFC 1939 section 11); a dot behind a bare LF gets a second one.
 
 POSTROOM_POP3_LONG=1: more sizes."""
 
 import os
+import re
 import socket
 import ssl
 import sys
@@ -161,6 +164,36 @@ def killed(r, post):
     c.close()
 
 
+def octets(r, post, drop):
+    drop.clear()
+    head = b"Subject: end\r\n\r\n"
+    texts = [head + text for text in (
+        b"whole\r\n", b"none", b"cr\r", b"lf\n", b"\n", b"\r", b".", b"a\n.\r\nb\n..c",
+        b".\n.\n", b"x" * 70_000, b"x" * 600_000 + b"\n", b"\r\n" * 40_000 + b".")]
+    texts += [b"Subject: head only", b"\n"]
+    for text in texts:
+        # imaplib's append() would make every line end a CRLF.
+        drop.imap.literal = text
+        r.equal(drop.imap._simple_command("APPEND", "INBOX")[0], "OK", "APPEND")
+    drop.imap.select("INBOX")
+    c = Client(post)
+    c.login(ADDRESS, PASSWORD)
+    stat = int(c.command("STAT").split()[2])
+    c.command("LIST")
+    sizes = [int(row.split()[1]) for row in c.listing().splitlines()]
+    r.equal(stat, sum(sizes), "STAT is the sum")
+    for i, text in enumerate(texts):
+        what = f"message that ends in {text[-8:]!r}"
+        ok = c.command(f"RETR {i + 1}")
+        # Read by LF, as many clients do: the end is still the end.
+        sent = re.sub(rb"(?m)^\.", b"", c.listing())
+        r.equal((ok, len(sent)), (b"+OK %d octets" % sizes[i], sizes[i]), what)
+        r.check(sent.startswith(text) and sent.endswith(b"\r\n"), what + ": its text")
+        r.check(len(sent) - len(text) <= 2, what + ": no more than a line end is added")
+    c.command("RSET")
+    c.abort()
+
+
 def settings(r):
     """pop3.shared_sessions and pop3.login_delay."""
     post = Instance(accounts={ADDRESS: PASSWORD}, conf={"pop3": ["shared_sessions = true"]})
@@ -215,6 +248,8 @@ def main():
     pids = [row["pid"] for row in post.status()["daemons"]]
     drop = Drop(post, ADDRESS)
     turn_ends(r, post)
+    octets(r, post, drop)
+    drop.clear()
     quit_below_low_mark(r, post, drop)
     no_reader(r, post, drop)
     gone_before_all(r, post, drop)

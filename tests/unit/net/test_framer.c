@@ -4,6 +4,7 @@
  * end, and IMAP literals stay in step.
  */
 #include "net/framer.h"
+#include "text/message_index.h"
 
 #include "unit/net/net_harness.h"
 
@@ -364,7 +365,7 @@ test_stuff(void **state)
 	    {SLICE(".a\r\n..\r\n"),   SLICE("..a\r\n...\r\n.\r\n"),
              SLICE("..a\r\n...\r\n.\r\n")							},
 	    {SLICE("."),              SLICE("..\r\n.\r\n"),          SLICE("..\r\n.\r\n")        },
-	    {SLICE("a\n.\n"),         SLICE("a\n.\n\r\n.\r\n"),      SLICE("a\r\n..\r\n.\r\n")   },
+	    {SLICE("a\n.\n"),         SLICE("a\n..\n\r\n.\r\n"),     SLICE("a\r\n..\r\n.\r\n")   },
 	    {SLICE("a\r.\r"),         SLICE("a\r.\r\n.\r\n"),        SLICE("a\r\n..\r\n.\r\n")   },
 	    {SLICE("a\r\r\n.\r\r\n"), SLICE("a\r\r\n..\r\r\n.\r\n"),
              SLICE("a\r\n\r\n..\r\n\r\n.\r\n")						   },
@@ -383,6 +384,34 @@ test_stuff(void **state)
 		check_cuts(cases[i].input, cut_stuff_in_place);
 		check_cuts(cases[i].input, cut_stuff_normalise);
 	}
+}
+
+/* What is said to be added is what is added: all texts of up to five of these. */
+static void
+test_line_end_missing(void **state)
+{
+	(void)state;
+	static const char alphabet[] = "\r\n.a";
+	for (unsigned n = 0; n < 5 * 1024; n++) {
+		char text[5];
+		size_t len = n / 1024 + 1;
+		for (size_t i = 0; i < len; i++)
+			text[i] = alphabet[n >> 2 * i & 3];
+		struct slice input = slice_make(text, len);
+		size_t dots = 0;
+		for (size_t i = 0; i < len; i++)
+			dots += text[i] == '.' && (i == 0 || text[i - 1] == '\n');
+		struct buf out;
+		stuff_run(input, 0, 0, false, &out);
+		assert_int_equal(
+		    out.len, len + dots + message_line_end_missing(input) + 3);
+		buf_fini(&out);
+	}
+	assert_int_equal(message_line_end_missing(SLICE("")), 0);
+	assert_int_equal(message_line_end_missing(SLICE("a\r\n")), 0);
+	assert_int_equal(message_line_end_missing(SLICE("a\r")), 1);
+	assert_int_equal(message_line_end_missing(SLICE("a\n")), 2);
+	assert_int_equal(message_line_end_missing(SLICE("a")), 2);
 }
 
 /* A receiver as careless as they come: any kind of line end, then a dot, then any kind of
@@ -587,6 +616,7 @@ main(void)
 	    cmocka_unit_test(test_smuggling),
 	    cmocka_unit_test(test_dot_flags),
 	    cmocka_unit_test(test_stuff),
+	    cmocka_unit_test(test_line_end_missing),
 	    cmocka_unit_test(test_stuff_smuggling),
 	    cmocka_unit_test(test_imap),
 	    cmocka_unit_test(test_imap_refuse),

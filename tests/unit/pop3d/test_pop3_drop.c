@@ -155,6 +155,77 @@ test_beyond_4_gb(void **state)
 	assert_true(drop.bytes == 3 * gb_3);
 }
 
+/* Appends a message of these bytes. */
+static void
+append(struct fixture *f, struct slice bytes)
+{
+	struct append_message message = {.draft = body_draft_new(f->store, 1000)};
+	assert_int_equal(body_draft_append(message.draft, bytes), STATUS_OK);
+	assert_int_equal(body_draft_seal(message.draft), STATUS_OK);
+	struct append_op op = {.op = {.arena = f->arena},
+	    .account = f->jo,
+	    .mailbox = SLICE("INBOX"),
+	    .messages = &message,
+	    .message_count = 1};
+	append_op_submit(f->reader, &op);
+	body_draft_unref(&message.draft);
+	assert_int_equal(op.op.status, STATUS_OK);
+}
+
+static void
+sizes_are(struct fixture *f, const uint64_t *want, uint32_t count)
+{
+	struct pop3_drop drop;
+	uint64_t all = 0;
+	assert_int_equal(pop3_drop_open(f->reader, f->jo, &drop), STATUS_OK);
+	assert_int_equal(drop.count, count);
+	for (uint32_t i = 0; i < count; i++) {
+		assert_int_equal(drop.messages[i].size, want[i]);
+		all += want[i];
+	}
+	assert_int_equal(drop.bytes, all);
+	pop3_drop_close(&drop);
+}
+
+/* The CRLF that RETR puts behind a last line without one is counted; flags that change
+ * and copies do not lose it, and the flags do not show it. */
+static void
+line_ends(struct fixture *f)
+{
+	static const struct slice bytes[] = {SLICE("A: b\r\n\r\ntext\r\n"),
+	    SLICE("A: b\r\n\r\ntext\r"), SLICE("A: b\r\n\r\ntext\n"),
+	    SLICE("A: b\r\n\r\ntext"), SLICE("")};
+	static const uint64_t sizes[] = {14, 14, 15, 14, 0, 14, 14, 15, 14, 0};
+	struct uid_range all = {1, 5};
+	for (size_t i = 0; i < 5; i++)
+		append(f, bytes[i]);
+	sizes_are(f, sizes, 5);
+	uint32_t inbox = fixture_box(f, f->jo, "INBOX");
+	struct flags_op flags = {.op = {.arena = f->arena},
+	    .account = f->jo,
+	    .mailbox = inbox,
+	    .ranges = &all,
+	    .range_count = 1,
+	    .mode = FLAGS_ADD,
+	    .flags = MESSAGE_SEEN};
+	flags_op_submit(f->reader, &flags);
+	assert_int_equal(flags.op.status, STATUS_OK);
+	struct copy_op copy = {.op = {.arena = f->arena},
+	    .account = f->jo,
+	    .mailbox = inbox,
+	    .ranges = &all,
+	    .range_count = 1,
+	    .target = SLICE("INBOX")};
+	copy_op_submit(f->reader, &copy);
+	assert_int_equal(copy.op.status, STATUS_OK);
+	sizes_are(f, sizes, 10);
+	struct message_record record;
+	assert_int_equal(message_get(f->reader, f->jo, inbox, 4, &record), STATUS_OK);
+	assert_int_equal(record.flags, MESSAGE_SEEN);
+	assert_int_equal(record.size, 12);
+	assert_int_equal(record.line_end_missing, 2);
+}
+
 #define CASE(name)                                                                       \
 	static void test_##name(void **state)                                            \
 	{                                                                                \
@@ -164,6 +235,7 @@ test_beyond_4_gb(void **state)
 CASE(numbers)
 CASE(uidls)
 CASE(update)
+CASE(line_ends)
 
 int
 main(void)
@@ -172,6 +244,7 @@ main(void)
 	    cmocka_unit_test(test_numbers),
 	    cmocka_unit_test(test_uidls),
 	    cmocka_unit_test(test_update),
+	    cmocka_unit_test(test_line_ends),
 	    cmocka_unit_test(test_beyond_4_gb),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
