@@ -184,7 +184,7 @@ hex_read(struct slice text, struct account_id *out)
 		if (!ascii_is_digit(c) && (c < 'a' || c > 'f'))
 			return false;
 		unsigned digit = (unsigned)(ascii_is_digit(c) ? c - '0' : c - 'a' + 10);
-		out->v[i / 2] = (unsigned char)(out->v[i / 2] << 4 | digit);
+		out->v[i / 2] = (unsigned char)((unsigned)out->v[i / 2] << 4 | digit);
 	}
 	return true;
 }
