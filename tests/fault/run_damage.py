@@ -161,7 +161,7 @@ try:
     hurt = sorted(dice.sample(range(1, SWEEP_MESSAGES + 1), SWEEP_FLIPS))
     for n in hurt:
         path, at = place(marker("sweep", n))
-        flip(path, at + dice.randrange(len(message("sweep", n)) - 60))
+        flip(path, at + 25 + dice.randrange(len(message("sweep", n)) - 90))  # the marker stays
     done = post.run("verify", check=False)
     for n in range(1, SWEEP_MESSAGES + 1):
         named = re.search(rf"sweep@demo\.test.*INBOX.*\b{n}\b", done.stdout)
