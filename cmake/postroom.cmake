@@ -57,6 +57,6 @@ function(postroom_unit_tests folder)
 		endif()
 		add_test(NAME unit.${folder}.${stem} COMMAND ${target})
 		set_tests_properties(unit.${folder}.${stem} PROPERTIES
-			TIMEOUT 120 LABELS unit)
+			TIMEOUT 240 LABELS unit)
 	endforeach()
 endfunction()

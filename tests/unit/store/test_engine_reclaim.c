@@ -18,19 +18,11 @@
 #include "base/buf.h"
 #include "unit/store/engine_fixture.h"
 
-/* The thread sanitizer takes twenty times as long; a fifth of the work has the same
- * races. */
-#if defined(__SANITIZE_THREAD__)
-#define SHARE 5
-#else
-#define SHARE 1
-#endif
-
 enum {
-	LIVE = 1500 / SHARE,  /* bodies */
-	CHURN = 3000 / SHARE, /* replaced in a run */
+	LIVE = 1500,  /* bodies */
+	CHURN = 3000, /* replaced in a run */
 	SIZE_MAX_ = 16 * 1024,
-	MAINTAIN_EVERY = 600 / SHARE,
+	MAINTAIN_EVERY = 600,
 };
 
 static const struct partition_id PART = {
