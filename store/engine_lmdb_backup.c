@@ -316,22 +316,29 @@ segment_backup(struct backup *b, const struct wanted *wanted)
 
 /* ---- around it ---- */
 
+/* Whole or not at all: the backup before this one needs its own, should this one die. */
 static enum status
 small_copy(struct backup *b, const char *name)
 {
 	uint32_t crc = 0;
 	struct stat st;
+	char part[BACKUP_NAME_MAX];
+	snprintf(part, sizeof part, "%.20s.new", name);
 	int source = openat(b->store_fd, name, O_RDONLY | O_CLOEXEC);
 	int target =
-	    openat(b->dir_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
+	    openat(b->dir_fd, part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
 	enum status status =
 	    source < 0 || target < 0 || fstat(source, &st) < 0
 		? STATUS_IO
 		: backup_copy(source, target, 0, (uint64_t)st.st_size, &crc);
+	if (status == STATUS_OK && fsync(target) < 0)
+		status = STATUS_IO;
 	if (source >= 0)
 		close(source);
 	if (target >= 0)
 		close(target);
+	if (status == STATUS_OK && renameat(b->dir_fd, part, b->dir_fd, name) < 0)
+		status = status_from_errno(errno);
 	return status == STATUS_OK ? file_add(b, name, name)
 	                           : backup_fail(b, status, name);
 }
@@ -396,23 +403,25 @@ manifest_is_missing(struct backup *b)
 	return faccessat(b->dir_fd, "manifest", F_OK, 0) != 0;
 }
 
-/* The folder is new, or its backup is of this installation. */
-static bool
-is_same_store(struct backup *b)
+/* Whether the folder is new, or its backup is of this installation. */
+static enum status
+same_store(struct backup *b)
 {
 	struct superblock ours, theirs;
-	char *error = NULL;
-	enum status status = superblock_read(b->dir_fd, b->dir, &theirs, &error);
-	free(error);
-	error = NULL;
-	/* Nothing there, or what a backup has left that was cut short. */
-	bool same = status == STATUS_NOT_FOUND || manifest_is_missing(b);
-	if (!same && status == STATUS_OK &&
-	    superblock_read(b->store_fd, b->engine->path, &ours, &error) == STATUS_OK)
-		same = memcmp(ours.installation, theirs.installation,
-			   sizeof ours.installation) == 0;
-	free(error);
-	return same;
+	enum status status = superblock_read(b->dir_fd, b->dir, &theirs, b->error);
+	/* Nothing there, or what a first backup has left that was cut short. */
+	if (status == STATUS_NOT_FOUND || manifest_is_missing(b)) {
+		free(*b->error);
+		*b->error = NULL;
+		return STATUS_OK;
+	}
+	if (status == STATUS_OK)
+		status = superblock_read(b->store_fd, b->engine->path, &ours, b->error);
+	if (status == STATUS_OK &&
+	    memcmp(ours.installation, theirs.installation, sizeof ours.installation) != 0)
+		status = STATUS_EXISTS;
+	return status == STATUS_OK ? STATUS_OK
+	                           : backup_fail(b, status, "a backup of another store");
 }
 
 /* The folders and the lock. */
@@ -437,9 +446,10 @@ backup_begin(struct backup *b)
 		nanosleep(&pause, NULL);
 	}
 	futimens(b->lock_fd, NULL);
-	if (!is_same_store(b))
-		return backup_fail(b, STATUS_EXISTS, "a backup of another store");
-	enum status status = manifest_read(b->dir_fd, &b->before);
+	enum status status = same_store(b);
+	if (status != STATUS_OK)
+		return status;
+	status = manifest_read(b->dir_fd, &b->before);
 	/* Without a manifest, or with a damaged one, all is copied. */
 	return status == STATUS_NOT_FOUND || status == STATUS_CORRUPT ? STATUS_OK
 	                                                              : status;

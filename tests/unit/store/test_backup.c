@@ -5,7 +5,9 @@
  */
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "store/store_backup.h"
@@ -140,6 +142,41 @@ test_damage_is_told(void **state)
 	fixture_fini(&f);
 }
 
+/* One that is cut short in any of its first bytes leaves the one before it whole. */
+static void
+test_cut_short(void **state)
+{
+	(void)state;
+	struct fixture f;
+	struct rlimit room;
+	char dir[300];
+	fixture_init(&f, 0);
+	dir_name(&f, ".backup", dir);
+	deliver_n(&f, 5);
+	backup(&f, dir);
+	deliver_n(&f, 5);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &room), 0);
+	void (*was)(int) = signal(SIGXFSZ, SIG_IGN);
+	for (rlim_t bytes = 0; bytes < 120; bytes += 10) {
+		struct store_backup_options options = {0};
+		struct store_backup_totals totals;
+		char *error = NULL;
+		struct rlimit little = {bytes, room.rlim_max};
+		assert_int_equal(setrlimit(RLIMIT_FSIZE, &little), 0);
+		enum status status =
+		    store_backup(f.store, dir, &options, &totals, &error);
+		assert_int_equal(setrlimit(RLIMIT_FSIZE, &room), 0);
+		assert_int_not_equal(status, STATUS_OK);
+		free(error);
+		assert_int_equal(restored_count(&f, dir), 5);
+	}
+	signal(SIGXFSZ, was);
+	backup(&f, dir);
+	assert_int_equal(restored_count(&f, dir), 10);
+	nftw(dir, fixture_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	fixture_fini(&f);
+}
+
 /* ---- while it serves ---- */
 
 struct serving {
@@ -213,6 +250,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_again_copies_what_is_new),
 	    cmocka_unit_test(test_damage_is_told),
+	    cmocka_unit_test(test_cut_short),
 	    cmocka_unit_test(test_while_it_serves),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

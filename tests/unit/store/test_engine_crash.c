@@ -105,6 +105,9 @@ static void
 flight_done(struct engine_commit *commit, enum status status)
 {
 	struct flight *flight = (struct flight *)commit;
+	if (status != STATUS_OK)
+		fprintf(stderr, "commit %" PRIu64 ": %s\n", flight->number,
+		    status_text(status));
 	ENSURE(status == STATUS_OK);
 	/* The acknowledgement: from here on it must never be lost. */
 	ENSURE(write(STDOUT_FILENO, &flight->number, sizeof flight->number) ==
