@@ -301,7 +301,8 @@ resolver_open(struct cli *cli, struct question *q)
 	    conf->dns.script[0]
 		? resolver_new_script(q->loop, conf->dns.script, &q->resolver, &error)
 		: resolver_new(q->loop, (const char *const *)conf->dns.servers.items,
-		      conf->dns.servers.count, conf->dns.timeout_ms, &q->resolver);
+		      conf->dns.servers.count, conf->dns.timeout_ms, conf->dns.anchors,
+		      &q->resolver);
 	int code = status == STATUS_OK ? CLI_OK
 	                               : cli_fail(CLI_CONFIG, "no resolver: %s",
 					     error ? error : status_text(status));

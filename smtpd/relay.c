@@ -206,15 +206,18 @@ post(void *loop, void (*fn)(void *), void *arg)
 static enum status
 resolver_make(struct relay *relay, const struct conf *conf)
 {
-	if (conf->dns.script[0] == '\0')
-		return resolver_new(relay->loop,
-		    (const char *const *)conf->dns.servers.items, conf->dns.servers.count,
-		    conf->dns.timeout_ms, &relay->resolver);
 	char *error = NULL;
 	enum status status =
-	    resolver_new_script(relay->loop, conf->dns.script, &relay->resolver, &error);
+	    conf->dns.script[0]
+		? resolver_new_script(
+		      relay->loop, conf->dns.script, &relay->resolver, &error)
+		: resolver_new(relay->loop, (const char *const *)conf->dns.servers.items,
+		      conf->dns.servers.count, conf->dns.timeout_ms, conf->dns.anchors,
+		      &relay->resolver);
 	if (status != STATUS_OK)
-		LOG_ERROR("server.start", LF_STR("reason", error ? error : "dns.script"));
+		LOG_ERROR("server.start",
+		    LF_STR("reason",
+			error ? error : "dns.servers or dns.anchors cannot be used"));
 	free(error);
 	return status;
 }

@@ -136,7 +136,8 @@ struct conf {
 	struct {
 		struct conf_list servers; /* empty: the system's */
 		uint64_t timeout_ms;
-		char *script; /* file of scripted answers, for tests and demos */
+		char *anchors; /* file of DS or DNSKEY; empty: the root's */
+		char *script;  /* file of scripted answers, for tests and demos */
 	} dns;
 	struct {
 		char *to;  /* "stderr" or a path */

@@ -234,6 +234,8 @@ const struct conf_key conf_keys[] = {
 	    "such as {\"127.0.0.1\", \"::1@5353\"}; empty: the system's", TOP(dns.servers)},
 	{"dns", "timeout", CONF_TYPE_DURATION_MS, 100, 5 * MINUTE_MS, "10s", NULL, RESTART,
 	    "for one question", TOP(dns.timeout_ms)},
+	{"dns", "anchors", CONF_TYPE_PATH, 0, PATH_OCTETS, "", NULL, RESTART,
+	    "file of DS or DNSKEY records of zones to trust; empty: the root's", TOP(dns.anchors)},
 	{"dns", "script", CONF_TYPE_PATH, 0, PATH_OCTETS, "", NULL, RESTART,
 	    "file of scripted answers, for tests and demonstrations", TOP(dns.script)},
 

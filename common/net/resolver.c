@@ -173,7 +173,8 @@ set_servers(struct ub_ctx *unbound, const char *const *servers, size_t count)
 }
 
 static bool
-configure(struct ub_ctx *unbound, const char *const *servers, size_t count)
+configure(
+    struct ub_ctx *unbound, const char *const *servers, size_t count, const char *anchors)
 {
 	/* A resolver on this machine is the usual set-up; libunbound refuses it unasked.
 	 */
@@ -184,6 +185,9 @@ configure(struct ub_ctx *unbound, const char *const *servers, size_t count)
 	    !set_option(unbound, "outgoing-range:", "256") ||
 	    !set_servers(unbound, servers, count))
 		return false;
+	if (anchors[0] != '\0')
+		return access(anchors, R_OK) == 0 &&
+		       ub_ctx_add_ta_file(unbound, anchors) == 0;
 	for (size_t i = 0; i < sizeof(anchor_paths) / sizeof(anchor_paths[0]); i++)
 		if (access(anchor_paths[i], R_OK) == 0)
 			return ub_ctx_add_ta_file(unbound, anchor_paths[i]) == 0;
@@ -204,7 +208,7 @@ make(struct loop *loop, uint64_t timeout_ms)
 
 enum status
 resolver_new(struct loop *loop, const char *const *servers, size_t server_count,
-    uint64_t timeout_ms, struct resolver **out)
+    uint64_t timeout_ms, const char *anchors, struct resolver **out)
 {
 	const char *script = getenv("POSTROOM_DNS_SCRIPT");
 	if (script && script[0] != '\0') {
@@ -217,7 +221,8 @@ resolver_new(struct loop *loop, const char *const *servers, size_t server_count,
 	if (!unbound)
 		return STATUS_LIMIT;
 	/* A thread, not a process: fork is not allowed in the sandbox. */
-	if (!configure(unbound, servers, server_count) || ub_ctx_async(unbound, 1) != 0) {
+	if (!configure(unbound, servers, server_count, anchors) ||
+	    ub_ctx_async(unbound, 1) != 0) {
 		ub_ctx_delete(unbound);
 		return STATUS_INVALID;
 	}

@@ -55,9 +55,12 @@ struct resolver;
 /* The answer is valid during the call only. */
 typedef void (*resolver_fn)(const struct resolver_answer *answer, void *arg);
 
-/* `servers`: null for the system's (/etc/resolv.conf), else addresses. */
+/* `servers`: null for the system's (/etc/resolv.conf), else addresses.  `anchors`: a file
+ * of DS or DNSKEY records that signatures are traced to; "" for the root's, as the system
+ * has it.  STATUS_INVALID if a server or the file cannot be used. */
 enum status resolver_new(struct loop *loop, const char *const *servers,
-    size_t server_count, uint64_t timeout_ms, struct resolver **out) MUST_USE;
+    size_t server_count, uint64_t timeout_ms, const char *anchors,
+    struct resolver **out) MUST_USE;
 enum status resolver_new_script(
     struct loop *loop, const char *path, struct resolver **out, char **error) MUST_USE;
 /* Outstanding queries are dropped without an answer. */

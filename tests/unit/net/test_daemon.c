@@ -304,7 +304,7 @@ use_everything_allowed(void)
 	harness_run_for(loop, 3);
 	struct resolver *resolver;
 	const char *servers[] = {"127.0.0.1@9"};
-	if (resolver_new(loop, servers, 1, 1000, &resolver) != STATUS_OK)
+	if (resolver_new(loop, servers, 1, 1000, "", &resolver) != STATUS_OK)
 		_exit(12);
 	resolver_free(&resolver);
 	loop_free(&loop);

@@ -356,7 +356,9 @@ test_unbound(void **state)
 	const char *servers[] = {address};
 	struct loop *loop = loop_new();
 	struct resolver *resolver = NULL;
-	assert_int_equal(resolver_new(loop, servers, 1, 1500, &resolver), STATUS_OK);
+	assert_int_equal(
+	    resolver_new(loop, servers, 1, 1500, "/nowhere", &resolver), STATUS_INVALID);
+	assert_int_equal(resolver_new(loop, servers, 1, 1500, "", &resolver), STATUS_OK);
 	struct asked a = ask(loop, resolver, "mail.example", RESOLVER_MX);
 	assert_int_equal(a.result, RESOLVER_OK);
 	assert_string_equal(a.text, "10 mx1.mail.example|;20 mx2a.mail.example|;");
