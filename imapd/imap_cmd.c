@@ -162,6 +162,7 @@ static const struct {
     {"PREVIEW",               CAP_AFTER               },
     {"QUOTA",		 CAP_AFTER               },
     {"QUOTA=RES-STORAGE",     CAP_AFTER               },
+    {"QUOTA=RES-MESSAGE",     CAP_AFTER               },
     {"QUOTA=RES-MAILBOX",     CAP_AFTER               },
     {"UNAUTHENTICATE",        CAP_AFTER               },
     {"COMPRESS=DEFLATE",      CAP_AFTER | CAP_COMPRESS},

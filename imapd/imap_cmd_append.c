@@ -216,8 +216,9 @@ check_size(struct imap_session *s, struct imap_append *a, uint64_t size)
 		append_fail(
 		    a, IMAP_NO, "LIMIT", "too much in one APPEND, send fewer at once");
 	else if (account_usage_get(imap_reader(s), s->account, &usage) == STATUS_OK &&
-		 usage.quota_bytes > 0 &&
-		 usage.bytes + a->total > usage.quota_bytes + a->freed)
+		 account_usage_is_passed(&usage,
+		     a->total > a->freed ? a->total - a->freed : 0,
+		     a->count + 1 - (a->op.replaced_uid != 0)))
 		append_fail_status(a, STATUS_QUOTA);
 }
 

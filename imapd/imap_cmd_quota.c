@@ -1,6 +1,7 @@
 /*
  * GETQUOTA, GETQUOTAROOT, SETQUOTA.  One quota root holds the whole account; its limit is
- * set by the operator (`postroom account set`), so SETQUOTA is always refused.
+ * set by the operator (`postroom account set`), so SETQUOTA is always refused and
+ * QUOTASET not announced (decision 0075).
  *
  * Thread: the worker's loop.  RFC 9208 (RFC 2087).
  */
@@ -10,7 +11,19 @@
 
 enum { QUOTA_UNIT = 1024 }; /* octets of one STORAGE unit, RFC 9208 section 5.1 */
 
-/* The number of mailboxes is always limited, by the store (RFC 9208 section 5.3). */
+/* quota-resource = resource-name SP resource-usage SP resource-limit (section 7). */
+static void
+write_resource(struct buf *out, struct slice name, uint64_t used, uint64_t limit)
+{
+	buf_append(out, name);
+	buf_append_byte(out, ' ');
+	buf_append_u64(out, used);
+	buf_append_byte(out, ' ');
+	buf_append_u64(out, limit);
+}
+
+/* A resource without a limit is left out (section 4.2.1); messages are section 5.2's.
+ * The number of mailboxes is always limited, by the store (RFC 9208 section 5.3). */
 static enum status
 write_quota(struct imap_session *s)
 {
@@ -21,16 +34,19 @@ write_quota(struct imap_session *s)
 	if (status != STATUS_OK)
 		return status;
 	buf_append(out, SLICE("* QUOTA " QUOTA_ROOT " ("));
-	if (usage.quota_bytes > 0) {
-		buf_append(out, SLICE("STORAGE "));
-		buf_append_u64(out, (usage.bytes + QUOTA_UNIT - 1) / QUOTA_UNIT);
-		buf_append_byte(out, ' ');
-		buf_append_u64(out, usage.quota_bytes / QUOTA_UNIT);
+	if (usage.quota.bytes > 0) {
+		write_resource(out, SLICE("STORAGE"),
+		    (usage.bytes + QUOTA_UNIT - 1) / QUOTA_UNIT,
+		    usage.quota.bytes / QUOTA_UNIT);
 		buf_append_byte(out, ' ');
 	}
-	buf_append(out, SLICE("MAILBOX "));
-	buf_append_u64(out, usage.mailboxes);
-	buf_append_format(out, " %d)\r\n", MAILBOX_COUNT_MAX);
+	if (usage.quota.messages > 0) {
+		write_resource(
+		    out, SLICE("MESSAGE"), usage.messages, usage.quota.messages);
+		buf_append_byte(out, ' ');
+	}
+	write_resource(out, SLICE("MAILBOX"), usage.mailboxes, MAILBOX_COUNT_MAX);
+	buf_append(out, SLICE(")\r\n"));
 	return STATUS_OK;
 }
 

@@ -267,14 +267,20 @@ cmd_domain_remove(struct cli *cli)
 
 /* ---- accounts ---- */
 
+/* --quota and --quota-messages; what is not given stays. */
 static int
-quota_option(struct cli *cli, uint64_t fallback, uint64_t *out)
+quota_options(struct cli *cli, struct account_quota *quota)
 {
-	const char *text = cli_option(cli, "--quota");
-	*out = fallback;
-	if (text && !conf_parse_size(slice_from_cstr(text), out))
+	const char *size = cli_option(cli, "--quota");
+	const char *messages = cli_option(cli, "--quota-messages");
+	if (size && !conf_parse_size(slice_from_cstr(size), &quota->bytes))
 		return cli_fail(
 		    CLI_USAGE, "--quota wants a size such as 500M or 5G, or 0 for none");
+	if (messages && !slice_to_u64(slice_from_cstr(messages),
+			    DIRECTORY_QUOTA_MESSAGES_MAX, &quota->messages))
+		return cli_fail(CLI_USAGE,
+		    "--quota-messages wants a number up to %d, or 0 for none",
+		    DIRECTORY_QUOTA_MESSAGES_MAX);
 	return CLI_OK;
 }
 
@@ -304,8 +310,8 @@ account_password_set(struct cli *cli, const struct buf *keys, const char *passwo
 }
 
 static int
-account_make(
-    struct cli *cli, const struct buf *keys, const char *password, uint64_t quota)
+account_make(struct cli *cli, const struct buf *keys, const char *password,
+    const struct account_quota *quota)
 {
 	struct account_id id;
 	const char *login = cli->arguments[0];
@@ -333,23 +339,34 @@ account_make(
 int
 cmd_account_add(struct cli *cli)
 {
-	uint64_t quota;
+	struct account_quota quota;
 	char *password = NULL;
 	struct buf keys AUTO_BUF;
 	buf_init(&keys, 1);
 	int code = cli_need_store(cli);
-	if (code == CLI_OK)
-		code = quota_option(cli, cli->conf->store.quota_default, &quota);
+	if (code == CLI_OK) {
+		quota.bytes = cli->conf->store.quota_default;
+		quota.messages = cli->conf->store.quota_messages_default;
+		code = quota_options(cli, &quota);
+	}
 	if (code == CLI_OK)
 		code = password_read(cli, cli->conf->auth.password_min, &password);
 	if (code == CLI_OK)
 		code = password_keys(cli, password, &keys);
 	if (code == CLI_OK)
-		code = account_make(cli, &keys, password, quota);
+		code = account_make(cli, &keys, password, &quota);
 	free(password);
 	if (code == CLI_OK && !cli->quiet)
 		printf("%s ready\n", cli->arguments[0]);
 	return code;
+}
+
+static void
+quota_json(json_t *out, const struct account_quota *quota)
+{
+	json_object_set_new(out, "quota", json_integer((json_int_t)quota->bytes));
+	json_object_set_new(
+	    out, "quota_messages", json_integer((json_int_t)quota->messages));
 }
 
 static bool
@@ -358,7 +375,7 @@ account_list_one(const struct directory_account *account, void *arg)
 	json_t *list = arg;
 	json_t *row = json_object();
 	json_object_set_new(row, "login", json_slice(account->login));
-	json_object_set_new(row, "quota", json_integer((json_int_t)account->quota_bytes));
+	quota_json(row, &account->quota);
 	json_object_set_new(row, "disabled", json_boolean(account->disabled));
 	json_object_set_new(row, "pop3", json_string(rule_text(account->pop3)));
 	json_array_append_new(list, row);
@@ -450,8 +467,7 @@ cmd_account_show(struct cli *cli)
 		json_t *out = json_object();
 		json_object_set_new(out, "login", json_slice(account.login));
 		json_object_set_new(out, "disabled", json_boolean(account.disabled));
-		json_object_set_new(
-		    out, "quota", json_integer((json_int_t)account.quota_bytes));
+		quota_json(out, &account.quota);
 		json_object_set_new(out, "bytes", json_integer((json_int_t)usage.bytes));
 		json_object_set_new(
 		    out, "messages", json_integer((json_int_t)usage.messages));
@@ -468,10 +484,12 @@ cmd_account_show(struct cli *cli)
 	}
 	printf("login     %.*s%s\n", SLICE_ARG(account.login),
 	    account.disabled ? " (disabled)" : "");
-	printf("messages  %llu, %llu bytes", (unsigned long long)usage.messages,
-	    (unsigned long long)usage.bytes);
-	if (account.quota_bytes > 0)
-		printf(" of %llu", (unsigned long long)account.quota_bytes);
+	printf("messages  %llu", (unsigned long long)usage.messages);
+	if (account.quota.messages > 0)
+		printf(" of %llu", (unsigned long long)account.quota.messages);
+	printf(", %llu bytes", (unsigned long long)usage.bytes);
+	if (account.quota.bytes > 0)
+		printf(" of %llu", (unsigned long long)account.quota.bytes);
 	printf("\nexpunged  %llu, %llu bytes can come back (not in the quota)",
 	    (unsigned long long)window.messages, (unsigned long long)window.bytes);
 	printf("\npop3      %s\n", rule_text(account.pop3));
@@ -585,22 +603,28 @@ int
 cmd_account_set(struct cli *cli)
 {
 	struct directory_account_change change = {0};
+	struct account_quota quota = {0, 0};
 	int code = cli_need_store(cli);
 	if (code == CLI_OK)
-		code = quota_option(cli, 0, &change.quota_bytes);
+		code = quota_options(cli, &quota);
 	if (code == CLI_OK)
 		code = rule_option(cli, &change.set_pop3, &change.pop3);
 	if (code != CLI_OK)
 		return code;
+	change.quota_bytes = quota.bytes;
+	change.quota_messages = quota.messages;
 	change.set_quota = cli_option(cli, "--quota") != NULL;
+	change.set_quota_messages = cli_option(cli, "--quota-messages") != NULL;
 	change.disabled = cli_option(cli, "--disable") != NULL;
 	change.set_disabled = change.disabled || cli_option(cli, "--enable");
-	bool changes = change.set_quota || change.set_disabled || change.set_pop3;
+	bool changes = change.set_quota || change.set_quota_messages ||
+	               change.set_disabled || change.set_pop3;
 	if (!changes && !cli_option(cli, "--send-as") &&
 	    !cli_option(cli, "--no-send-as") && !cli_option(cli, "--imap-without"))
 		return cli_fail(CLI_USAGE,
-		    "nothing to change: give --quota, --pop3, --send-as, --no-send-as, "
-		    "--imap-without, --disable or --enable");
+		    "nothing to change: give --quota, --quota-messages, --pop3, "
+		    "--send-as, "
+		    "--no-send-as, --imap-without, --disable or --enable");
 	code = imap_without_option(cli);
 	for (size_t i = 0; i < cli->option_count && code == CLI_OK; i++)
 		code = send_as_option(cli, &cli->options[i]);

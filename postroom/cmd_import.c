@@ -90,7 +90,7 @@ folders_import(struct cli *cli, struct transfer *transfer, struct mail_source *s
 	if (status == STATUS_QUOTA)
 		return cli_fail(CLI_IO,
 		    "%s is full: give it more room (postroom account set %s --quota "
-		    "SIZE), then run the same import again",
+		    "SIZE or --quota-messages N), then run the same import again",
 		    cli->arguments[0], cli->arguments[0]);
 	if (status != STATUS_OK)
 		return cli_fail_status(status, "import all of it; run the same again");

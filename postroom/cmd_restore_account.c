@@ -86,7 +86,7 @@ account_find_or_make(struct cli *cli, const char *login,
 		    login);
 	if (status == STATUS_NOT_FOUND)
 		status = directory_account_add(
-		    cli->reader, old->login, old->credential, old->quota_bytes, out);
+		    cli->reader, old->login, old->credential, &old->quota, out);
 	if (status == STATUS_NOT_FOUND)
 		return cli_fail(CLI_NO_OBJECT,
 		    "this server has not the domain of %s: postroom domain add first",
@@ -130,7 +130,7 @@ account_restore(struct cli *cli, struct side *side, const char *login)
 	if (status == STATUS_QUOTA)
 		return cli_fail(CLI_IO,
 		    "%s is full: give it more room (postroom account set %s --quota "
-		    "SIZE), then do it again",
+		    "SIZE or --quota-messages N), then do it again",
 		    login, login);
 	return status == STATUS_OK
 	           ? code

@@ -192,7 +192,8 @@ undelete(struct undeleting *u, int64_t since_s, int64_t until_s)
 	report(u, dry, back);
 	return cli_fail(CLI_IO,
 	    "%s is full: %" PRIu64 " of %zu messages are back; give it more room "
-	    "(postroom account set %s --quota SIZE) and do it again",
+	    "(postroom account set %s --quota SIZE or --quota-messages N) and do it "
+	    "again",
 	    cli->arguments[0], back, u->count, cli->arguments[0]);
 }
 

@@ -356,8 +356,8 @@ batch_submit(struct importing *im)
 	/* Where the quota may end, one at a time: what is behind a message that does not
 	 * fit must not get in before it (its UID would be lost). */
 	if (account_usage_get(im->reader, im->account, &usage) == STATUS_OK &&
-	    usage.quota_bytes &&
-	    usage.bytes + im->under_way_bytes + batch->bytes > usage.quota_bytes)
+	    (account_usage_is_passed(&usage, im->under_way_bytes + batch->bytes,
+		(im->under_way + 1) * (uint64_t)IMPORT_BATCH_MESSAGES)))
 		complete_until(im, 0);
 	store_reader_end(im->reader);
 	if (im->status != STATUS_OK) {

@@ -16,7 +16,8 @@ enum {
 	DIRECTORY_SEND_AS_MAX = DIRECTORY_ALIAS_TARGETS_MAX, /* entries of one account */
 	DIRECTORY_IMAP_WITHOUT_MAX = 64,                     /* names of one account */
 	DIRECTORY_IMAP_WITHOUT_LEN_MAX = 64,                 /* bytes of one */
-	DIRECTORY_APOP_SECRET_MAX = 1024, /* bytes; CREDENTIAL_PASSWORD_MAX */
+	DIRECTORY_APOP_SECRET_MAX = 1024,          /* bytes; CREDENTIAL_PASSWORD_MAX */
+	DIRECTORY_QUOTA_MESSAGES_MAX = 1000000000, /* of one account */
 };
 
 /* What becomes of mail that was fetched by POP3 (decision 0030).  The account's rule
@@ -45,7 +46,7 @@ struct directory_account {
 	struct account_id id;
 	struct slice login; /* "user@domain" */
 	struct slice credential;
-	uint64_t quota_bytes; /* 0: none */
+	struct account_quota quota;
 	bool disabled;
 	struct pop3_rule pop3_own; /* as it was set for the account */
 	struct pop3_rule pop3;     /* the account's, else the domain's, else DEFAULT */
@@ -156,19 +157,21 @@ enum status directory_domain_remove(
     struct store_reader *reader, struct slice domain) MUST_USE;
 /* NOT_FOUND: no such domain; EXISTS: account or alias of that name.  Also makes INBOX
  * and the special folders ("Drafts", "Sent", "Junk", "Trash", "Archive" with their
- * RFC 6154 uses) in the account. */
+ * RFC 6154 uses) in the account.  `quota` null: none. */
 enum status directory_account_add(struct store_reader *reader, struct slice login,
-    struct slice credential, uint64_t quota_bytes, struct account_id *out) MUST_USE;
+    struct slice credential, const struct account_quota *quota,
+    struct account_id *out) MUST_USE;
 enum status directory_account_remove(
     struct store_reader *reader, struct slice login) MUST_USE;
 
 struct directory_account_change {
-	bool set_credential, set_quota, set_disabled, set_pop3;
+	bool set_credential, set_quota, set_quota_messages, set_disabled, set_pop3;
 	struct slice credential;
 	/* With set_credential: the password itself, for APOP where the domain has it;
 	 * null: not known, APOP is refused until it is set again. */
 	struct slice secret;
-	uint64_t quota_bytes;
+	uint64_t quota_bytes;    /* with set_quota */
+	uint64_t quota_messages; /* with set_quota_messages */
 	bool disabled;
 	struct pop3_rule pop3;
 };

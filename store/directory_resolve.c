@@ -235,8 +235,7 @@ resolve_quota(struct resolve *r)
 		if (status == STATUS_OK)
 			status = account_load(txn, &account);
 		if (status == STATUS_OK)
-			targets[i].over_quota =
-			    account.quota_bytes && account.bytes >= account.quota_bytes;
+			targets[i].over_quota = quota_is_passed(&account, 1, 1);
 		/* Damage there is that recipient's trouble at delivery. */
 		else if (status != STATUS_NOT_FOUND && status != STATUS_CORRUPT)
 			return status;

@@ -130,7 +130,7 @@ struct account_change {
 	struct key domain_key, login_key, alias_key, back_key;
 	struct slice login; /* lower case */
 	struct slice credential;
-	uint64_t quota_bytes;
+	struct account_quota quota;
 	int64_t now_s;
 	struct account_id id;
 	const struct directory_account_change *set;
@@ -216,7 +216,7 @@ static enum status
 commit_account_partition(struct engine_txn *txn, void *arg)
 {
 	const struct account_change *change = arg;
-	return account_make(txn, change->quota_bytes, change->now_s);
+	return account_make(txn, &change->quota, change->now_s);
 }
 
 /* The partition of an account that did not come about: it holds no bodies yet. */
@@ -230,7 +230,7 @@ commit_account_unmake(struct engine_txn *txn, void *arg)
 
 enum status
 directory_account_add(struct store_reader *reader, struct slice login,
-    struct slice credential, uint64_t quota_bytes, struct account_id *out)
+    struct slice credential, const struct account_quota *quota, struct account_id *out)
 {
 	struct account_change change;
 	struct domain_record domain;
@@ -246,7 +246,8 @@ directory_account_add(struct store_reader *reader, struct slice login,
 	random_bytes(change.id.v, sizeof(change.id.v));
 	change.id.v[0] = PARTITION_ACCOUNT;
 	change.credential = credential;
-	change.quota_bytes = quota_bytes;
+	if (quota)
+		change.quota = *quota;
 	key_id(&change.back_key, KEY_LOGIN_BACK, change.id);
 	struct partition_id part = partition_account(change.id);
 	status = store_commit_wait(reader, part, commit_account_partition, &change);
@@ -393,7 +394,10 @@ commit_account_quota(struct engine_txn *txn, void *arg)
 	enum status status = account_load(txn, &account);
 	if (status != STATUS_OK)
 		return status;
-	account.quota_bytes = change->set->quota_bytes;
+	if (change->set->set_quota)
+		account.quota.bytes = change->set->quota_bytes;
+	if (change->set->set_quota_messages)
+		account.quota.messages = change->set->quota_messages;
 	account_save(txn, &account);
 	return engine_txn_status(txn);
 }
@@ -410,10 +414,12 @@ directory_account_set(struct store_reader *reader, struct slice login,
 		return STATUS_INVALID;
 	if (set->set_pop3 && !pop3_rule_is_valid(set->pop3))
 		return STATUS_INVALID;
+	if (set->quota_messages > DIRECTORY_QUOTA_MESSAGES_MAX)
+		return STATUS_INVALID;
 	change.set = set;
 	enum status status =
 	    store_commit_wait(reader, partition_directory(), commit_account_set, &change);
-	if (status == STATUS_OK && set->set_quota)
+	if (status == STATUS_OK && (set->set_quota || set->set_quota_messages))
 		status = store_commit_wait(
 		    reader, partition_account(change.id), commit_account_quota, &change);
 	return status;

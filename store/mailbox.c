@@ -28,10 +28,9 @@ void
 account_save(struct engine_txn *txn, const struct account_state *account)
 {
 	struct key key;
-	char record[ACCOUNT_SIZE];
+	char record[ACCOUNT_SIZE_MAX];
 	key_begin(&key, KEY_ACCOUNT);
-	account_encode(account, record);
-	engine_put(txn, key_slice(&key), slice_make(record, sizeof(record)));
+	engine_put(txn, key_slice(&key), account_encode(account, record));
 }
 
 enum status
@@ -254,10 +253,33 @@ account_usage_get(
 	*out = (struct account_usage){
 	    .bytes = state.bytes,
 	    .messages = state.messages,
-	    .quota_bytes = state.quota_bytes,
+	    .quota = state.quota,
 	    .mailboxes = state.mailboxes,
 	};
 	return STATUS_OK;
+}
+
+static bool
+limit_is_passed(uint64_t limit, uint64_t used, uint64_t more)
+{
+	return limit && more && (used >= limit || more > limit - used);
+}
+
+bool
+account_usage_is_passed(
+    const struct account_usage *usage, uint64_t bytes, uint64_t messages)
+{
+	return limit_is_passed(usage->quota.bytes, usage->bytes, bytes) ||
+	       limit_is_passed(usage->quota.messages, usage->messages, messages);
+}
+
+bool
+quota_is_passed(const struct account_state *account, uint64_t bytes, uint64_t messages)
+{
+	const struct account_usage usage = {.bytes = account->bytes,
+	    .messages = account->messages,
+	    .quota = account->quota};
+	return account_usage_is_passed(&usage, bytes, messages);
 }
 
 size_t

@@ -50,9 +50,14 @@ struct mailbox_info {
 struct account_usage {
 	uint64_t bytes;
 	uint64_t messages;
-	uint64_t quota_bytes; /* 0: none */
+	struct account_quota quota;
 	uint32_t mailboxes;
 };
+/* Has the account no room for so much more?  What adds nothing has room even when the
+ * quota is below what is there.  Exact only inside a commit; before one it tells early.
+ */
+bool account_usage_is_passed(
+    const struct account_usage *usage, uint64_t bytes, uint64_t messages);
 
 /* ---- reading ---- */
 /* NFC, INBOX, no empty level, no control characters, lengths; INVALID or LIMIT. */

@@ -52,7 +52,7 @@ enum status mailbox_make_tree(struct engine_txn *txn, struct account_state *acco
     struct slice name, struct mailbox_state *out) MUST_USE;
 /* A record, INBOX and the special folders of a new account; EXISTS when it has one. */
 enum status account_make(
-    struct engine_txn *txn, uint64_t quota_bytes, int64_t now_s) MUST_USE;
+    struct engine_txn *txn, const struct account_quota *quota, int64_t now_s) MUST_USE;
 
 /* ---- message.c ---- */
 enum status message_load(struct engine_txn *txn, uint32_t mailbox, uint32_t uid,
@@ -73,8 +73,9 @@ void message_add(struct engine_txn *txn, struct account_state *account,
 /* The same under message->uid, which is below uidnext and free. */
 void message_put(struct engine_txn *txn, struct account_state *account,
     struct mailbox_state *state, struct message_record *message, uint64_t modseq);
-/* Has the account no room for so many bytes more? */
-bool quota_is_passed(const struct account_state *account, uint64_t more);
+/* account_usage_is_passed inside a commit. */
+bool quota_is_passed(
+    const struct account_state *account, uint64_t bytes, uint64_t messages);
 /* ---- message_import.c ---- */
 /* The UIDs that are reserved for imports (import.h); zeros when none are. */
 enum status reserved_load(

@@ -36,7 +36,7 @@ mailbox_make(struct engine_txn *txn, struct account_state *account, struct slice
 }
 
 enum status
-account_make(struct engine_txn *txn, uint64_t quota_bytes, int64_t now_s)
+account_make(struct engine_txn *txn, const struct account_quota *quota, int64_t now_s)
 {
 	static const struct {
 		struct slice name;
@@ -56,7 +56,7 @@ account_make(struct engine_txn *txn, uint64_t quota_bytes, int64_t now_s)
 		return status == STATUS_OK ? STATUS_EXISTS : status;
 	account = (struct account_state){
 	    .created_s = now_s,
-	    .quota_bytes = quota_bytes,
+	    .quota = *quota,
 	    .next_mailbox = 1,
 	    .next_uidvalidity = (uint32_t)now_s,
 	    .next_email_id = 1,

@@ -118,10 +118,7 @@ copy_check(struct engine_txn *txn, struct copy_state *state, struct copy_op *op,
 		((uint32_t *)state->source_uids.ptr)[i] = records[i].uid;
 		bytes += records[i].size;
 	}
-	if (!op->move && account->quota_bytes &&
-	    bytes > account->quota_bytes - (account->bytes < account->quota_bytes
-						   ? account->bytes
-						   : account->quota_bytes))
+	if (!op->move && quota_is_passed(account, bytes, count))
 		return STATUS_QUOTA;
 	return STATUS_OK;
 }

@@ -17,13 +17,6 @@
 
 enum { APPEND_MESSAGES_MAX = 10000 };
 
-bool
-quota_is_passed(const struct account_state *account, uint64_t more)
-{
-	return account->quota_bytes && (account->bytes >= account->quota_bytes ||
-					   more > account->quota_bytes - account->bytes);
-}
-
 /* ---- delivery ---- */
 struct deliver_commit {
 	struct engine_commit commit;
@@ -77,7 +70,7 @@ commit_deliver(struct engine_txn *txn, void *arg)
 	    .line_end_missing = body_draft_line_end_missing(op->draft),
 	    .email_id = account.next_email_id,
 	};
-	if (quota_is_passed(&account, message.size))
+	if (quota_is_passed(&account, message.size, 1))
 		return STATUS_QUOTA;
 	if (box.uidnext == UINT32_MAX)
 		return STATUS_LIMIT;
@@ -253,7 +246,8 @@ append_check(struct engine_txn *txn, struct append_state *state, struct append_o
 	if (status != STATUS_OK)
 		return status;
 	uint64_t freed = op->replaced_uid ? state->replaced.size : 0;
-	if (quota_is_passed(account, bytes > freed ? bytes - freed : 0))
+	if (quota_is_passed(account, bytes > freed ? bytes - freed : 0,
+		op->message_count - (op->replaced_uid != 0)))
 		return STATUS_QUOTA;
 	return op->message_count > UINT32_MAX - box->uidnext ? STATUS_LIMIT : STATUS_OK;
 }

@@ -133,7 +133,7 @@ import_one(struct engine_txn *txn, struct import_state *state,
 	item->uid_kept = item->uidl_kept = false;
 	item->keywords_kept = true;
 	/* What does not fit holds up what is behind it, or its UID would be lost. */
-	state->full = state->full || quota_is_passed(account, message.size);
+	state->full = state->full || quota_is_passed(account, message.size, 1);
 	item->status = state->full ? STATUS_QUOTA : STATUS_OK;
 	if (item->status != STATUS_OK)
 		return STATUS_OK;

@@ -153,7 +153,7 @@ commit_undelete(struct engine_txn *txn, void *arg)
 		                         : undelete_gather(txn, undelete);
 	const struct found *found = undelete->found.ptr;
 	for (size_t i = 0; i < undelete->found.count && status == STATUS_OK; i++) {
-		undelete->full = quota_is_passed(&account, found[i].message.size);
+		undelete->full = quota_is_passed(&account, found[i].message.size, 1);
 		if (undelete->full)
 			break;
 		status = undelete_one(txn, &account, &found[i], undelete->now_s);

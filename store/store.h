@@ -27,6 +27,12 @@ struct account_id {
 	unsigned char v[16];
 };
 
+/* What an account may hold; 0: no limit. */
+struct account_quota {
+	uint64_t bytes;
+	uint64_t messages;
+};
+
 struct store_options {
 	const char *path;
 	uint64_t map_size;

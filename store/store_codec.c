@@ -166,13 +166,13 @@ record_fits(struct slice record, size_t size_min)
 }
 
 /* ---- account partition ---- */
-void
-account_encode(const struct account_state *account, char out[ACCOUNT_SIZE])
+struct slice
+account_encode(const struct account_state *account, char out[ACCOUNT_SIZE_MAX])
 {
 	out[0] = STORE_RECORD_VERSION;
 	out[ACCOUNT_FLAGS] = account->removed ? ACCOUNT_FLAG_REMOVED : 0;
 	be64_put(out + ACCOUNT_CREATED, (uint64_t)account->created_s);
-	be64_put(out + ACCOUNT_QUOTA, account->quota_bytes);
+	be64_put(out + ACCOUNT_QUOTA, account->quota.bytes);
 	be64_put(out + ACCOUNT_BYTES, account->bytes);
 	be64_put(out + ACCOUNT_MESSAGES, account->messages);
 	be32_put(out + ACCOUNT_NEXT_MAILBOX, account->next_mailbox);
@@ -180,17 +180,24 @@ account_encode(const struct account_state *account, char out[ACCOUNT_SIZE])
 	be32_put(out + ACCOUNT_NEXT_UIDVALIDITY, account->next_uidvalidity);
 	be64_put(out + ACCOUNT_NEXT_EMAIL_ID, account->next_email_id);
 	be64_put(out + ACCOUNT_PURGED_TO, (uint64_t)account->purged_to_s);
+	if (account->quota.messages == 0)
+		return slice_make(out, ACCOUNT_SIZE);
+	be64_put(out + ACCOUNT_QUOTA_MESSAGES, account->quota.messages);
+	return slice_make(out, ACCOUNT_SIZE_MAX);
 }
 
 bool
 account_decode(struct slice record, struct account_state *out)
 {
 	const char *p = record.ptr;
-	if (!record_fits(record, ACCOUNT_SIZE) || record.len != ACCOUNT_SIZE)
+	bool limited = record.len == ACCOUNT_SIZE_MAX;
+	if (!record_fits(record, ACCOUNT_SIZE) ||
+	    (record.len != ACCOUNT_SIZE && !limited))
 		return false;
 	out->removed = (p[ACCOUNT_FLAGS] & ACCOUNT_FLAG_REMOVED) != 0;
 	out->created_s = (int64_t)be64_get(p + ACCOUNT_CREATED);
-	out->quota_bytes = be64_get(p + ACCOUNT_QUOTA);
+	out->quota.bytes = be64_get(p + ACCOUNT_QUOTA);
+	out->quota.messages = limited ? be64_get(p + ACCOUNT_QUOTA_MESSAGES) : 0;
 	out->bytes = be64_get(p + ACCOUNT_BYTES);
 	out->messages = be64_get(p + ACCOUNT_MESSAGES);
 	out->next_mailbox = be32_get(p + ACCOUNT_NEXT_MAILBOX);
@@ -198,7 +205,7 @@ account_decode(struct slice record, struct account_state *out)
 	out->next_uidvalidity = be32_get(p + ACCOUNT_NEXT_UIDVALIDITY);
 	out->next_email_id = be64_get(p + ACCOUNT_NEXT_EMAIL_ID);
 	out->purged_to_s = (int64_t)be64_get(p + ACCOUNT_PURGED_TO);
-	return true;
+	return !limited || out->quota.messages != 0;
 }
 
 size_t

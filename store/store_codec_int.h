@@ -68,7 +68,7 @@ bool key_time_decode(struct slice key, struct time_key *out);
 struct account_state {
 	bool removed;
 	int64_t created_s;
-	uint64_t quota_bytes;
+	struct account_quota quota;
 	uint64_t bytes;
 	uint64_t messages;
 	uint32_t next_mailbox;
@@ -77,7 +77,8 @@ struct account_state {
 	uint64_t next_email_id;
 	int64_t purged_to_s;
 };
-void account_encode(const struct account_state *account, char out[ACCOUNT_SIZE]);
+struct slice account_encode(
+    const struct account_state *account, char out[ACCOUNT_SIZE_MAX]);
 bool account_decode(struct slice record, struct account_state *out);
 
 struct mailbox_state {

@@ -166,7 +166,7 @@ enum {
 	KEY_NOTE_SUPPRESSED = 'x',
 };
 
-/* Account (A), 62 bytes. */
+/* Account (A), 62 bytes; then, only when there is one, the quota of messages u64. */
 enum {
 	ACCOUNT_FLAGS            = 1,  /* u8: bit 0 removed, nothing may be added */
 	ACCOUNT_CREATED          = 2,  /* i64, seconds */
@@ -179,6 +179,8 @@ enum {
 	ACCOUNT_NEXT_EMAIL_ID    = 46, /* u64 */
 	ACCOUNT_PURGED_TO        = 54, /* i64: X records older than this are purged */
 	ACCOUNT_SIZE             = 62,
+	ACCOUNT_QUOTA_MESSAGES   = 62, /* u64, not 0 */
+	ACCOUNT_SIZE_MAX         = 70,
 
 	ACCOUNT_FLAG_REMOVED     = 1 << 0,
 };

@@ -82,6 +82,8 @@ const struct conf_key conf_keys[] = {
 	    TOP(store.min_free_percent)},
 	{"store", "quota_default", CONF_TYPE_SIZE, 0, 1024 * TIB, "0", NULL, RELOAD,
 	    "a new account's quota; 0: none", TOP(store.quota_default)},
+	{"store", "quota_messages_default", CONF_TYPE_U32, 0, 1000000000, "0", NULL, RELOAD,
+	    "a new account's quota of messages; 0: none", TOP(store.quota_messages_default)},
 	{"store", "sync", CONF_TYPE_BOOL, 0, 1, "true", NULL, RESTART,
 	    "false only for measuring: mail may be lost when the machine stops", TOP(store.sync)},
 

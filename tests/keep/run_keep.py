@@ -14,7 +14,7 @@ from postroom_test import Instance, Results  # noqa: E402
 r = Results("keep")
 PASSWORD = "secret-keep-1"
 post = Instance(accounts={a: PASSWORD for a in ("jo@demo.test", "amy@demo.test", "full@demo.test")},
-                conf={"relay": ["retry = {\"1s\"}"]})
+                conf={"relay": ["retry = {\"1s\"}"], "store": ["quota_messages_default = 1000"]})
 JO = "jo@demo.test"
 
 
@@ -96,6 +96,36 @@ s.mail("x@y.test")
 code, text = s.rcpt(FULL)
 r.check(code == 452 and b"4.2.2" in text, f"over quota at RCPT: {code} {text}")
 s.quit()
+# The same by number: told at RCPT, at DATA when it fills up in between, by APPEND.
+FEW = "few@demo.test"
+post.run("account", "add", FEW, "--password-stdin", "--quota-messages", "2", input=PASSWORD + "\n")
+post.passwords[FEW] = PASSWORD
+r.equal(post.json("account", "show", FULL)["quota_messages"], 1000, "the default of the configuration")
+shown = post.json("account", "show", FEW)
+r.equal((shown["quota"], shown["quota_messages"]), (0, 2), "quotas of a new account")
+r.check("0 of 2" in post.run("account", "show", FEW).stdout, "shown as text")
+r.equal([a["quota_messages"] for a in post.json("account", "list") if a["login"] == FEW], [2], "and in the list")
+few = post.smtp()
+few.ehlo()
+few.mail("x@y.test")
+r.equal(few.rcpt(FEW)[0], 250, "there is room by number")
+s = post.smtp()
+s.sendmail("x@y.test", [FEW], mail("one").decode())
+m = post.imap(FEW)
+r.equal(m.append("INBOX", None, None, mail("two"))[0], "OK", "the last one")
+code, text = few.data(mail("three"))
+r.check(code == 452 and b"4.2.2" in text, f"full by number at the end of DATA: {code} {text}")
+few.mail("x@y.test")
+code, text = few.rcpt(FEW)
+r.check(code == 452 and b"4.2.2" in text, f"full by number at RCPT: {code} {text}")
+few.quit()
+s.quit()
+typ, data = m.append("INBOX", None, None, mail("four"))
+r.check(typ == "NO" and b"OVERQUOTA" in data[0], f"full by number, APPEND: {data}")
+r.equal(post.json("account", "show", FEW)["messages"], 2, "exact by number")
+m.logout()
+for bad in ("-1", "1000000001", "1K", "many", ""):
+    r.equal(post.run("account", "set", FEW, "--quota-messages", bad, check=False).returncode, 64, f"refused: {bad}")
 
 # A report to somebody who is full is given up and leaves the queue.
 s = post.submit(FULL)

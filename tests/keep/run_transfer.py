@@ -314,7 +314,7 @@ r.equal(len(picture["sub/deep"][2]), 1, "mbox of others: folder")
 m.logout()
 
 # ---- quota ----
-post.run("account", "set", "small@demo.test", "--quota", "2K")
+post.run("account", "set", "small@demo.test", "--quota-messages", "7")
 big = maildir(os.path.join(work, "big"))
 lines = [b"3 V1350000000 N100\n"]
 for i in range(1, 60):
@@ -322,10 +322,15 @@ for i in range(1, 60):
     lines.append(f"{i} P{i:03d}-uidl :{i}.q.host\n".encode())
 put(big, "dovecot-uidlist", b"".join(lines))
 done = post.run("import", "small@demo.test", "--format", "maildir++", big, check=False)
+r.equal(done.returncode, 74, "quota of messages: it ends")
+r.check("is full" in done.stderr, f"quota of messages: it says so: {done.stderr}")
+r.equal(post.json("account", "show", "small@demo.test")["messages"], 7, "quota of messages: exact")
+post.run("account", "set", "small@demo.test", "--quota", "2K", "--quota-messages", "0")
+done = post.run("import", "small@demo.test", "--format", "maildir++", big, check=False)
 r.equal(done.returncode, 74, "quota: it ends")
 r.check("is full" in done.stderr, f"quota: it says so: {done.stderr}")
 usage = post.json("account", "show", "small@demo.test")
-r.check(0 < usage["messages"] < 59 and usage["bytes"] <= 2048, f"quota: exact: {usage['bytes']}")
+r.check(7 < usage["messages"] < 59 and usage["bytes"] <= 2048, f"quota: exact: {usage['bytes']}")
 post.run("account", "set", "small@demo.test", "--quota", "1M")
 got = transfer("import", "small@demo.test", "--format", "maildir++", big)
 r.equal((got["imported"] + got["already"], got["uids_kept"]), (59, 59), "quota: it goes on, UIDs kept")

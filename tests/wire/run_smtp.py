@@ -20,7 +20,8 @@ Lines of a transcript:
         wait SECONDS    nothing happens so long
 2C:, 2X:, 2S:, 2! and so on are a second session's, 3… a third's.
 
-The instance: domain us.example; anna, bob, full (over its quota), tight (quota of 100
+The instance: domain us.example; anna, bob, full (over its quota), few (quota of one message),
+tight (quota of 100
 bytes, empty); aliases info (anna and bob), fwd (eve@ext.example), mixed (anna and
 eve@ext.example), loop1 and loop2 (each other); 127.0.0.2 is a trusted network.  Passwords are "secret-" and the name twice.
 
@@ -109,6 +110,7 @@ class Instance:
         for name in ("anna", "bob", "full"):
             self.account(name)
         self.account("tight", "--quota", "100")
+        self.account("few", "--quota-messages", "1")
         self.postroom("alias", "add", "info@us.example", "anna@us.example",
                       "bob@us.example")
         self.postroom("alias", "add", "fwd@us.example", "eve@ext.example")

@@ -6,6 +6,9 @@
  *	S: line that must come, exactly S2: ...
  *	S~ extended regular expression  S2~ ...
  *
+ *	! account NAME --quota SIZE | --quota-messages N     as `postroom account set`
+ *does
+ *
  * Every line that comes must be named, in order; nothing may be left before the next C or
  * at the end.  The account is ann@example.org with the password "secret", and each
  * transcript has a store of its own.  Arguments name transcripts to run instead of all;
@@ -60,6 +63,24 @@ matches(struct slice line, const char *pattern)
 }
 
 static void
+account_set(const char *path, int number, const char *text)
+{
+	struct directory_account_change change = {0};
+	struct slice rest = slice_from_cstr(text);
+	struct slice name = slice_split(&rest, ' ');
+	struct slice option = slice_split(&rest, ' ');
+	change.set_quota = slice_equal(option, SLICE("--quota"));
+	change.set_quota_messages = slice_equal(option, SLICE("--quota-messages"));
+	if (!(change.set_quota && conf_parse_size(rest, &change.quota_bytes)) &&
+	    !(change.set_quota_messages &&
+		slice_to_u64(rest, UINT32_MAX, &change.quota_messages)))
+		fail_msg("%s:%d: not known here: %s", path, number, text);
+	struct store_reader *reader = store_reader_new(h.store, NULL, NULL);
+	assert_int_equal(directory_account_set(reader, name, &change), STATUS_OK);
+	store_reader_free(&reader);
+}
+
+static void
 step(const char *path, int number, char *line)
 {
 	unsigned n = 0;
@@ -68,6 +89,10 @@ step(const char *path, int number, char *line)
 
 	if (*at >= '1' && *at <= '0' + CLIENTS)
 		n = (unsigned)(*at++ - '1');
+	if (strncmp(line, "! account ", 10) == 0) {
+		account_set(path, number, line + 10);
+		return;
+	}
 	bool regex = *at == '~';
 	if ((side != 'C' && side != 'S') || (*at != ':' && !regex))
 		fail_msg("%s:%d: not a transcript line: %s", path, number, line);

@@ -116,6 +116,20 @@ with_archive_use(struct fixture *f, struct partition_id part, const struct key *
 	return copy;
 }
 
+/* The record with a quota of messages behind it, all or a part of it. */
+static struct slice
+with_quota(struct fixture *f, struct partition_id part, const struct key *key,
+    uint64_t messages, size_t len)
+{
+	char record[ACCOUNT_SIZE_MAX] = {0};
+	struct slice old = changed(f, part, key, 0);
+	assert_int_equal(old.len, ACCOUNT_SIZE); /* without one, as it always was */
+	memcpy(record, old.ptr, old.len);
+	record[0]--;
+	be64_put(record + ACCOUNT_QUOTA_MESSAGES, messages);
+	return arena_copy(f->arena, slice_make(record, len));
+}
+
 static void
 account_damage(struct fixture *f)
 {
@@ -153,6 +167,11 @@ account_damage(struct fixture *f)
 	damage_byte(f, part, &key, STATE_FIRST_RECENT, 4);
 	damage_byte(f, part, &key, STATE_NAME, 2);
 	damage(f, part, &key, with_archive_use(f, part, &key), 12);
+	key_begin(&key, KEY_ACCOUNT);
+	damage(f, part, &key, with_quota(f, part, &key, 0, ACCOUNT_SIZE_MAX), 1);
+	damage(f, part, &key, with_quota(f, part, &key, 9, ACCOUNT_SIZE_MAX - 1), 1);
+	edit(f, part, &key, with_quota(f, part, &key, 9, ACCOUNT_SIZE_MAX));
+	fixture_check(f);
 	key_name(&key, KEY_NAME, SLICE("Sent"));
 	damage(f, part, &key, SLICE_NULL, 2);
 	key_name(&key, KEY_NAME, SLICE("Other"));

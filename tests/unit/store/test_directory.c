@@ -82,6 +82,8 @@ accounts(struct fixture *f)
 	    .credential = SLICE("new"),
 	    .set_quota = true,
 	    .quota_bytes = 4096,
+	    .set_quota_messages = true,
+	    .quota_messages = 17,
 	    .set_disabled = true,
 	    .disabled = true,
 	    .set_pop3 = true,
@@ -93,10 +95,32 @@ accounts(struct fixture *f)
 	assert_int_equal(directory_account_by_id(f->reader, f->amy, &account), STATUS_OK);
 	assert_true(slice_equal(account.credential, SLICE("new")));
 	assert_true(account.disabled);
-	assert_int_equal(account.quota_bytes, 4096);
+	assert_int_equal(account.quota.bytes, 4096);
+	assert_int_equal(account.quota.messages, 17);
 	assert_int_equal(account.pop3.policy, POP3_POLICY_KEEP);
 	assert_int_equal(account_usage_get(f->reader, f->amy, &usage), STATUS_OK);
-	assert_int_equal(usage.quota_bytes, 4096);
+	assert_int_equal(usage.quota.bytes, 4096);
+	assert_int_equal(usage.quota.messages, 17);
+	/* Each is set by itself; a number that no account has is refused. */
+	change = (struct directory_account_change){.set_quota = true, .quota_bytes = 5};
+	assert_int_equal(
+	    directory_account_set(f->reader, SLICE("amy@example.org"), &change),
+	    STATUS_OK);
+	change = (struct directory_account_change){.set_quota_messages = true,
+	    .quota_messages = DIRECTORY_QUOTA_MESSAGES_MAX + 1};
+	assert_int_equal(
+	    directory_account_set(f->reader, SLICE("amy@example.org"), &change),
+	    STATUS_INVALID);
+	assert_int_equal(account_usage_get(f->reader, f->amy, &usage), STATUS_OK);
+	assert_int_equal(usage.quota.bytes, 5);
+	assert_int_equal(usage.quota.messages, 17);
+	change.quota_messages = 0;
+	assert_int_equal(
+	    directory_account_set(f->reader, SLICE("amy@example.org"), &change),
+	    STATUS_OK);
+	assert_int_equal(account_usage_get(f->reader, f->amy, &usage), STATUS_OK);
+	assert_int_equal(usage.quota.bytes, 5);
+	assert_int_equal(usage.quota.messages, 0);
 	assert_int_equal(usage.mailboxes, 6);
 	assert_int_equal(directory_account_each(
 			     f->reader, SLICE("example.org"), count_account, &count),
@@ -505,6 +529,20 @@ over_quota(struct fixture *f)
 			     SLICE("+"), f->arena, &answer, &targets, &count),
 	    STATUS_OK);
 	assert_true(targets[0].over_quota);
+	change = (struct directory_account_change){
+	    .set_quota = true, .set_quota_messages = true, .quota_messages = 2};
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(
+		    directory_account_set(f->reader, SLICE("jo@example.org"), &change),
+		    STATUS_OK);
+		assert_int_equal(
+		    directory_resolve(f->reader, SLICE("jo"), SLICE("example.org"),
+			SLICE("+"), f->arena, &answer, &targets, &count),
+		    STATUS_OK);
+		assert_int_equal(targets[0].over_quota, i == 1);
+		change.quota_messages = 1;
+	}
+	assert_int_equal(fixture_deliver(f, f->jo, NULL, "two", 0, NULL), STATUS_QUOTA);
 }
 
 static bool

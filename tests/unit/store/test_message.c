@@ -284,6 +284,75 @@ copying(struct fixture *f)
 	assert_int_equal(fixture_info(f, f->jo, "INBOX").exists, 0);
 }
 
+/* A quota of messages: at each way in, and what adds none passes it not. */
+static void
+quota_messages(struct fixture *f)
+{
+	struct uid_range first = {1, 1};
+	uint64_t back = 0;
+	struct directory_account_change change = {
+	    .set_quota_messages = true, .quota_messages = 3};
+	assert_int_equal(
+	    directory_account_set(f->reader, SLICE("jo@example.org"), &change),
+	    STATUS_OK);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(
+		    fixture_deliver(f, f->jo, NULL, "x", 0, NULL), STATUS_OK);
+	/* Two more are one too many, and then none comes. */
+	struct append_message messages[2] = {
+	    {.draft = fixture_draft(f, "a", 5)},
+	    {.draft = fixture_draft(f, "b", 5)},
+	};
+	struct append_op append = {.op = {.arena = f->arena},
+	    .account = f->jo,
+	    .mailbox = SLICE("INBOX"),
+	    .messages = messages,
+	    .message_count = 2};
+	append_op_submit(f->reader, &append);
+	assert_int_equal(append.op.status, STATUS_QUOTA);
+	assert_int_equal(fixture_info(f, f->jo, "INBOX").exists, 2);
+	append.message_count = 1;
+	append_op_submit(f->reader, &append);
+	assert_int_equal(append.op.status, STATUS_OK);
+	append_op_submit(f->reader, &append);
+	assert_int_equal(append.op.status, STATUS_QUOTA);
+	/* REPLACE of one by one, in a full account and in one that is over. */
+	for (uint64_t limit = 3; limit > 0; limit--) {
+		change.quota_messages = limit;
+		assert_int_equal(
+		    directory_account_set(f->reader, SLICE("jo@example.org"), &change),
+		    STATUS_OK);
+		append.replaced_mailbox = fixture_box(f, f->jo, "INBOX");
+		append.replaced_uid = (uint32_t)(6 - limit);
+		append_op_submit(f->reader, &append);
+		assert_int_equal(append.op.status, STATUS_OK);
+		assert_int_equal(fixture_info(f, f->jo, "INBOX").exists, 3);
+	}
+	body_draft_unref(&messages[1].draft);
+	body_draft_unref(&messages[0].draft);
+	/* MOVE inside the account adds none, COPY does, undelete does. */
+	struct copy_op copy = {.op = {.arena = f->arena},
+	    .account = f->jo,
+	    .mailbox = fixture_box(f, f->jo, "INBOX"),
+	    .ranges = &first,
+	    .range_count = 1,
+	    .target = SLICE("Sent")};
+	copy_op_submit(f->reader, &copy);
+	assert_int_equal(copy.op.status, STATUS_QUOTA);
+	copy.move = true;
+	copy_op_submit(f->reader, &copy);
+	assert_int_equal(copy.op.status, STATUS_OK);
+	assert_int_equal(copy.out_count, 1);
+	assert_int_equal(message_undelete(f->reader, f->jo, 0, &back), STATUS_QUOTA);
+	assert_int_equal(back, 0);
+	change.quota_messages = 4;
+	assert_int_equal(
+	    directory_account_set(f->reader, SLICE("jo@example.org"), &change),
+	    STATUS_OK);
+	assert_int_equal(message_undelete(f->reader, f->jo, 0, &back), STATUS_QUOTA);
+	assert_int_equal(back, 1);
+}
+
 static void
 maintain_all(struct fixture *f, int64_t now_s)
 {
@@ -445,6 +514,7 @@ CASE(append)
 CASE(conditional_flags)
 CASE(keywords_full)
 CASE(copying)
+CASE(quota_messages)
 CASE(undelete)
 CASE(derived_heals)
 CASE(many_flags)
@@ -459,6 +529,7 @@ main(void)
 	    cmocka_unit_test(test_conditional_flags),
 	    cmocka_unit_test(test_keywords_full),
 	    cmocka_unit_test(test_copying),
+	    cmocka_unit_test(test_quota_messages),
 	    cmocka_unit_test(test_undelete),
 	    cmocka_unit_test(test_derived_heals),
 	    cmocka_unit_test(test_many_flags),

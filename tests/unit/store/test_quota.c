@@ -1,8 +1,9 @@
 /*
  * Quota is exact while many write at once: threads deliver, append, copy, move, expunge,
- * undelete and import at random into two accounts; what the counters say never passes the
- * quota, and in the end equals a recount (store_check's invariants 3 and 7, by
- * fixture_fini) and a sum made here.  POSTROOM_QUOTA_STEPS: operations of each thread.
+ * undelete and import at random into two accounts, one with a quota of bytes and of
+ * messages, one of either; what the counters say never passes a quota, and in the end
+ * equals a recount (store_check's invariants 3 and 7, by fixture_fini) and a sum made
+ * here.  POSTROOM_QUOTA_STEPS: operations of each thread.
  */
 #include "unit/store/store_fixture.h"
 
@@ -11,7 +12,7 @@
 #include "store/import.h"
 #include "store/undelete.h"
 
-enum { THREADS = 4, QUOTA = 40000 };
+enum { THREADS = 4, QUOTA = 40000, QUOTA_MESSAGES = 24 };
 
 struct worker {
 	struct fixture *f;
@@ -178,7 +179,8 @@ usage_look(struct worker *w, struct account_id account)
 {
 	struct account_usage usage;
 	assert_int_equal(account_usage_get(w->reader, account, &usage), STATUS_OK);
-	assert_true(usage.bytes <= usage.quota_bytes);
+	assert_true(usage.quota.bytes == 0 || usage.bytes <= usage.quota.bytes);
+	assert_true(usage.quota.messages == 0 || usage.messages <= usage.quota.messages);
 	store_reader_end(w->reader);
 }
 
@@ -208,16 +210,20 @@ sum_one(const struct mailbox_info *info, void *arg)
 }
 
 static void
-case_concurrent(struct fixture *f)
+concurrent(struct fixture *f, uint64_t amy_bytes, uint64_t amy_messages)
 {
 	struct worker workers[THREADS];
-	const struct directory_account_change change = {
-	    .set_quota = true, .quota_bytes = QUOTA};
+	struct directory_account_change change = {.set_quota = true,
+	    .quota_bytes = QUOTA,
+	    .set_quota_messages = true,
+	    .quota_messages = QUOTA_MESSAGES};
 	const char *steps = getenv("POSTROOM_QUOTA_STEPS");
 	unsigned refused = 0, done = 0;
 	assert_int_equal(
 	    directory_account_set(f->reader, SLICE("jo@example.org"), &change),
 	    STATUS_OK);
+	change.quota_bytes = amy_bytes;
+	change.quota_messages = amy_messages;
 	assert_int_equal(
 	    directory_account_set(f->reader, SLICE("amy@example.org"), &change),
 	    STATUS_OK);
@@ -254,10 +260,23 @@ case_concurrent(struct fixture *f)
 }
 
 static void
+case_concurrent(struct fixture *f)
+{
+	concurrent(f, QUOTA, 0);
+}
+
+static void
+case_concurrent_messages(struct fixture *f)
+{
+	concurrent(f, 0, QUOTA_MESSAGES);
+}
+
+static void
 test_concurrent(void **state)
 {
 	(void)state;
 	fixture_each(case_concurrent);
+	fixture_each(case_concurrent_messages);
 }
 
 /* Time, mailbox and words choose what comes back. */
