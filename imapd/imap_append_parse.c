@@ -130,7 +130,7 @@ item_next(struct imap_append_reader *reader, struct imap_lex *lex, bool at_liter
 
 static enum imap_append_step
 bytes_next(struct imap_append_reader *reader, struct imap_lex *lex, bool at_literal,
-    bool binary_only, int behind, struct parse_fault *fault)
+    bool binary_only, enum imap_append_at behind, struct parse_fault *fault)
 {
 	if (!at_literal || !rest_is_literal(lex, binary_only)) {
 		imap_lex_bad(lex, "expected a message literal");

@@ -50,7 +50,7 @@ struct imap_append_item {
 
 struct imap_append_reader {
 	size_t pos; /* octets of the frame that are read */
-	enum {
+	enum imap_append_at {
 		APPEND_AT_HEAD,
 		APPEND_AT_ITEM,
 		APPEND_AT_LITERAL,
