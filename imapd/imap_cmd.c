@@ -16,8 +16,9 @@
 #include "imapd/imap_int.h"
 #include "imapd/imap_mask.h"
 
-#define MSN_BITS     (IMAP_ROW_UID | IMAP_ROW_NO_EXPUNGE)
-#define EXPUNGE_BITS (IMAP_ROW_UID | IMAP_ROW_WRITES | IMAP_ROW_EXPUNGES)
+#define METADATA_BITS (IMAP_ENABLED_METADATA | IMAP_ENABLED_METADATA_SERVER)
+#define MSN_BITS      (IMAP_ROW_UID | IMAP_ROW_NO_EXPUNGE)
+#define EXPUNGE_BITS  (IMAP_ROW_UID | IMAP_ROW_WRITES | IMAP_ROW_EXPUNGES)
 
 /* clang-format off */
 static const struct imap_cmd_row rows[] = {
@@ -41,6 +42,8 @@ static const struct imap_cmd_row rows[] = {
 	    "RFC 9051 section 6.4.3"},
 	{"FETCH", IMAP_IN_SELECTED, MSN_BITS, imap_parse_fetch, imap_run_fetch,
 	    "RFC 9051 section 6.4.5"},
+	{"GETMETADATA", IMAP_IN_USER, 0, imap_parse_getmetadata, imap_run_getmetadata,
+	    "RFC 5464 section 4.2"},
 	{"GETQUOTA", IMAP_IN_USER, 0, imap_parse_mailbox, imap_run_getquota,
 	    "RFC 9208 section 4.1.1"},
 	{"GETQUOTAROOT", IMAP_IN_USER, 0, imap_parse_mailbox, imap_run_getquotaroot,
@@ -65,6 +68,8 @@ static const struct imap_cmd_row rows[] = {
 	    "RFC 9051 section 6.4.4"},
 	{"SELECT", IMAP_IN_USER, IMAP_ROW_NO_SYNC, imap_parse_select, imap_run_select,
 	    "RFC 9051 section 6.3.2"},
+	{"SETMETADATA", IMAP_IN_USER, 0, imap_parse_setmetadata, imap_run_setmetadata,
+	    "RFC 5464 section 4.3"},
 	{"SETQUOTA", IMAP_IN_USER, 0, imap_parse_setquota, imap_run_setquota,
 	    "RFC 9208 section 4.1.3"},
 	{"SORT", IMAP_IN_SELECTED, MSN_BITS, imap_parse_sort, imap_run_sort, "RFC 5256"},
@@ -135,6 +140,9 @@ static const struct {
     {"LIST-EXTENDED",         CAP_AFTER               },
     {"LIST-STATUS",           CAP_AFTER               },
     {"STATUS=SIZE",           CAP_AFTER               },
+    {"METADATA",              CAP_AFTER               },
+    {"METADATA-SERVER",       CAP_AFTER               },
+    {"LIST-METADATA",         CAP_AFTER               },
     {"SPECIAL-USE",           CAP_AFTER               },
     {"CREATE-SPECIAL-USE",    CAP_AFTER               },
     {"UIDPLUS",               CAP_AFTER               },
@@ -270,10 +278,12 @@ static const struct {
 	const char *name;
 	uint8_t bits;
 } enables[] = {
-    {"CONDSTORE",   IMAP_ENABLED_CONDSTORE                       },
-    {"QRESYNC",     IMAP_ENABLED_QRESYNC | IMAP_ENABLED_CONDSTORE},
-    {"UTF8=ACCEPT", IMAP_ENABLED_UTF8                            },
-    {"IMAP4rev2",   IMAP_ENABLED_REV2                            },
+    {"CONDSTORE",       IMAP_ENABLED_CONDSTORE                       },
+    {"QRESYNC",         IMAP_ENABLED_QRESYNC | IMAP_ENABLED_CONDSTORE},
+    {"UTF8=ACCEPT",     IMAP_ENABLED_UTF8                            },
+    {"IMAP4rev2",       IMAP_ENABLED_REV2                            },
+    {"METADATA",        IMAP_ENABLED_METADATA                        },
+    {"METADATA-SERVER", IMAP_ENABLED_METADATA_SERVER                 },
 };
 
 /* Names that are not known are passed over (RFC 5161 section 3.1). */
@@ -291,6 +301,9 @@ imap_run_enable(struct imap_session *s, struct imap_command *cmd)
 				continue;
 			if ((before & enables[k].bits) == enables[k].bits ||
 			    (s->masked & imap_capability_bit(cmd->u.enable.names[i])))
+				continue;
+			if ((enables[k].bits & METADATA_BITS) &&
+			    imap_metadata_watch(s) != STATUS_OK)
 				continue;
 			s->enabled |= enables[k].bits;
 			buf_append_format(out, " %s", enables[k].name);

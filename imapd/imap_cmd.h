@@ -104,6 +104,11 @@ IMAP_RUN(append);
 IMAP_RUN(getquota);
 IMAP_RUN(getquotaroot);
 IMAP_RUN(setquota);
+/* imap_cmd_metadata.c, imap_metadata_parse.c */
+IMAP_RUN(getmetadata);
+IMAP_RUN(setmetadata);
+IMAP_PARSE(getmetadata);
+IMAP_PARSE(setmetadata);
 /* imap_sync.c */
 IMAP_RUN(idle);
 /* imap_notify.c, imap_notify_parse.c */

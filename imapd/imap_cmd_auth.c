@@ -275,6 +275,7 @@ imap_run_unauthenticate(struct imap_session *s, struct imap_command *cmd)
 	    LF_U64("bytes", s->bytes_out));
 	imap_deselect(s);
 	imap_notify_free(&s->notify);
+	imap_metadata_watch_free(&s->metadata);
 	if (s->state == IMAP_STATE_SELECTED)
 		imap_state_set(s, IMAP_STATE_AUTH);
 	if (s->counted)

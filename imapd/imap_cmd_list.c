@@ -5,7 +5,8 @@
  * so STATUS in between reads what it wants, and a parent knows of its children.
  *
  * RFC 9051 section 6.3.9, RFC 5258 (LIST-EXTENDED), RFC 3348 (CHILDREN), RFC 6154
- * (SPECIAL-USE), RFC 5819 (LIST-STATUS), RFC 3501 section 6.3.9 (LSUB), RFC 2342.
+ * (SPECIAL-USE), RFC 5819 (LIST-STATUS), RFC 9590 (LIST-METADATA), RFC 3501 section
+ * 6.3.9 (LSUB), RFC 2342.
  */
 #include "imapd/imap_int.h"
 
@@ -222,6 +223,16 @@ write_attributes(
 }
 
 void
+imap_write_uses(struct buf *out, uint32_t use)
+{
+	bool first = true;
+
+	for (size_t i = 0; i < sizeof(use_names) / sizeof(use_names[0]); i++)
+		if (use & use_names[i].use)
+			write_attribute(out, use_names[i].name, &first);
+}
+
+void
 imap_write_list(
     struct imap_session *s, const struct mailbox_info *info, struct slice old_name)
 {
@@ -265,6 +276,10 @@ write_entry(const struct list_run *run, const struct list_entry *e)
 	buf_append(out, SLICE("\r\n"));
 	if ((args->returns & IMAP_LIST_RETURN_STATUS) && !e->info.exists_not)
 		imap_write_status(s, &e->info, args->status_items);
+	/* What cannot be read is left out (RFC 9590 section 3). */
+	uint64_t longest;
+	if ((args->returns & IMAP_LIST_RETURN_METADATA) && !e->info.exists_not)
+		(void)!imap_metadata_write(s, &e->info, args->metadata, &longest);
 }
 
 /* ---- the commands ---- */

@@ -76,7 +76,7 @@ frame_done(struct imap_session *s)
 	imap_command_result(s, result);
 }
 
-/* A reply to a frame that never became a command. */
+/* A reply to a frame that never became a command: it broke a limit or the framing. */
 static void
 frame_refuse(struct imap_session *s, struct slice text, const char *why)
 {
@@ -86,7 +86,12 @@ frame_refuse(struct imap_session *s, struct slice text, const char *why)
 	imap_lex_init(&lex, text, imap_arena(s));
 	if (!imap_lex_tag(&lex, &cmd->tag) || imap_lex_peek(&lex) != ' ')
 		cmd->tag = SLICE_NULL;
-	imap_cmd_finish(s, cmd, IMAP_BAD, NULL, why);
+	struct slice rest = imap_lex_rest(&lex);
+	if (s->login && rest.len > 13 &&
+	    slice_equal_nocase(slice_sub(rest, 0, 13), SLICE(" SETMETADATA ")))
+		imap_metadata_too_large(s, cmd); /* RFC 5464 section 4.3 */
+	else
+		imap_cmd_finish(s, cmd, IMAP_BAD, NULL, why);
 	imap_command_over(s);
 }
 
@@ -219,6 +224,8 @@ imap_run(struct imap_session *s)
 	/* What could not be told while the output was full. */
 	if (s->notify && s->conn && s->changed && !imap_out_full(s))
 		imap_notify_again(s);
+	if (s->metadata && s->conn && !imap_out_full(s))
+		imap_metadata_again(s);
 	while (progress && s->conn && !s->closing) {
 		progress = false;
 		switch (s->phase) {

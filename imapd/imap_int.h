@@ -25,6 +25,7 @@
 #include "base/list.h"
 #include "base/stats.h"
 #include "imapd/imap_cmd.h"
+#include "imapd/imap_metadata.h"
 #include "imapd/imap_notify.h"
 #include "imapd/imap_recent.h"
 #include "imapd/imap_resp.h"
@@ -90,6 +91,8 @@ enum imap_enabled {
 	IMAP_ENABLED_QRESYNC = 1 << 1,
 	IMAP_ENABLED_UTF8 = 1 << 2, /* UTF8=ACCEPT */
 	IMAP_ENABLED_REV2 = 1 << 3, /* IMAP4rev2 */
+	IMAP_ENABLED_METADATA = 1 << 4,
+	IMAP_ENABLED_METADATA_SERVER = 1 << 5,
 };
 
 struct imap_stats {
@@ -168,8 +171,9 @@ struct imap_session {
 	uint32_t mailbox; /* its number */
 	uint32_t recent_count;
 	struct uid_range *recent; /* owned, ascending; at most IMAP_RECENT_RANGES_MAX */
-	struct imap_uid_ranges saved; /* SEARCHRES "$"; owned (imap_saved_set) */
-	struct imap_notify *notify;   /* owned; null until NOTIFY is used */
+	struct imap_uid_ranges saved;         /* SEARCHRES "$"; owned (imap_saved_set) */
+	struct imap_notify *notify;           /* owned; null until NOTIFY is used */
+	struct imap_metadata_watch *metadata; /* owned; null: no changes are told */
 
 	/* For the log. */
 	uint64_t started_ms;
@@ -319,9 +323,14 @@ void imap_write_status(
  * 6.3.9.7). */
 void imap_write_list(
     struct imap_session *s, const struct mailbox_info *info, struct slice old_name);
+/* "\Drafts \Sent" of enum mailbox_use bits. */
+void imap_write_uses(struct buf *out, uint32_t use);
 /* The reply to a name that cannot be one: NO [CANNOT] text. */
 enum cmd_result imap_name_refused(
     struct imap_session *s, struct imap_command *cmd, const char *text);
+
+/* NO [METADATA MAXSIZE n] (imap_cmd_metadata.c). */
+enum cmd_result imap_metadata_too_large(struct imap_session *s, struct imap_command *cmd);
 
 /* ---- the selected mailbox (imap_sync.c, imap_cmd_select.c) ---- */
 /* Tells the client what has changed: EXPUNGE or VANISHED (only if `expunge`), EXISTS,

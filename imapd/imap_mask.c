@@ -56,6 +56,7 @@ imap_mask_hides(uint64_t masked, struct slice command)
 	} commands[] = {
 	    {"COMPRESS",       "COMPRESS=DEFLATE"                       },
 	    {"ENABLE",         "ENABLE"				 },
+	    {"GETMETADATA",    "METADATA,METADATA-SERVER"               },
 	    {"GETQUOTA",       "QUOTA"				  },
 	    {"GETQUOTAROOT",   "QUOTA"                                  },
 	    {"ID",             "ID"				     },
@@ -64,6 +65,7 @@ imap_mask_hides(uint64_t masked, struct slice command)
 	    {"NAMESPACE",      "NAMESPACE"                              },
 	    {"NOTIFY",         "NOTIFY"				 },
 	    {"REPLACE",        "REPLACE"                                },
+	    {"SETMETADATA",    "METADATA,METADATA-SERVER"               },
 	    {"SETQUOTA",       "QUOTA"				  },
 	    {"SORT",           "SORT"				   },
 	    {"THREAD",         "THREAD=ORDEREDSUBJECT,THREAD=REFERENCES"},

@@ -211,6 +211,20 @@ wanted(const struct imap_notify *n, const struct mailbox_info *box)
 }
 
 unsigned
+imap_notify_events(const struct imap_session *s, const struct mailbox_info *box)
+{
+	unsigned events = 0;
+
+	if (!s->notify)
+		return 0;
+	if (box)
+		return wanted(s->notify, box);
+	for (size_t i = 0; i < s->notify->group_count; i++)
+		events |= s->notify->groups[i].events;
+	return events;
+}
+
+unsigned
 imap_notify_selected(const struct imap_session *s)
 {
 	return s->notify ? s->notify->selected : IMAP_NOTIFY_MESSAGE_EVENTS;
@@ -429,9 +443,8 @@ on_timer(void *arg)
 		imap_notify_hint(s);
 }
 
-/* Between commands, with nothing half read, or in IDLE. */
-static bool
-may_speak(const struct imap_session *s)
+bool
+imap_notify_may_speak(const struct imap_session *s)
 {
 	return s->conn && !s->closing && !s->in_dispatch &&
 	       (s->idling || (s->phase == IMAP_PHASE_COMMAND && !s->cmd && !s->append &&
@@ -453,7 +466,7 @@ imap_notify_tell(struct imap_session *s)
 void
 imap_notify_again(struct imap_session *s)
 {
-	if (!may_speak(s) || imap_out_full(s))
+	if (!imap_notify_may_speak(s) || imap_out_full(s))
 		return;
 	/* It sets s->changed again when there is more than fits. */
 	if (s->view && s->notify->selected)
@@ -582,7 +595,7 @@ imap_run_notify(struct imap_session *s, struct imap_command *cmd)
 	if (args->unknown_event)
 		return imap_cmd_finish(s, cmd, IMAP_NO,
 		    "BADEVENT (MessageNew MessageExpunge FlagChange MailboxName "
-		    "SubscriptionChange)",
+		    "SubscriptionChange MailboxMetadataChange ServerMetadataChange)",
 		    "an event is not known here");
 	struct imap_notify *n = notify_new(s, args);
 	enum status status = n ? STATUS_OK : STATUS_LIMIT;
@@ -609,6 +622,11 @@ imap_run_notify(struct imap_session *s, struct imap_command *cmd)
 	if (!args->none)
 		n->watch =
 		    store_watch_new(imap_reader(s), s->account, imap_notify_hint, s);
+	imap_metadata_unwatch(s);
+	if ((imap_notify_events(s, NULL) &
+		(IMAP_NOTIFY_MAILBOX_METADATA | IMAP_NOTIFY_SERVER_METADATA)) &&
+	    imap_metadata_watch(s) != STATUS_OK)
+		notify_overflow(s);
 	if (args->status)
 		write_statuses(s);
 	return imap_cmd_finish(s, cmd, IMAP_OK, NULL, "NOTIFY completed");

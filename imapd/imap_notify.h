@@ -13,6 +13,7 @@
 
 struct imap_session;
 struct imap_notify;
+struct mailbox_info;
 
 enum {
 	IMAP_NOTIFY_BOXES_MAX = 5000,        /* mailboxes watched by one session */
@@ -24,6 +25,11 @@ enum {
 void imap_notify_free(struct imap_notify **notify);
 /* Events wanted for the selected mailbox: all of them when NOTIFY was not used. */
 unsigned imap_notify_selected(const struct imap_session *s);
+/* Events wanted for a mailbox, or with null those that any group asks for; none when
+ * NOTIFY was not used. */
+unsigned imap_notify_events(const struct imap_session *s, const struct mailbox_info *box);
+/* Is the session between commands with nothing half read, or in IDLE? */
+bool imap_notify_may_speak(const struct imap_session *s);
 /* Does the selected mailbox's expunge wait for a command (SELECTED-DELAYED)? */
 bool imap_notify_delayed(const struct imap_session *s);
 /* FETCH for new messages, behind their EXISTS; nothing when no items were asked for. */

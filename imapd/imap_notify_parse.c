@@ -14,11 +14,13 @@ static const struct {
 	struct slice name;
 	unsigned bit; /* 0: known to RFC 5465, not offered here */
 } events[] = {
-    {{"MessageNew", 10},         IMAP_NOTIFY_MESSAGE_NEW    },
-    {{"MessageExpunge", 14},     IMAP_NOTIFY_MESSAGE_EXPUNGE},
-    {{"FlagChange", 10},         IMAP_NOTIFY_FLAG_CHANGE    },
-    {{"MailboxName", 11},        IMAP_NOTIFY_MAILBOX_NAME   },
-    {{"SubscriptionChange", 18}, IMAP_NOTIFY_SUBSCRIPTION   },
+    {{"MessageNew", 10},            IMAP_NOTIFY_MESSAGE_NEW     },
+    {{"MessageExpunge", 14},        IMAP_NOTIFY_MESSAGE_EXPUNGE },
+    {{"FlagChange", 10},            IMAP_NOTIFY_FLAG_CHANGE     },
+    {{"MailboxName", 11},           IMAP_NOTIFY_MAILBOX_NAME    },
+    {{"SubscriptionChange", 18},    IMAP_NOTIFY_SUBSCRIPTION    },
+    {{"MailboxMetadataChange", 21}, IMAP_NOTIFY_MAILBOX_METADATA},
+    {{"ServerMetadataChange", 20},  IMAP_NOTIFY_SERVER_METADATA },
 };
 
 struct notify_lex {

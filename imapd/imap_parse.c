@@ -237,6 +237,15 @@ static const struct {
     {{"Important", 9}, MAILBOX_USE_IMPORTANT},
 };
 
+uint32_t
+imap_parse_use_name(struct slice name)
+{
+	for (size_t i = 0; i < sizeof(special_uses) / sizeof(*special_uses); i++)
+		if (slice_equal_nocase(special_uses[i].name, name))
+			return special_uses[i].use;
+	return 0;
+}
+
 static void
 parse_use(struct imap_lex *lex, struct imap_command *cmd)
 {
@@ -244,15 +253,12 @@ parse_use(struct imap_lex *lex, struct imap_command *cmd)
 
 	while (imap_lex_ok(lex) && !imap_lex_try_char(lex, ')')) {
 		struct slice name;
-		uint32_t use = 0;
 		if (!first && !imap_lex_space(lex))
 			return;
 		first = false;
 		if (!imap_lex_char(lex, '\\') || !imap_lex_atom(lex, &name))
 			return;
-		for (size_t i = 0; i < sizeof(special_uses) / sizeof(*special_uses); i++)
-			if (slice_equal_nocase(special_uses[i].name, name))
-				use = special_uses[i].use;
+		uint32_t use = imap_parse_use_name(name);
 		if (use == 0)
 			cmd->u.create.use_unknown = true;
 		cmd->u.create.use |= use;

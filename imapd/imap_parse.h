@@ -19,12 +19,13 @@ enum {
 
 struct imap_lex; /* imap_lex.h */
 struct imap_cmd_row;
-struct imap_seqset;      /* imap_seqset.h */
-struct imap_fetch_args;  /* imap_fetch_parse.h */
-struct imap_search_args; /* imap_search_parse.h */
-struct imap_store_args;  /* imap_cmd_store.h */
-struct imap_notify_args; /* imap_notify_parse.h */
-struct imap_copy_args;   /* imap_cmd_copy.h; COPY and MOVE, and UID EXPUNGE's set */
+struct imap_seqset;        /* imap_seqset.h */
+struct imap_fetch_args;    /* imap_fetch_parse.h */
+struct imap_search_args;   /* imap_search_parse.h */
+struct imap_store_args;    /* imap_cmd_store.h */
+struct imap_notify_args;   /* imap_notify_parse.h */
+struct imap_metadata_args; /* imap_metadata_parse.h */
+struct imap_copy_args;     /* imap_cmd_copy.h; COPY and MOVE, and UID EXPUNGE's set */
 
 enum parse_result {
 	PARSE_DONE,
@@ -64,6 +65,7 @@ enum imap_list_return {
 	IMAP_LIST_RETURN_CHILDREN = 1 << 1,
 	IMAP_LIST_RETURN_SPECIAL_USE = 1 << 2,
 	IMAP_LIST_RETURN_STATUS = 1 << 3,
+	IMAP_LIST_RETURN_METADATA = 1 << 4,
 };
 
 struct imap_list_args {
@@ -74,6 +76,7 @@ struct imap_list_args {
 	struct slice reference; /* names and patterns as sent: not decoded */
 	struct slice *patterns;
 	size_t pattern_count;
+	struct imap_metadata_args *metadata; /* its entries, with RETURN_METADATA */
 };
 
 struct imap_select_args {
@@ -136,6 +139,7 @@ struct imap_command {
 		struct imap_copy_args *copy;
 		struct imap_search_args *search;
 		struct imap_notify_args *notify;
+		struct imap_metadata_args *metadata;
 	} u;
 };
 
@@ -150,6 +154,8 @@ typedef enum parse_result (*imap_parse_fn)(struct imap_lex *lex, struct arena *a
 enum parse_result imap_command_parse(struct slice frame, struct arena *arena,
     struct imap_command *out, struct parse_fault *fault);
 
+/* enum mailbox_use bit of "Drafts" in any case, or 0. */
+uint32_t imap_parse_use_name(struct slice name);
 /* "(MESSAGES UNSEEN)", for STATUS and for LIST's RETURN. */
 bool imap_parse_status_items(struct imap_lex *lex, unsigned *out_items);
 

@@ -4,10 +4,11 @@
  * Pure: text in, struct imap_list_args out.  Patterns stay as sent.
  *
  * RFC 9051 section 9, RFC 5258 (LIST-EXTENDED), RFC 5819 (STATUS in LIST), RFC 6154
- * (SPECIAL-USE).
+ * (SPECIAL-USE), RFC 9590 (METADATA in LIST).
  */
 #include "imapd/imap_cmd.h"
 #include "imapd/imap_lex.h"
+#include "imapd/imap_metadata_parse.h"
 #include "imapd/imap_parse.h"
 
 static void
@@ -38,6 +39,20 @@ parse_list_select(struct imap_lex *lex, struct imap_list_args *args)
 }
 
 static void
+parse_list_metadata(struct imap_lex *lex, struct imap_list_args *args)
+{
+	size_t octets = 0;
+
+	args->metadata = ARENA_NEW(lex->arena, struct imap_metadata_args);
+	if (!imap_lex_space(lex) || !imap_metadata_lex_entries(lex, args->metadata))
+		return;
+	for (size_t i = 0; i < args->metadata->count; i++)
+		octets += args->metadata->entries[i].raw.len;
+	if (octets > IMAP_METADATA_LIST_MAX)
+		imap_lex_limit(lex, "too many entries for a LIST");
+}
+
+static void
 parse_list_return(struct imap_lex *lex, struct imap_list_args *args)
 {
 	bool first = true;
@@ -58,6 +73,9 @@ parse_list_return(struct imap_lex *lex, struct imap_list_args *args)
 			args->returns |= IMAP_LIST_RETURN_STATUS;
 			if (imap_lex_space(lex))
 				imap_parse_status_items(lex, &args->status_items);
+		} else if (!args->metadata && imap_lex_try_word(lex, SLICE("METADATA"))) {
+			args->returns |= IMAP_LIST_RETURN_METADATA;
+			parse_list_metadata(lex, args);
 		} else {
 			imap_lex_bad(lex, "unknown LIST return option");
 		}

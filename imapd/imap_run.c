@@ -214,6 +214,7 @@ finish_sync(struct imap_session *s, const struct imap_command *cmd)
 	if (s->state == IMAP_STATE_SELECTED && wanted && !imap_sync(s, !held))
 		return false;
 	imap_notify_tell(s);
+	imap_metadata_tell(s, NULL);
 	return true;
 }
 

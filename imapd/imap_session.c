@@ -81,6 +81,7 @@ session_free(struct imap_session *s)
 	free(s->login);
 	free(s->idle_tag);
 	imap_notify_free(&s->notify);
+	imap_metadata_watch_free(&s->metadata);
 	free(s->recent);
 	free(s->saved.ranges);
 	s->magic = 0;
@@ -111,6 +112,7 @@ session_end(struct imap_session *s, const char *why)
 	conn_close(&s->conn, true);
 	auth_end(&s->exchange);
 	imap_notify_free(&s->notify);
+	imap_metadata_watch_free(&s->metadata);
 	imap_deselect(s);
 	if (s->counted && s->worker->service)
 		service_session_end(s->worker->service, s->account);

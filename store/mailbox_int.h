@@ -54,6 +54,19 @@ enum status mailbox_make_tree(struct engine_txn *txn, struct account_state *acco
 enum status account_make(
     struct engine_txn *txn, const struct account_quota *quota, int64_t now_s) MUST_USE;
 
+/* EXISTS when another mailbox than `except` has one of the uses.  One scan over S. */
+enum status use_check(struct engine_txn *txn, uint32_t use, uint32_t except) MUST_USE;
+
+/* ---- metadata.c ---- */
+/* A mailbox's annotations, to be put into another one (RENAME INBOX); LIMIT when the
+ * account would have too many. */
+enum { METADATA_GATHERED_MAX = 2 * METADATA_BYTES_MAX };
+enum status metadata_gather(
+    struct engine_txn *txn, uint32_t mailbox, struct buf *out) MUST_USE;
+void metadata_put(struct engine_txn *txn, uint32_t mailbox, const struct buf *gathered);
+/* They go with the mailbox. */
+void metadata_drop(struct engine_txn *txn, uint32_t mailbox);
+
 /* ---- message.c ---- */
 enum status message_load(struct engine_txn *txn, uint32_t mailbox, uint32_t uid,
     struct message_record *out) MUST_USE;

@@ -75,8 +75,9 @@ account_make(struct engine_txn *txn, const struct account_quota *quota, int64_t 
 /* ---- the op ---- */
 struct mailbox_op_state {
 	struct store_op_state base;
-	struct vec renames; /* struct rename_entry */
-	struct vec records; /* struct message_record */
+	struct vec renames;     /* struct rename_entry */
+	struct vec records;     /* struct message_record */
+	struct buf annotations; /* of INBOX, when it is renamed */
 	struct mailbox_state out;
 };
 
@@ -86,8 +87,7 @@ struct rename_entry {
 	char name[MAILBOX_NAME_MAX]; /* the old one */
 };
 
-/* EXISTS when another mailbox than `except` has one of the uses.  One scan over S. */
-static enum status
+enum status
 use_check(struct engine_txn *txn, uint32_t use, uint32_t except)
 {
 	struct key from;
@@ -237,6 +237,7 @@ change_delete(struct engine_txn *txn, struct mailbox_op_state *state,
 	delete_prefix(txn, KEY_UIDL, number);
 	delete_prefix(txn, KEY_MAP, number);
 	delete_prefix(txn, KEY_RESERVED, number);
+	metadata_drop(txn, number);
 	delete_prefix(txn, KEY_STATE, number);
 	key_name(&key, KEY_NAME, op->name);
 	engine_del(txn, key_slice(&key));
@@ -297,7 +298,8 @@ rename_new_name(const struct mailbox_op *op, const struct rename_entry *entry,
 	return slice_make(out, op->new_name.len + tail);
 }
 
-/* RENAME INBOX moves the messages into a new mailbox and leaves INBOX empty. */
+/* RENAME INBOX moves the messages into a new mailbox and leaves INBOX empty; annotations
+ * are on both then (RFC 5464 section 4.1). */
 static enum status
 rename_inbox(struct engine_txn *txn, struct mailbox_op_state *state,
     struct mailbox_op *op, struct account_state *account)
@@ -306,6 +308,7 @@ rename_inbox(struct engine_txn *txn, struct mailbox_op_state *state,
 	struct mailbox_state inbox;
 	struct keyword_list keywords;
 	uint32_t number;
+	buf_reset(&state->annotations);
 	enum status status = name_check_free(txn, account, op->new_name);
 	if (status == STATUS_OK)
 		status = name_load(txn, mailbox_inbox, &number);
@@ -316,10 +319,13 @@ rename_inbox(struct engine_txn *txn, struct mailbox_op_state *state,
 	if (status == STATUS_OK)
 		status =
 		    message_gather(txn, number, &everything, 1, NULL, &state->records);
+	if (status == STATUS_OK)
+		status = metadata_gather(txn, number, &state->annotations);
 	if (status != STATUS_OK)
 		return status;
 	parents_make(txn, account, op->new_name);
 	mailbox_make(txn, account, op->new_name, MAILBOX_USE_NONE, &state->out);
+	metadata_put(txn, state->out.number, &state->annotations);
 	if (keywords.count)
 		keywords_save(txn, state->out.number, &keywords);
 	message_move_records(txn, account, &inbox, &state->out, state->records.ptr,
@@ -468,6 +474,7 @@ mailbox_op_release(struct store_op_state *base)
 	struct mailbox_op_state *state = (struct mailbox_op_state *)base;
 	vec_fini(&state->renames);
 	vec_fini(&state->records);
+	buf_fini(&state->annotations);
 }
 
 static bool
@@ -481,6 +488,7 @@ mailbox_op_submit(struct store_reader *reader, struct mailbox_op *op)
 {
 	struct mailbox_op_state *state = op_state_new(reader, &op->op, sizeof(*state));
 	state->base.release = mailbox_op_release;
+	buf_init(&state->annotations, METADATA_GATHERED_MAX);
 	if (!name_is_sane(op->name) ||
 	    (op->change == MAILBOX_RENAME && !name_is_sane(op->new_name)) ||
 	    op->use > UINT16_MAX) {

@@ -1,5 +1,5 @@
 /*
- * Invariants 1 to 17 of one account's partition (but 13's reference counts, which are
+ * Invariants 1 to 18 of one account's partition (but 13's reference counts, which are
  * store_check_body's, and 15, which is search_check's): mailbox states are read first,
  * then one walk over all keys.
  */
@@ -30,6 +30,7 @@ struct look {
 	struct vec boxes; /* struct seen_box by number */
 	uint64_t names, gone_changes, gone_times;
 	uint64_t own_uidls, uidls, own_retrieved, retrieved;
+	uint64_t metadata_change, metadata_last;
 	struct search_check search;
 };
 
@@ -376,6 +377,32 @@ look_reserved(struct look *look, struct slice key, struct slice value)
 }
 
 static void
+look_metadata(struct look *look, struct slice key, struct slice value)
+{
+	struct metadata_key at;
+	struct slice text;
+	uint64_t change;
+	if (!key_metadata_decode(key, &at) || !metadata_decode(value, &change, &text)) {
+		check_problem(look->check, 1, "damaged annotation");
+		return;
+	}
+	if (change > look->metadata_change)
+		look->metadata_change = change;
+	if (at.mailbox != METADATA_ACCOUNT && !box_find(look, at.mailbox))
+		check_problem(look->check, 18,
+		    "annotation of mailbox %u that is not there", (unsigned)at.mailbox);
+}
+
+static void
+look_metadata_last(struct look *look, struct slice key, struct slice value)
+{
+	struct slice none;
+	if (key.len != 1 || value.len != METADATA_VALUE ||
+	    !metadata_decode(value, &look->metadata_last, &none))
+		check_problem(look->check, 1, "damaged number of changes");
+}
+
+static void
 look_key(struct look *look, struct slice key, struct slice value)
 {
 	switch (key.len ? key.ptr[0] : 0) {
@@ -421,6 +448,12 @@ look_key(struct look *look, struct slice key, struct slice value)
 		break;
 	case KEY_RETRIEVED:
 		look_retrieved(look, key, value);
+		break;
+	case KEY_METADATA:
+		look_metadata(look, key, value);
+		break;
+	case KEY_METADATA_LAST:
+		look_metadata_last(look, key, value);
 		break;
 	case KEY_SEARCH_STATE:
 	case KEY_SEARCH_MAILBOX:
@@ -525,6 +558,8 @@ check_sums(struct look *look)
 		    (unsigned long long)look->own_uidls,
 		    (unsigned long long)look->own_retrieved,
 		    (unsigned long long)look->uidls, (unsigned long long)look->retrieved);
+	if (look->metadata_change > look->metadata_last)
+		check_problem(look->check, 18, "an annotation above the last change");
 	if (name_load(look->txn, mailbox_inbox, &inbox) != STATUS_OK)
 		check_problem(look->check, 12, "there is no INBOX");
 }

@@ -115,6 +115,25 @@ key_time_decode(struct slice key, struct time_key *out)
 	return true;
 }
 
+void
+key_metadata(struct key *key, uint32_t mailbox, struct account_id user)
+{
+	key_mailbox(key, KEY_METADATA, mailbox);
+	key_bytes(key, slice_make((const char *)user.v, sizeof(user.v)));
+}
+
+bool
+key_metadata_decode(struct slice key, struct metadata_key *out)
+{
+	const size_t head = 5 + sizeof(out->user.v);
+	if (key.len <= head || key.len > head + METADATA_ENTRY_MAX)
+		return false;
+	out->mailbox = be32_get(key.ptr + 1);
+	memcpy(out->user.v, key.ptr + 5, sizeof(out->user.v));
+	out->entry = slice_from(key, head);
+	return true;
+}
+
 /* ---- texts: length u16 and bytes ---- */
 static void
 text_append(struct buf *out, struct slice text)
@@ -265,6 +284,28 @@ name_decode(struct slice record, uint32_t *out_number)
 		return false;
 	*out_number = be32_get(record.ptr + NAME_NUMBER);
 	return true;
+}
+
+size_t
+metadata_encode(uint64_t change, struct slice value, char *out)
+{
+	ENSURE(value.len <= METADATA_VALUE_MAX);
+	out[0] = STORE_RECORD_VERSION;
+	be64_put(out + METADATA_CHANGE, change);
+	if (value.len)
+		memcpy(out + METADATA_VALUE, value.ptr, value.len);
+	return METADATA_VALUE + value.len;
+}
+
+bool
+metadata_decode(struct slice record, uint64_t *out_change, struct slice *out_value)
+{
+	if (!record_fits(record, METADATA_VALUE) ||
+	    record.len > METADATA_VALUE + METADATA_VALUE_MAX)
+		return false;
+	*out_change = be64_get(record.ptr + METADATA_CHANGE);
+	*out_value = slice_from(record, METADATA_VALUE);
+	return *out_change > 0;
 }
 
 size_t

@@ -11,6 +11,7 @@
 #include "store/directory.h"
 #include "store/engine.h"
 #include "store/message.h"
+#include "store/metadata.h"
 #include "store/pop3.h"
 #include "store/queue.h"
 #include "store/relay_note.h"
@@ -104,6 +105,19 @@ size_t state_encode(const struct mailbox_state *state, char out[STATE_SIZE_MAX])
 bool state_decode(struct slice record, struct mailbox_state *out);
 
 bool name_decode(struct slice record, uint32_t *out_number);
+
+/* Annotations (E, e): `out` has room for METADATA_VALUE bytes and the value. */
+size_t metadata_encode(uint64_t change, struct slice value, char *out);
+/* The value borrows the record. */
+bool metadata_decode(struct slice record, uint64_t *out_change, struct slice *out_value);
+struct metadata_key {
+	uint32_t mailbox;
+	struct account_id user;
+	struct slice entry; /* not empty, at most METADATA_ENTRY_MAX; borrows the key */
+};
+/* The part of a key that one mailbox and user have in common. */
+void key_metadata(struct key *key, uint32_t mailbox, struct account_id user);
+bool key_metadata_decode(struct slice key, struct metadata_key *out);
 
 struct keyword_list {
 	size_t count;

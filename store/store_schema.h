@@ -28,6 +28,11 @@
  *   B mbox32 n32                 which of the uids n * 4096 up to the next n's are there,
  *                                and which are unseen (MAP_*); only when S says so
  *   J mbox32                     UIDs reserved for imports (RESERVED_*); absent: none
+ *   E mbox32 id16 entry          annotation of a mailbox, or (mbox 0) of the account:
+ *                                METADATA_*; id16 is the account whose private one it
+ *                                is, zeros for a shared one
+ *   e                            number of the last change of an annotation; METADATA_*
+ *                                without a value
  *
  *   Derived, may be missing in whole or in part (store/search.h, decision 0035):
  *   i                            state of the search index (SEARCH_STATE_*)
@@ -95,6 +100,7 @@
  *       else the mailbox has no B.
  *   17. Every J belongs to a mailbox that has an S; its end is at most uidnext, its
  *       next not 0 and at most its end; no M has a uid of next up to end.
+ *   18. Every E's mailbox is 0 or has an S; its change is at most e's.
  *   Directory:
  *   20. L and A are one to one; every L's domain has its D.
  *   21. D.accounts and D.aliases are counts of L and F; D.postmaster is an account of the
@@ -136,6 +142,8 @@ enum {
 	KEY_UIDL       = 'Y',
 	KEY_RETRIEVED  = 'Q',
 	KEY_RESERVED   = 'J',
+	KEY_METADATA   = 'E',
+	KEY_METADATA_LAST = 'e',
 
 	KEY_SEARCH_STATE   = 'i',
 	KEY_SEARCH_MAILBOX = 'j',
@@ -204,6 +212,12 @@ enum {
 	STATE_NAME_LEN     = 51, /* u16 */
 	STATE_NAME         = 53,
 	STATE_FLAG_MAPPED  = 1 << 0,
+};
+
+/* Annotation (E), 9 bytes and the value; e has no value. */
+enum {
+	METADATA_CHANGE = 1, /* u64, from 1 */
+	METADATA_VALUE  = 9,
 };
 
 /* Keywords (K): count u8, then length u8 and bytes of each. */

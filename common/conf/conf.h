@@ -101,6 +101,8 @@ struct conf {
 		bool compress;
 		uint64_t max_append_size;
 		char *client_masks; /* imapd/imap_mask.h */
+		char *admin_uri;    /* "" none */
+		char *comment;      /* "" none */
 	} imap;
 	struct {
 		bool delete_on_retrieval;

@@ -172,6 +172,11 @@ const struct conf_key conf_keys[] = {
 	{"imap", "client_masks", CONF_TYPE_TEXT, 0, 2048, "", NULL, RELOAD,
 	    "capabilities kept from clients by the name in ID: \"Some Mail=QRESYNC,IDLE; Other=MOVE\"",
 	    TOP(imap.client_masks)},
+	{"imap", "admin_uri", CONF_TYPE_TEXT, 0, 1024, "", NULL, RELOAD,
+	    "how to reach the administrator, a URI as mailto:help@example.org (METADATA /shared/admin)",
+	    TOP(imap.admin_uri)},
+	{"imap", "comment", CONF_TYPE_TEXT, 0, 1024, "", NULL, RELOAD,
+	    "a note to users about the server (METADATA /shared/comment)", TOP(imap.comment)},
 
 	{"pop3", "delete_on_retrieval", CONF_TYPE_BOOL, 0, 1, "true", NULL, RELOAD,
 	    "QUIT removes what was fetched whole; false: mail stays", TOP(pop3.delete_on_retrieval)},

@@ -207,6 +207,26 @@ fuzz_note(void)
 }
 
 static void
+fuzz_metadata(void)
+{
+	static char out[METADATA_VALUE + METADATA_VALUE_MAX];
+	struct metadata_key at;
+	struct key key;
+	struct slice value;
+	uint64_t change;
+	if (metadata_decode(record, &change, &value)) {
+		inside(value);
+		same(out, metadata_encode(change, value, out));
+	}
+	if (!key_metadata_decode(record, &at))
+		return;
+	inside(at.entry);
+	key_metadata(&key, at.mailbox, at.user);
+	key_bytes(&key, at.entry);
+	ENSURE(slice_equal(slice_from(key_slice(&key), 1), slice_from(record, 1)));
+}
+
+static void
 fuzz_body(void)
 {
 	char out[BODY_SEGMENT_HEADER_SIZE];
@@ -274,6 +294,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	    fuzz_search,
 	    fuzz_note,
 	    fuzz_map,
+	    fuzz_metadata,
 	};
 	if (size == 0)
 		return 0;

@@ -154,6 +154,8 @@ harness_open(struct imap_harness *h)
 	h->conf->imap.idle_timeout_ms = 30 * 60 * 1000;
 	h->conf->imap.max_sessions_per_user = 16;
 	h->conf->imap.compress = true;
+	h->conf->imap.admin_uri = (char *)(uintptr_t) "mailto:help@example.org";
+	h->conf->imap.comment = (char *)(uintptr_t) "";
 	h->conf->imap.max_append_size = 4 * 1024 * 1024;
 	assert_int_equal(auth_new(&options, &h->auth), STATUS_OK);
 	h->reader = store_reader_new(h->store, harness_post, h->loop);

@@ -239,6 +239,19 @@ account_damage(struct fixture *f)
 	damage(f, part, &key, SLICE_NULL, 24);
 	key_name(&key, KEY_SUBSCRIBED, SLICE("INBOX"));
 	damage(f, part, &key, SLICE("\7"), 1);
+	/* Annotations: of no mailbox, changed after the last change, cut, without a name.
+	 */
+	key_metadata(&key, inbox, f->jo);
+	damage(f, part, &key, SLICE("\1\0\0\0\0\0\0\0\1x"), 1);
+	key_bytes(&key, SLICE("/private/comment"));
+	damage(f, part, &key, SLICE("\1\0\0\0\0\0\0\0\1x"), 18);
+	damage(f, part, &key, SLICE("\1\0\0\0\0\0\0\0"), 1);
+	damage(f, part, &key, SLICE("\1\0\0\0\0\0\0\0\0x"), 1);
+	key_metadata(&key, 77, f->jo);
+	key_bytes(&key, SLICE("/private/comment"));
+	damage(f, part, &key, SLICE("\1\0\0\0\0\0\0\0\1x"), 18);
+	key_begin(&key, KEY_METADATA_LAST);
+	damage(f, part, &key, SLICE("\1\0\0\0\0\0\0\0\1x"), 1);
 }
 
 static void
