@@ -209,22 +209,31 @@ segment_lock(struct lmdb_env *env, const char *name, int flags)
 	return fd;
 }
 
+/* A segment that got no number for too long.  Its age comes first: a young one is not to
+ * be locked, not even to look, for whoever makes it is about to (segment_create). */
+static bool
+is_leftover(const struct lmdb_env *env, const char *name)
+{
+	struct stat st;
+	return strncmp(name, "new-", 4) == 0 &&
+	       fstatat(env->bodies_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       time(NULL) - st.st_mtime > LEFTOVER_AGE_S;
+}
+
 static void
 file_maintain(struct lmdb_env *env, const char *name)
 {
 	uint32_t id = segment_name_parse(name);
-	bool leftover = strncmp(name, "new-", 4) == 0;
-	if (id == 0 && !leftover)
+	if (id == 0 && !is_leftover(env, name))
 		return;
 	if (id != 0 && (is_retired(env, id) || !file_is_dead(env, id)))
 		return;
 	int fd = segment_lock(env, name, O_RDONLY);
 	if (fd < 0)
 		return;
-	struct stat st;
 	if (id != 0)
 		segment_retire(env, id);
-	else if (fstat(fd, &st) == 0 && time(NULL) - st.st_mtime > LEFTOVER_AGE_S)
+	else
 		unlinkat(env->bodies_fd, name, 0);
 	close(fd);
 }

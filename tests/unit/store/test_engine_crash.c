@@ -35,6 +35,7 @@ enum {
 	FIRST_ACK_MS_MAX = 5000,
 	ROUNDS_DEFAULT = 50,
 	ROUNDS_MAX = 100000,
+	SEGMENTS_BESIDE = 1000,
 };
 
 static const struct partition_id PART = {
@@ -166,6 +167,18 @@ child_touch(const char *path)
 	struct engine *engine = fixture_open(path);
 	enum status status = engine_commit_wait(engine, PART_Q, put_one, NULL, NULL);
 	engine_close(&engine);
+	return status == STATUS_OK ? 0 : 1;
+}
+
+/* Maintenance without a pause, until it is killed (a bound, should nobody do so). */
+static int
+child_maintain(const char *path)
+{
+	struct engine *engine = fixture_open(path);
+	enum status status = engine_commit_wait(engine, PART_Q, put_one, NULL, NULL);
+	ENSURE(write(STDOUT_FILENO, "started\n", 8) == 8);
+	for (int i = 0; i < 1000 * 1000; i++)
+		engine_maintain(engine);
 	return status == STATUS_OK ? 0 : 1;
 }
 
@@ -479,12 +492,13 @@ test_maintain(void **state)
 }
 
 static struct engine *
-open_with(const char *path, uint64_t map_size, uint32_t min_free_percent)
+open_with(
+    const char *path, uint64_t map_size, uint64_t segment_size, uint32_t min_free_percent)
 {
 	struct engine_options options = {.path = path,
 	    .map_size = map_size,
 	    .shards = 2,
-	    .segment_size = 1 << 20,
+	    .segment_size = segment_size,
 	    .create = true,
 	    .sync = true,
 	    .min_free_percent = min_free_percent};
@@ -495,6 +509,26 @@ open_with(const char *path, uint64_t map_size, uint32_t min_free_percent)
 	return engine;
 }
 
+/* Another process's maintenance never gets between a new segment and its first lock. */
+static void
+test_maintain_beside(void **state)
+{
+	struct fixture *fixture = *state;
+	engine_close(&fixture->engine);
+	struct child child = child_start("maintain", fixture->path, "0");
+	uint64_t started, body;
+	assert_int_equal(read(child.out, &started, sizeof started), sizeof started);
+	fixture->engine = open_with(fixture->path, 1 << 30, 4096, 0);
+	for (uint64_t i = 0; i < SEGMENTS_BESIDE; i++)
+		assert_int_equal(attach_one(fixture->engine, 16 * i, &body), STATUS_OK);
+	kill(child.pid, SIGKILL);
+	int how;
+	assert_int_equal(waitpid(child.pid, &how, 0), child.pid);
+	assert_true(WIFSIGNALED(how) && WTERMSIG(how) == SIGKILL);
+	close(child.out);
+	fixture_check(fixture->engine);
+}
+
 static void
 test_min_free(void **state)
 {
@@ -502,7 +536,7 @@ test_min_free(void **state)
 	uint64_t body;
 	assert_int_equal(attach_one(fixture->engine, 1, &body), STATUS_OK);
 	engine_close(&fixture->engine);
-	fixture->engine = open_with(fixture->path, 1 << 30, 101);
+	fixture->engine = open_with(fixture->path, 1 << 30, 1 << 20, 101);
 	uint64_t refused;
 	assert_int_equal(attach_one(fixture->engine, 2, &refused), STATUS_FULL);
 	assert_int_equal(attach_one(fixture->engine, 5, &refused), STATUS_FULL);
@@ -563,7 +597,7 @@ test_map_full(void **state)
 {
 	struct fixture *fixture = *state;
 	engine_close(&fixture->engine);
-	fixture->engine = open_with(fixture->path, 1 << 20, 0);
+	fixture->engine = open_with(fixture->path, 1 << 20, 1 << 20, 0);
 	fill_and_empty(fixture->engine);
 }
 
@@ -676,6 +710,8 @@ main(int argc, char **argv)
 		return child_commit(argv[2], strtoull(argv[3], NULL, 10));
 	if (argc == 4 && strcmp(argv[1], "touch") == 0)
 		return child_touch(argv[2]);
+	if (argc == 4 && strcmp(argv[1], "maintain") == 0)
+		return child_maintain(argv[2]);
 	const struct CMUnitTest tests[] = {
 	    TEST(test_kill),
 	    TEST(test_watch_processes),
@@ -683,6 +719,7 @@ main(int argc, char **argv)
 	    TEST(test_cut_file),
 	    TEST(test_torn_tail),
 	    TEST(test_maintain),
+	    TEST(test_maintain_beside),
 	    TEST(test_min_free),
 	    TEST(test_map_full),
 	    TEST(test_no_space),
