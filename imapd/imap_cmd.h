@@ -133,6 +133,9 @@ IMAP_RUN(thread);
 IMAP_PARSE(search);
 IMAP_PARSE(sort);
 IMAP_PARSE(thread);
+/* imap_cmd_context.c */
+IMAP_RUN(cancelupdate);
+IMAP_PARSE(cancelupdate);
 /* imap_parse.c */
 IMAP_PARSE(none); /* no arguments */
 IMAP_PARSE(id);

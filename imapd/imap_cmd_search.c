@@ -5,6 +5,8 @@
  */
 #include "imapd/imap_cmd_search.h"
 
+#include "imapd/imap_context.h"
+
 static void
 esearch_head(struct imap_session *s, const struct imap_command *cmd)
 {
@@ -105,9 +107,9 @@ imap_write_esearch(struct imap_session *s, const struct imap_command *cmd,
 	}
 	if (returns & IMAP_RETURN_PARTIAL)
 		esearch_partial(out, args, numbers, count);
-	if (args->has_modseq && count)
-		esearch_number(out, "MODSEQ",
-		    args->has_return ? modseq_told(run) : run->modseq_highest);
+	uint64_t modseq = args->has_return ? modseq_told(run) : run->modseq_highest;
+	if (args->has_modseq && count && modseq)
+		esearch_number(out, "MODSEQ", modseq);
 	buf_append(out, SLICE("\r\n"));
 }
 
@@ -164,6 +166,7 @@ static enum cmd_result
 search_done(struct imap_session *s, struct imap_command *cmd)
 {
 	struct imap_search_run *run = s->cmd_data;
+	enum imap_context_result kept = imap_context_keep(s, cmd, run->uids, run->count);
 	enum status status = imap_search_save(s, run);
 
 	if (status != STATUS_OK)
@@ -174,6 +177,7 @@ search_done(struct imap_session *s, struct imap_command *cmd)
 	else
 		imap_write_numbers(s, SLICE("SEARCH"), run->uids, run->count,
 		    run->args->has_modseq ? run->modseq_highest : 0);
+	imap_context_tell_refused(s, cmd, kept);
 	return imap_cmd_finish(s, cmd, IMAP_OK, NULL, "search completed");
 }
 

@@ -9,6 +9,7 @@
  * Thread: the worker's loop.  RFC 9051 sections 6.3.2, 6.3.3, 6.4.1 and 6.4.2, RFC 3501
  * section 6.3.1 (RECENT, UNSEEN), RFC 7162 sections 3.1.2 and 3.2.5 (CONDSTORE, QRESYNC).
  */
+#include "imapd/imap_context.h"
 #include "imapd/imap_int.h"
 
 #include <stdlib.h>
@@ -38,6 +39,7 @@ imap_deselect(struct imap_session *s)
 	s->recent = NULL;
 	s->recent_count = 0;
 	imap_saved_set(s, NULL);
+	imap_contexts_free(&s->contexts);
 	s->keyword_count = 0;
 	s->mailbox = 0;
 	s->read_only = false;

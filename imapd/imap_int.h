@@ -117,7 +117,8 @@ struct imap_worker {
 	bool stopping;
 };
 
-struct imap_append; /* imap_cmd_append.c */
+struct imap_contexts; /* imap_context.h */
+struct imap_append;   /* imap_cmd_append.c */
 struct imap_session;
 
 struct imap_session {
@@ -174,6 +175,7 @@ struct imap_session {
 	struct imap_uid_ranges saved;         /* SEARCHRES "$"; owned (imap_saved_set) */
 	struct imap_notify *notify;           /* owned; null until NOTIFY is used */
 	struct imap_metadata_watch *metadata; /* owned; null: no changes are told */
+	struct imap_contexts *contexts;       /* owned; null until UPDATE is used */
 
 	/* For the log. */
 	uint64_t started_ms;

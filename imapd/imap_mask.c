@@ -54,6 +54,7 @@ imap_mask_hides(uint64_t masked, struct slice command)
 		const char *command;
 		const char *capabilities; /* any of them brings it */
 	} commands[] = {
+	    {"CANCELUPDATE",   "CONTEXT=SEARCH,CONTEXT=SORT"            },
 	    {"COMPRESS",       "COMPRESS=DEFLATE"                       },
 	    {"ENABLE",         "ENABLE"				 },
 	    {"GETMETADATA",    "METADATA,METADATA-SERVER"               },

@@ -26,6 +26,7 @@ struct imap_store_args;    /* imap_cmd_store.h */
 struct imap_notify_args;   /* imap_notify_parse.h */
 struct imap_metadata_args; /* imap_metadata_parse.h */
 struct imap_copy_args;     /* imap_cmd_copy.h; COPY and MOVE, and UID EXPUNGE's set */
+struct imap_cancel_args;   /* imap_context.h */
 
 enum parse_result {
 	PARSE_DONE,
@@ -140,6 +141,7 @@ struct imap_command {
 		struct imap_search_args *search;
 		struct imap_notify_args *notify;
 		struct imap_metadata_args *metadata;
+		struct imap_cancel_args *cancel; /* CANCELUPDATE */
 	} u;
 };
 

@@ -4,6 +4,7 @@
 #include "imapd/imap_search_parse.h"
 
 #include "imapd/imap_cmd.h"
+#include "imapd/imap_fetch_parse.h"
 #include "text/encoding.h"
 #include "text/header.h"
 
@@ -348,6 +349,18 @@ program_lex(struct search_lex *sl)
 
 /* ---- what stands before the keys ---- */
 
+/* Behind UPDATE: what to FETCH of new messages (RFC 5465 section 7). */
+static bool
+update_items_lex(struct imap_lex *lex, struct imap_search_args *args)
+{
+	if (!slice_has_prefix(imap_lex_rest(lex), SLICE(" (")))
+		return imap_lex_ok(lex);
+	args->update_fetch = arena_alloc(lex->arena, sizeof(*args->update_fetch));
+	if (!args->update_fetch)
+		return imap_lex_limit(lex, "command is too large");
+	return imap_lex_space(lex) && imap_fetch_items_lex(lex, args->update_fetch);
+}
+
 static bool
 return_option_lex(struct imap_lex *lex, struct imap_search_args *args)
 {
@@ -355,17 +368,22 @@ return_option_lex(struct imap_lex *lex, struct imap_search_args *args)
 		struct slice name;
 		uint32_t bit;
 	} options[] = {
-	    {NAME("MIN"),   IMAP_RETURN_MIN  },
-	    {NAME("MAX"),   IMAP_RETURN_MAX  },
-	    {NAME("ALL"),   IMAP_RETURN_ALL  },
-	    {NAME("COUNT"), IMAP_RETURN_COUNT},
-	    {NAME("SAVE"),  IMAP_RETURN_SAVE },
+	    {NAME("MIN"),     IMAP_RETURN_MIN    },
+	    {NAME("MAX"),     IMAP_RETURN_MAX    },
+	    {NAME("ALL"),     IMAP_RETURN_ALL    },
+	    {NAME("COUNT"),   IMAP_RETURN_COUNT  },
+	    {NAME("SAVE"),    IMAP_RETURN_SAVE   },
+	    {NAME("CONTEXT"), IMAP_RETURN_CONTEXT},
 	};
 	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
 		if (imap_lex_try_word(lex, options[i].name)) {
 			args->returns |= options[i].bit;
 			return true;
 		}
+	}
+	if (imap_lex_try_word(lex, SLICE("UPDATE"))) {
+		args->returns |= IMAP_RETURN_UPDATE;
+		return update_items_lex(lex, args);
 	}
 	if (!imap_lex_try_word(lex, SLICE("PARTIAL")))
 		return imap_lex_bad(lex, "no such RETURN option");

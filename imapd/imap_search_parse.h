@@ -7,7 +7,7 @@
  *
  * RFC 9051 section 6.4.4, RFC 4731 (RETURN), RFC 5182 (SAVE, "$"), RFC 5032 (OLDER,
  * YOUNGER), RFC 7162 (MODSEQ), RFC 8474 (EMAILID, THREADID), RFC 8514 (SAVED*), RFC 9394
- * (PARTIAL), RFC 5256 and 5957 (SORT, THREAD), RFC 5267 section 3 (SORT RETURN).
+ * (PARTIAL), RFC 5256 and 5957 (SORT, THREAD), RFC 5267 (SORT RETURN, UPDATE, CONTEXT).
  */
 #ifndef IMAPD_IMAP_SEARCH_PARSE_H
 #define IMAPD_IMAP_SEARCH_PARSE_H
@@ -82,6 +82,8 @@ enum imap_search_return {
 	IMAP_RETURN_COUNT = 1 << 3,
 	IMAP_RETURN_SAVE = 1 << 4,
 	IMAP_RETURN_PARTIAL = 1 << 5,
+	IMAP_RETURN_UPDATE = 1 << 6,  /* RFC 5267 section 4.3 */
+	IMAP_RETURN_CONTEXT = 1 << 7, /* a hint: asked for by clients, not needed here */
 };
 
 enum imap_sort_by {
@@ -108,8 +110,10 @@ struct imap_search_args {
 	uint32_t returns; /* enum imap_search_return bits */
 	bool partial_from_end;
 	uint32_t partial_first, partial_last;
-	bool bad_charset; /* reply NO [BADCHARSET]; the tree is not to be used */
-	bool has_modseq;  /* a MODSEQ key: the answer has the highest modseq */
+	struct imap_fetch_args
+	    *update_fetch; /* UPDATE (...), RFC 5465 section 7; or null */
+	bool bad_charset;  /* reply NO [BADCHARSET]; the tree is not to be used */
+	bool has_modseq;   /* a MODSEQ key: the answer has the highest modseq */
 	struct imap_search_node *root; /* an AND */
 	struct imap_sort_key *sort;
 	size_t sort_count;

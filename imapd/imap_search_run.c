@@ -10,6 +10,7 @@
 #include "imapd/imap_search_run.h"
 
 #include "base/clock.h"
+#include "imapd/imap_context.h"
 
 static void
 search_cleanup(struct imap_session *s)
@@ -125,6 +126,9 @@ imap_search_begin(struct imap_session *s, struct imap_command *cmd, imap_run_fn 
 		return imap_cmd_finish(s, cmd, IMAP_NO, "BADCHARSET (US-ASCII UTF-8)",
 		    "that charset is not known here");
 	}
+	if ((args->returns & IMAP_RETURN_UPDATE) && imap_context_has_tag(s, cmd->tag))
+		return imap_cmd_finish(s, cmd, IMAP_BAD, NULL,
+		    "a search of this tag is kept up to date already");
 	if (args->has_modseq)
 		imap_condstore_on(s);
 	enum status status =

@@ -18,6 +18,7 @@
 
 #include "base/ensure.h"
 #include "base/log.h"
+#include "imapd/imap_context.h"
 
 enum {
 	SYNC_ARENA_MAX = 64 * 1024 * 1024, /* bytes */
@@ -157,6 +158,7 @@ tell_added(struct imap_session *s, const struct mailbox_delta *d)
 		buf_append_u64(out, imap_recent_count(s));
 		buf_append(out, SLICE(" RECENT\r\n"));
 	}
+	imap_contexts_added(s, d->added, d->added_count);
 	imap_notify_fetch(s, d->added, d->added_count);
 }
 
@@ -193,8 +195,8 @@ sync_batch(struct imap_session *s, bool expunge, bool *out_more)
 	if (!w->sync_arena)
 		w->sync_arena = arena_new(SYNC_ARENA_MAX);
 	arena_reset(w->sync_arena);
-	enum status status =
-	    mailbox_view_delta(w->reader, s->view, w->sync_arena, IMAP_SYNC_BATCH, &d);
+	enum status status = mailbox_view_delta(w->reader, s->view, w->sync_arena,
+	    imap_contexts_batch(s, IMAP_SYNC_BATCH), &d);
 	if (status == STATUS_NOT_FOUND) {
 		imap_bye(s, NULL, "the selected mailbox was deleted");
 		return false;
@@ -206,9 +208,11 @@ sync_batch(struct imap_session *s, bool expunge, bool *out_more)
 	}
 	if (!expunge && d.expunged_count > 0)
 		return true;
+	imap_contexts_expunged(s, d.expunged, d.expunged_count);
 	tell_expunged(s, &d);
 	tell_added(s, &d);
 	tell_changed(s, &d);
+	imap_contexts_changed(s, d.changed, d.changed_count);
 	mailbox_view_set_modseq(s->view, d.modseq);
 	*out_more = d.more;
 	return true;
@@ -223,7 +227,8 @@ imap_sync(struct imap_session *s, bool expunge)
 		return true;
 	s->changed = false;
 	/* What does not fit now is found again at the next command's end. */
-	while (more && !imap_out_full(s))
+	imap_contexts_begin(s);
+	while (more && !imap_out_full(s) && !imap_contexts_spent(s))
 		if (!sync_batch(s, expunge, &more))
 			return false;
 	if (more)

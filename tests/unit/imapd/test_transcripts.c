@@ -81,6 +81,15 @@ account_set(const char *path, int number, const char *text)
 }
 
 static void
+record_line(unsigned n, struct slice line)
+{
+	if (n)
+		printf("S%u: %.*s\n", n + 1, SLICE_ARG(line));
+	else
+		printf("S: %.*s\n", SLICE_ARG(line));
+}
+
+static void
 step(const char *path, int number, char *line)
 {
 	unsigned n = 0;
@@ -114,11 +123,11 @@ step(const char *path, int number, char *line)
 	}
 	struct slice got = next_line(n);
 	while (record && regex && !matches(got, at)) {
-		printf("S: %.*s\n", SLICE_ARG(got));
+		record_line(n, got);
 		got = next_line(n);
 	}
 	if (record)
-		printf("S: %.*s\n", SLICE_ARG(got));
+		record_line(n, got);
 	else if (regex ? !matches(got, at) : !slice_equal(got, slice_from_cstr(at)))
 		fail_msg(
 		    "%s:%d:\n want %s\n  got %.*s", path, number, at, SLICE_ARG(got));
