@@ -126,6 +126,7 @@ int cmd_relay_list(struct cli *cli);
 int cmd_relay_remove(struct cli *cli);
 int cmd_relay_tls(struct cli *cli);
 int cmd_relay_rules(struct cli *cli);
+int cmd_relay_rate(struct cli *cli);
 int cmd_suppress_list(struct cli *cli);
 int cmd_suppress_add(struct cli *cli);
 int cmd_suppress_remove(struct cli *cli);

@@ -14,6 +14,7 @@
 #include "net/tls.h"
 #include "postroom/cli.h"
 #include "service/relay_level.h"
+#include "service/relay_rate.h"
 #include "text/address.h"
 #include "text/mta_sts.h"
 
@@ -224,6 +225,36 @@ explain_limits(const struct conf *conf, json_t *out)
 	    out, "lifetime_s", json_integer((json_int_t)conf->relay.lifetime_s));
 }
 
+/* "rates": what the mail is under, by site and by sender.  Who would log in is not known
+ * here: a rule for the address counts as its log-in's. */
+static void
+explain_rates(struct cli *cli, struct slice from, struct slice domain, json_t *out)
+{
+	json_t *rates = json_array();
+	size_t at = slice_rindex(from, '@');
+	struct slice names[] = {
+	    domain, from, at == SIZE_MAX ? SLICE_NULL : slice_from(from, at + 1)};
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		enum relay_rate_scope scope = i ? RELAY_RATE_SENDER : RELAY_RATE_SITE;
+		struct relay_rate rate;
+		char text[RELAY_RATE_TEXT_MAX];
+		double used;
+		if (names[i].len == 0 ||
+		    relay_rate_find(cli->reader, cli->conf, scope, names[i], &rate) !=
+			STATUS_OK ||
+		    rate.count == 0 ||
+		    relay_rate_used_find(cli->reader, scope, names[i], &rate,
+			clock_wall_ms(), &used) != STATUS_OK)
+			continue;
+		relay_rate_text(&rate, text);
+		json_array_append_new(
+		    rates, json_pack("{s:s, s:o, s:s, s:f}", "scope",
+			       relay_rate_scope_text(scope), "name", json_slice(names[i]),
+			       "rate", text, "used", used));
+	}
+	json_object_set_new(out, "rates", rates);
+}
+
 static void
 explain_rule(struct question *q, const struct directory_relay *rule, json_t *out)
 {
@@ -289,6 +320,12 @@ explain_print(const json_t *out)
 	    (long long)json_integer_value(json_object_get(out, "port")),
 	    json_string_value(json_object_get(out, "tls")),
 	    (long long)json_integer_value(json_object_get(out, "connections")));
+	json_array_foreach(json_object_get(out, "rates"), i, row)
+	    printf("rate         %s messages, %s %s, used %.1f\n",
+		json_string_value(json_object_get(row, "rate")),
+		json_string_value(json_object_get(row, "scope")),
+		json_string_value(json_object_get(row, "name")),
+		json_real_value(json_object_get(row, "used")));
 }
 
 static int
@@ -321,6 +358,7 @@ explain_route(struct cli *cli, struct question *q, struct slice from, struct sli
 		return;
 	}
 	explain_limits(cli->conf, out);
+	explain_rates(cli, from, domain, out);
 	if (directory_relay_find(cli->reader, from, domain, &rule) == STATUS_OK) {
 		explain_rule(q, &rule, out);
 		return;

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "postroom/cli.h"
+#include "service/relay_rate.h"
 #include "store/queue.h"
 #include "text/address.h"
 
@@ -161,6 +162,13 @@ row_print(const struct top *top, const json_t *row)
 	putchar('\n');
 	if (reply)
 		printf("    %s\n", reply);
+	if (json_object_get(row, "rate"))
+		printf("    rate %s, used %.1f, the next in %lld s\n",
+		    json_string_value(json_object_get(row, "rate")),
+		    json_real_value(json_object_get(row, "rate_used")),
+		    (long long)(json_integer_value(json_object_get(row, "rate_wait_ms")) +
+				999) /
+			1000);
 }
 
 static bool
@@ -168,6 +176,37 @@ paused_mark(struct slice domain, void *arg)
 {
 	json_object_set_new(site_of(arg, domain), "paused", json_true());
 	return true;
+}
+
+/* The rate of each site that has one. */
+static enum status
+rates_mark(struct top *top)
+{
+	const char *name;
+	json_t *site;
+	int64_t now_ms = clock_wall_ms();
+	json_object_foreach(top->sites, name, site)
+	{
+		struct relay_rate rate;
+		char text[RELAY_RATE_TEXT_MAX];
+		double used = 0;
+		struct slice domain = slice_from_cstr(name);
+		enum status status = relay_rate_find(
+		    top->cli->reader, top->cli->conf, RELAY_RATE_SITE, domain, &rate);
+		if (status == STATUS_OK && rate.count == 0)
+			continue;
+		if (status == STATUS_OK)
+			status = relay_rate_used_find(top->cli->reader, RELAY_RATE_SITE,
+			    domain, &rate, now_ms, &used);
+		if (status != STATUS_OK)
+			return status;
+		relay_rate_text(&rate, text);
+		json_object_set_new(site, "rate", json_string(text));
+		json_object_set_new(site, "rate_used", json_real(used));
+		json_object_set_new(site, "rate_wait_ms",
+		    json_integer((json_int_t)relay_rate_wait_ms(&rate, used)));
+	}
+	return STATUS_OK;
 }
 
 int
@@ -184,6 +223,8 @@ cmd_queue_top(struct cli *cli)
 		status = top.status;
 	if (status == STATUS_OK)
 		status = queue_paused_each(cli->reader, paused_mark, &top);
+	if (status == STATUS_OK)
+		status = rates_mark(&top);
 	json_t *rows = rows_sorted(top.sites);
 	if (status != STATUS_OK) {
 		code = cli_fail_status(status, "read the queue");

@@ -30,6 +30,7 @@ relay_recipient_fini(struct relay_recipient *recipient)
 static void
 job_free(struct relay_job *job)
 {
+	relay_rates_release(job);
 	if (job->body.map || job->body.pin)
 		body_handle_close(&job->body);
 	for (size_t i = 0; i < job->count; i++)
@@ -236,6 +237,7 @@ relay_start(struct service *service, struct loop *main_loop, struct trace *trace
 	relay->senders = hashmap_new();
 	relay->lines = hashmap_new();
 	relay->paused = hashmap_new();
+	relay->buckets = hashmap_new();
 	list_init(&relay->sites_list);
 	list_init(&relay->starved);
 	list_init(&relay->local_waiting);
@@ -255,6 +257,7 @@ relay_start(struct service *service, struct loop *main_loop, struct trace *trace
 	relay_rules_load(relay);
 	relay->reader = store_reader_new(service_store(service), post, main_loop);
 	loop_hook_add(main_loop, &relay->turn_end, turn_end, relay);
+	relay_rates_start(relay);
 	relay->watch = store_watch_queue(relay->reader, queue_changed, relay);
 	relay_load_later(relay);
 }
@@ -265,6 +268,7 @@ relay_stop(void)
 	struct relay *relay = &relay_singleton;
 	/* What is in flight has not been committed: it is tried again after the start. */
 	relay->stopping = true;
+	relay_rates_stop(relay);
 	relay_load_stop(relay);
 }
 

@@ -21,6 +21,7 @@
 #include "net/http.h"
 #include "net/resolver.h"
 #include "service/relay_level.h"
+#include "service/relay_rate.h"
 #include "service/service.h"
 #include "service/trace.h"
 #include "smtpd/relay_reply.h"
@@ -43,6 +44,8 @@ enum {
 	RELAY_DOT_TIMEOUT_MS = 10 * 60 * 1000, /* RFC 5321 section 4.5.3.2.6 */
 	RELAY_DATA_SLICE = 64 * 1024, /* bytes of message text stuffed at a time */
 	RELAY_DIALOGUE_MAX = 2000,    /* octets of an attempt's dialogue in the trace */
+	RELAY_RATE_AHEAD_S = 60,      /* what rates let through until then is loaded */
+	RELAY_RATE_LOOK_MAX = 500,    /* jobs of a site that are looked at for one */
 	RELAY_LOCAL_MAX = 32,         /* local deliveries at once: each holds its text */
 };
 
@@ -92,6 +95,8 @@ struct relay_job {
 	/* while a session or a delivery has it */
 	struct body_handle body;
 	char via[300]; /* host and TLS, for the trace */
+	/* The rates that it is under, or null; null again once it counts there. */
+	struct relay_bucket *buckets[RELAY_RATE_SCOPES];
 };
 
 struct relay_address {
@@ -205,13 +210,23 @@ struct relay {
 	struct hashmap
 	    *paused; /* site hash of queue_due → the relay: as the pass began */
 	struct list sites_list;
-	struct list starved; /* struct relay_site */
+	struct list starved;     /* struct relay_site */
+	struct hashmap *buckets; /* struct relay_bucket_key → struct relay_bucket */
+	struct {
+		bool any[RELAY_RATE_SCOPES]; /* there is a rate in that scope */
+		uint64_t look;               /* +1 with every look at the rules */
+		uint64_t claim;              /* +1 with every relay_rates_ready */
+		bool changed, saving;
+		struct loop_timer timer;
+	} rates;
 	unsigned connections;
 	struct {
 		bool open;           /* a pass is under way, in several turns */
 		bool scheduled;      /* load_now will be called */
 		bool again;          /* the queue has changed since the pass began */
 		bool left;           /* something was left over its share */
+		bool expiring;       /* looks for what has expired, too */
+		uint64_t expired_ms; /* monotonic, when it last did */
 		struct queue_due at; /* how far it has come; due_s < 0: not begun */
 		uint64_t began_ms, ended_ms; /* monotonic, of the last pass */
 	} load;
@@ -324,6 +339,31 @@ bool relay_is_suppressed(struct relay *relay, struct slice address, char out_rep
 /* ---- relay_local.c ---- */
 /* Now or when others are done. */
 void relay_local_deliver(struct relay *relay, struct relay_job *job);
+
+/* ---- relay_rate.c ---- */
+/* Reads what was used before the start. */
+void relay_rates_start(struct relay *relay);
+/* Looks at the rules; every pass of the loader begins with it. */
+void relay_rates_read(struct relay *relay);
+/* Will the rate let one message more through within RELAY_RATE_AHEAD_S? */
+bool relay_rate_is_near(struct relay *relay, enum relay_rate_scope scope, uint64_t hash);
+/* The buckets that a message to this domain is under. */
+void relay_rates_of(struct relay *relay, const struct queue_message *message,
+    struct slice domain, struct relay_bucket *out[RELAY_RATE_SCOPES]);
+/* … and will all of them let one more through? */
+bool relay_rates_have_room(struct relay_bucket *const buckets[RELAY_RATE_SCOPES]);
+/* The job stands for one message more that will want room in its buckets. */
+void relay_rates_reserve(
+    struct relay_job *job, struct relay_bucket *const buckets[RELAY_RATE_SCOPES]);
+/* It does not any more; does nothing when it counts already. */
+void relay_rates_release(struct relay_job *job);
+/* Milliseconds until it may go; 0: now. */
+uint64_t relay_rates_wait_ms(struct relay *relay, const struct relay_job *job);
+/* It goes now. */
+void relay_rates_take(struct relay *relay, struct relay_job *job);
+/* Jobs of the site that may go now, at most `max`; 0: *out_wait_ms says when one may. */
+size_t relay_rates_ready(struct relay_site *site, size_t max, uint64_t *out_wait_ms);
+void relay_rates_stop(struct relay *relay);
 
 /* ---- relay_result.c ---- */
 void relay_results_add(struct relay *relay, const struct relay_job *job,

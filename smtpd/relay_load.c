@@ -24,6 +24,8 @@ enum {
 	ACTIVE_KEY_MAX = 48,
 	LOAD_MAX = 1000,       /* recipients loaded in one turn */
 	LOAD_SCAN_MAX = 10000, /* entries looked at in one turn */
+	EXPIRE_MS = 1000,      /* looks for what has expired at most so often */
+	EXPIRE_PARTS = 20,     /* … and not sooner than in so many times a pass */
 	LOAD_PAUSE_PARTS = 2,  /* between passes, in times the last one's length */
 };
 
@@ -161,6 +163,18 @@ active_add(struct relay *relay, const char *key, struct relay_lane *lane)
 	lane->sender->active++;
 }
 
+/* A job for one recipient that is settled without an attempt. */
+static struct relay_job *
+recipient_alone(struct load *load, const struct queue_due *due, const char *key,
+    const struct queue_recipient *recipient)
+{
+	struct relay_lane *lane = lane_make(load->relay, due);
+	struct relay_job *job = job_new(&load->message, NULL, lane->sender);
+	job_add_recipient(job, recipient);
+	active_add(load->relay, key, lane);
+	return job;
+}
+
 /* It is on the suppression list: settled without an attempt. */
 static void
 recipient_suppress(struct load *load, const struct queue_due *due, const char *key,
@@ -168,10 +182,7 @@ recipient_suppress(struct load *load, const struct queue_due *due, const char *k
 {
 	struct relay *relay = load->relay;
 	bool drop = strcmp(service_conf(relay->service)->relay.suppressed, "drop") == 0;
-	struct relay_lane *lane = lane_make(relay, due);
-	struct relay_job *job = job_new(&load->message, NULL, lane->sender);
-	job_add_recipient(job, recipient);
-	active_add(relay, key, lane);
+	struct relay_job *job = recipient_alone(load, due, key, recipient);
 	TRACE(relay->trace, "relay.suppressed", LF_STR("mid", job->id),
 	    LF_STR("from", job->sender), LF_STR("to", job->recipients[0].address),
 	    LF_STR("action", drop ? "dropped" : "refused"));
@@ -182,19 +193,46 @@ recipient_suppress(struct load *load, const struct queue_due *due, const char *k
 	    drop ? "250 2.0.0 dropped: the address is on the suppression list" : reply);
 }
 
-/* False when the recipient cannot be read or its site is paused: it stays where it is. */
+static bool
+message_read(struct load *load, const char *id)
+{
+	if (strcmp(load->message.id, id) == 0 ||
+	    queue_message_get(load->relay->reader, slice_from_cstr(id), &load->message) ==
+		STATUS_OK)
+		return true;
+	load->message.id[0] = '\0';
+	return false;
+}
+
+/* What is not tried now (its site is paused, a rate is used up) has its end all the same.
+ */
+static void
+recipient_expire(struct load *load, const struct queue_due *due, const char *key)
+{
+	struct relay *relay = load->relay;
+	struct queue_recipient recipient;
+	if (!relay->load.expiring || !message_read(load, due->id) ||
+	    clock_wall_s() < load->message.expires_s ||
+	    hashmap_get(relay->active, slice_from_cstr(key)) ||
+	    queue_recipient_get(relay->reader, slice_from_cstr(due->id), due->number,
+		&recipient) != STATUS_OK)
+		return;
+	struct relay_job *job = recipient_alone(load, due, key, &recipient);
+	relay_job_finish(relay, job, QUEUE_FAILED,
+	    "554 5.4.7 its time was over while mail from or to there had to wait");
+	load->loaded++;
+}
+
+/* False when the recipient cannot be read or has to wait: it stays where it is. */
 static bool
 recipient_load(struct load *load, const struct queue_due *due, const char *key)
 {
 	struct relay *relay = load->relay;
 	struct queue_recipient recipient;
+	struct relay_bucket *buckets[RELAY_RATE_SCOPES] = {0};
 	struct slice id = slice_from_cstr(due->id);
-	if (strcmp(load->message.id, due->id) != 0 &&
-	    queue_message_get(relay->reader, id, &load->message) != STATUS_OK) {
-		load->message.id[0] = '\0';
-		return false;
-	}
-	if (queue_recipient_get(relay->reader, id, due->number, &recipient) != STATUS_OK)
+	if (!message_read(load, due->id) ||
+	    queue_recipient_get(relay->reader, id, due->number, &recipient) != STATUS_OK)
 		return false;
 	size_t at = slice_rindex(recipient.address, '@');
 	struct slice domain =
@@ -202,8 +240,13 @@ recipient_load(struct load *load, const struct queue_due *due, const char *key)
 	struct directory_domain found;
 	bool local = at == SIZE_MAX ||
 	             directory_domain_find(relay->reader, domain, &found) == STATUS_OK;
-	if (!local && relay_is_paused(relay, recipient.address))
+	bool joins = load->job && strcmp(load->job->id, due->id) == 0;
+	if (!local &&
+	    (relay_is_paused(relay, recipient.address) ||
+		(!joins && !relay_rate_is_near(relay, RELAY_RATE_SENDER, due->sender)))) {
+		recipient_expire(load, due, key);
 		return false;
+	}
 	char reply[200];
 	if (!local && relay_is_suppressed(relay, recipient.address, reply)) {
 		recipient_suppress(load, due, key, &recipient, reply);
@@ -212,13 +255,23 @@ recipient_load(struct load *load, const struct queue_due *due, const char *key)
 	struct relay_site *site = local ? NULL
 	                                : relay_site_of(relay, load->message.sender,
 					      domain, load->message.flags);
-	struct relay_lane *lane = lane_make(relay, due);
 	struct relay_job *job = load->job;
+	if (!local)
+		relay_rates_of(relay, &load->message, domain, buckets);
 	if (!job || strcmp(job->id, due->id) != 0 || job->site != site ||
+	    memcmp(job->buckets, buckets, sizeof(buckets)) != 0 ||
 	    job->count == RELAY_JOB_RECIPIENTS_MAX) {
+		/* One message more. */
+		if (!relay_rates_have_room(buckets)) {
+			recipient_expire(load, due, key);
+			return false;
+		}
 		job_handed(load);
-		job = load->job = job_new(&load->message, site, lane->sender);
+		job = load->job =
+		    job_new(&load->message, site, lane_make(relay, due)->sender);
+		relay_rates_reserve(job, buckets);
 	}
+	struct relay_lane *lane = lane_make(relay, due);
 	job_add_recipient(job, &recipient);
 	active_add(relay, key, lane);
 	return true;
@@ -235,15 +288,19 @@ load_one(const struct queue_due *due, void *arg)
 	}
 	load->scanned++;
 	relay->load.at = *due;
-	if (hashmap_get(relay->paused, key_slice_of(&due->site, sizeof(due->site))))
-		return true;
 	char key[ACTIVE_KEY_MAX];
+	snprintf(key, sizeof(key), "%s %u", due->id, due->number);
+	bool joins = load->job && strcmp(load->job->id, due->id) == 0;
+	if (hashmap_get(relay->paused, key_slice_of(&due->site, sizeof(due->site))) ||
+	    (!joins && !relay_rate_is_near(relay, RELAY_RATE_SITE, due->site))) {
+		recipient_expire(load, due, key);
+		return true;
+	}
 	if (!within_share(relay, due)) {
 		/* Perhaps it is active itself; a pass too many does no harm. */
 		relay->load.left = true;
 		return true;
 	}
-	snprintf(key, sizeof(key), "%s %u", due->id, due->number);
 	if (!hashmap_get(relay->active, slice_from_cstr(key)))
 		load->loaded += recipient_load(load, due, key);
 	return true;
@@ -288,6 +345,19 @@ paused_read(struct relay *relay)
 		    LF_STR("status", status_text(status)));
 }
 
+/* What has to wait is looked at for its end in some of the passes only: they read the
+ * messages too. */
+static void
+expiring_decide(struct relay *relay)
+{
+	uint64_t took_ms = relay->load.ended_ms - relay->load.began_ms;
+	uint64_t now_ms = clock_mono_ms();
+	relay->load.expiring =
+	    now_ms >= relay->load.expired_ms + EXPIRE_MS + EXPIRE_PARTS * took_ms;
+	if (relay->load.expiring)
+		relay->load.expired_ms = now_ms;
+}
+
 static void
 timer_fired(void *arg)
 {
@@ -318,6 +388,8 @@ load_posted(void *arg)
 	if (begins) {
 		relay_sites_prune(relay);
 		paused_read(relay);
+		relay_rates_read(relay);
+		expiring_decide(relay);
 		relay->load.open = true;
 		relay->load.again = false;
 		relay->load.left = false;

@@ -16,8 +16,9 @@
 
 enum {
 	SITE_KEY_MAX = 700,
-	SITES_KEPT = 1000, /* idle sites remembered with their addresses */
-	STARVED_RUN = 64,  /* of them, at the end of one session */
+	SITES_KEPT = 1000,       /* idle sites remembered with their addresses */
+	WAIT_MS_MAX = 30 * 1000, /* for a gap or a rate; then it looks again */
+	STARVED_RUN = 64,        /* of them, at the end of one session */
 	PORT_SMTP = 25,
 };
 
@@ -54,6 +55,14 @@ gap_over(void *arg)
 	relay_site_run(arg);
 }
 
+static void
+site_wait(struct relay_site *site, uint64_t wait_ms)
+{
+	if (wait_ms > WAIT_MS_MAX)
+		wait_ms = WAIT_MS_MAX;
+	loop_timer_start(site->relay->loop, &site->timer, wait_ms, gap_over, site);
+}
+
 /* The timer runs the site when it is over. */
 static bool
 gap_is_open(struct relay_site *site)
@@ -61,8 +70,7 @@ gap_is_open(struct relay_site *site)
 	uint64_t now = clock_mono_ms();
 	if (now >= site->next_ms)
 		return false;
-	loop_timer_start(
-	    site->relay->loop, &site->timer, site->next_ms - now, gap_over, site);
+	site_wait(site, site->next_ms - now);
 	return true;
 }
 
@@ -89,7 +97,12 @@ site_run_deferred(void *arg)
 		return;
 	/* A connection for each job up to the limit; those that stand take what is left.
 	 */
-	size_t wanted = site->pending_count;
+	uint64_t wait_ms;
+	size_t wanted = relay_rates_ready(site, site_limit(site), &wait_ms);
+	if (wanted == 0) {
+		site_wait(site, wait_ms);
+		return;
+	}
 	while (wanted > 0 && site->connections < site_limit(site) &&
 	       !list_is_empty(&site->lines) &&
 	       relay_fair_may_connect(
@@ -113,13 +126,53 @@ relay_site_run(struct relay_site *site)
 	loop_defer(site->relay->loop, site_run_deferred, site);
 }
 
+/* The line's next turn comes after the others'. */
+static void
+line_served(struct relay_site *site, struct relay_line *line)
+{
+	site->pending_count--;
+	list_remove(&line->node);
+	if (list_is_empty(&line->jobs)) {
+		hashmap_remove(site->relay->lines, line_key(&line->key));
+		free(line);
+	} else {
+		list_append(&site->lines, &line->node);
+	}
+}
+
+/* The first one that its rates let through. */
+static struct relay_job *
+job_in_turn(struct relay_site *site)
+{
+	size_t looked = 0;
+	LIST_EACH(&site->lines, node)
+	{
+		struct relay_line *line = LIST_ENTRY(node, struct relay_line, node);
+		LIST_EACH(&line->jobs, at)
+		{
+			struct relay_job *job = LIST_ENTRY(at, struct relay_job, node);
+			if (looked++ == RELAY_RATE_LOOK_MAX)
+				return NULL;
+			if (relay_rates_wait_ms(site->relay, job) > 0)
+				continue;
+			relay_rates_take(site->relay, job);
+			list_remove(&job->node);
+			line_served(site, line);
+			return job;
+		}
+	}
+	return NULL;
+}
+
 struct relay_job *
 relay_site_next_job(struct relay_site *site)
 {
 	if (relay_site_is_paused(site) || gap_is_open(site))
 		return NULL;
-	site->next_ms = site->gap_ms ? clock_mono_ms() + site->gap_ms : 0;
-	return relay_site_next_job_any(site);
+	struct relay_job *job = job_in_turn(site);
+	if (job)
+		site->next_ms = site->gap_ms ? clock_mono_ms() + site->gap_ms : 0;
+	return job;
 }
 
 struct relay_job *
@@ -129,14 +182,7 @@ relay_site_next_job_any(struct relay_site *site)
 		return NULL;
 	struct relay_line *line = line_first(site);
 	struct relay_job *job = LIST_ENTRY(list_pop(&line->jobs), struct relay_job, node);
-	site->pending_count--;
-	list_remove(&line->node);
-	if (list_is_empty(&line->jobs)) {
-		hashmap_remove(site->relay->lines, line_key(&line->key));
-		free(line);
-	} else {
-		list_append(&site->lines, &line->node);
-	}
+	line_served(site, line);
 	return job;
 }
 

@@ -187,6 +187,11 @@ enum status queue_site_is_paused(
     struct store_reader *reader, struct slice domain, bool *out) MUST_USE;
 /* What queue_due.site is of this domain. */
 uint64_t queue_site_hash(struct slice domain);
+/* Who sends, as rates and fairness tell them apart: the login, else the sender's domain;
+ * empty for <>.  Borrows. */
+struct slice queue_sender_name(const struct queue_message *message);
+/* What queue_due.sender is of such a name. */
+uint64_t queue_sender_hash(struct slice name);
 enum status queue_paused_each(struct store_reader *reader,
     bool (*fn)(struct slice domain, void *arg), void *arg) MUST_USE;
 

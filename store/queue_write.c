@@ -84,10 +84,19 @@ queue_site_hash(struct slice domain)
 }
 
 /* A login is one sender under whatever addresses it sends (VERP). */
-static uint64_t
-sender_hash(struct slice login, struct slice sender)
+struct slice
+queue_sender_name(const struct queue_message *message)
 {
-	return login.len ? hash_folded(login, false) : hash_folded(sender, true);
+	size_t at = slice_rindex(message->sender, '@');
+	if (message->login.len)
+		return message->login;
+	return at == SIZE_MAX ? message->sender : slice_from(message->sender, at + 1);
+}
+
+uint64_t
+queue_sender_hash(struct slice name)
+{
+	return hash_folded(name, false);
 }
 
 static void
@@ -108,7 +117,7 @@ sender_hash_of(struct engine_txn *txn, const char id[ID_TEXT_SIZE])
 {
 	struct queue_message message;
 	return queue_message_load(txn, id, &message) == STATUS_OK
-	           ? sender_hash(message.login, message.sender)
+	           ? queue_sender_hash(queue_sender_name(&message))
 	           : 0;
 }
 
@@ -192,7 +201,7 @@ new_put(struct engine_txn *txn, const struct queue_new_message *new_message,
 	message_put(txn, &message);
 	key_queue_oldest(&key, message.created_s, message.id);
 	engine_put(txn, key_slice(&key), slice_make(&version, 1));
-	uint64_t sender = sender_hash(message.login, message.sender);
+	uint64_t sender = queue_sender_hash(queue_sender_name(&message));
 	for (size_t i = 0; i < new_message->recipient_count; i++) {
 		struct queue_recipient recipient = {
 		    .number = (uint32_t)i,

@@ -1,7 +1,7 @@
 /*
  * What the relay and its operator remember of domains and addresses, by name: TLS levels
  * that the operator set, MTA-STS policies that were fetched, addresses that nothing is
- * sent to.  Three tables of one form, in the queue's partition; a note ends by itself at
+ * sent to, rates.  Tables of one form, in the queue's partition; a note ends by itself at
  * expires_s (readers leave out what has ended).  Names are in lower case.
  */
 #ifndef STORE_RELAY_NOTE_H
@@ -13,6 +13,8 @@ enum relay_note_table {
 	RELAY_NOTE_TLS = 't', /* recipient domain → enum relay_level */
 	RELAY_NOTE_STS = 's', /* domain → mode; text: the record's id, more: policy */
 	RELAY_NOTE_SUPPRESSED = 'x', /* address → enum relay_suppress; text: why */
+	RELAY_NOTE_RATE = 'v', /* "site:…", "sender:…" → text: "100/1h", "none" */
+	RELAY_NOTE_USED = 'u', /* the same → text: how much of it is used, and when */
 };
 
 enum {

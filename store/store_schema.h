@@ -70,6 +70,8 @@
  *   t domain                     TLS level that the operator set: NOTE_*
  *   s domain                     MTA-STS policy that was fetched: NOTE_*
  *   x address                    address that nothing is sent to: NOTE_*
+ *   v scope:name                 rate that the operator set: NOTE_*
+ *   u scope:name                 what is used of a rate: NOTE_*
  *
  * INVARIANTS (store_check reports the number)
  *
@@ -172,6 +174,8 @@ enum {
 	KEY_NOTE_TLS        = 't',
 	KEY_NOTE_STS        = 's',
 	KEY_NOTE_SUPPRESSED = 'x',
+	KEY_NOTE_RATE       = 'v',
+	KEY_NOTE_USED       = 'u',
 };
 
 /* Account (A), 62 bytes; then, only when there is one, the quota of messages u64. */
@@ -372,7 +376,7 @@ enum {
  * recipient's domain), as hash_stable of the text in lower case: for fairness only. */
 enum { QDUE_SENDER = 1, QDUE_SITE = 9, QDUE_SIZE = 17 };
 
-/* Notes (t, s, x), 18 bytes, then length u16 and bytes of text and more. */
+/* Notes (t, s, x, v, u), 18 bytes, then length u16 and bytes of text and more. */
 enum {
 	NOTE_KIND    = 1,  /* u8: enum relay_level, mta_sts_mode, relay_suppress */
 	NOTE_CREATED = 2,  /* i64, seconds */

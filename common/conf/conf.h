@@ -82,6 +82,7 @@ struct conf {
 		uint64_t *retry_s; /* durations; the last repeats */
 		size_t retry_count;
 		uint32_t connections; /* in all at once to one destination */
+		uint32_t rate;        /* messages a minute to one domain; 0: any */
 		char *prefer;         /* auto, ipv4, ipv6 */
 		char *tls;            /* opportunistic, required */
 		uint64_t connect_timeout_ms;

@@ -131,6 +131,9 @@ const struct conf_key conf_keys[] = {
 	    offsetof(struct conf, relay.retry_s), offsetof(struct conf, relay.retry_count)},
 	{"relay", "connections", CONF_TYPE_U32, 1, 1000, "20", NULL, RELOAD,
 	    "at once to one destination", TOP(relay.connections)},
+	{"relay", "rate", CONF_TYPE_U32, 0, 1000000, "0", NULL, RELOAD,
+	    "messages a minute to one recipients' domain, others wait; 0: no limit; for single ones:"
+	    " `postroom relay rate`", TOP(relay.rate)},
 	{"relay", "prefer", CONF_TYPE_WORD, 0, 0, "auto", "auto|ipv4|ipv6", RELOAD,
 	    "which addresses are tried first", TOP(relay.prefer)},
 	{"relay", "tls", CONF_TYPE_WORD, 0, 0, "opportunistic", "opportunistic|required", RELOAD,
