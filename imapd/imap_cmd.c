@@ -160,6 +160,7 @@ static const struct {
     {"ESORT",		 CAP_AFTER               },
     {"CONTEXT=SEARCH",        CAP_AFTER               },
     {"CONTEXT=SORT",          CAP_AFTER               },
+    {"SEARCH=FUZZY",          CAP_AFTER               },
     {"PARTIAL",               CAP_AFTER               },
     {"THREAD=ORDEREDSUBJECT", CAP_AFTER               },
     {"THREAD=REFERENCES",     CAP_AFTER               },

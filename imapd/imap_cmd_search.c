@@ -59,6 +59,20 @@ esearch_partial(struct buf *out, const struct imap_search_args *args,
 	buf_append_byte(out, ')');
 }
 
+/* In the order of ALL or PARTIAL (RFC 6203 section 4). */
+static void
+esearch_relevancy(struct buf *out, const struct imap_search_run *run, size_t count)
+{
+	size_t first = 0, picked = count;
+
+	if (run->args->returns & IMAP_RETURN_PARTIAL)
+		partial_slice(run->args, count, &first, &picked);
+	buf_append(out, SLICE(" RELEVANCY ("));
+	for (size_t i = 0; i < picked; i++)
+		buf_append_format(out, i ? " %u" : "%u", run->scores[first + i]);
+	buf_append_byte(out, ')');
+}
+
 /* RFC 4731 section 3.2: the highest modseq of the messages that are told. */
 static uint64_t
 modseq_told(const struct imap_search_run *run)
@@ -107,6 +121,8 @@ imap_write_esearch(struct imap_session *s, const struct imap_command *cmd,
 	}
 	if (returns & IMAP_RETURN_PARTIAL)
 		esearch_partial(out, args, numbers, count);
+	if (returns & IMAP_RETURN_RELEVANCY)
+		esearch_relevancy(out, run, count);
 	uint64_t modseq = args->has_return ? modseq_told(run) : run->modseq_highest;
 	if (args->has_modseq && count && modseq)
 		esearch_number(out, "MODSEQ", modseq);

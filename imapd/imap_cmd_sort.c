@@ -22,7 +22,8 @@ sort_match(struct imap_session *s, uint32_t at, const struct message_record *rec
 	const struct sort_state *state = run->user;
 
 	state->order[at] = at;
-	return imap_sort_values(state->args, record, index, s->arena,
+	return imap_sort_values(state->args, record, index,
+	    run->scores ? run->scores[at] : 0, s->arena,
 	    state->values + (size_t)at * state->args->sort_count);
 }
 
@@ -46,8 +47,16 @@ sort_done(struct imap_session *s, struct imap_command *cmd)
 	struct imap_search_run *run = s->cmd_data;
 	struct sort_state *state = run->user;
 	uint32_t *numbers = state->order;
+	const uint8_t *scores = run->scores;
 
 	qsort_r(state->order, run->count, sizeof(state->order[0]), order_compare, state);
+	if (scores) {
+		run->scores = ARENA_ARRAY(s->arena, uint8_t, run->count + 1);
+		if (!run->scores)
+			return imap_cmd_fail(s, cmd, STATUS_LIMIT);
+	}
+	for (uint32_t i = 0; scores && i < run->count; i++)
+		run->scores[i] = scores[state->order[i]];
 	for (uint32_t i = 0; i < run->count; i++)
 		numbers[i] = run->uids[state->order[i]];
 	enum imap_context_result kept = imap_context_keep(s, cmd, numbers, run->count);

@@ -168,6 +168,16 @@ program_copy(struct imap_session *s, struct context *c)
 	       sets_freeze(c->cmd.u.search->root, s->view, c->arena);
 }
 
+/* Scores of the messages in the list are not kept (RFC 5267 section 4.3.1 allows it). */
+static bool
+sorts_by_relevancy(const struct imap_search_args *args)
+{
+	for (size_t i = 0; i < args->sort_count; i++)
+		if (args->sort[i].by == IMAP_SORT_RELEVANCY)
+			return true;
+	return false;
+}
+
 enum imap_context_result
 imap_context_keep(struct imap_session *s, const struct imap_command *cmd,
     const uint32_t *uids, size_t count)
@@ -176,6 +186,8 @@ imap_context_keep(struct imap_session *s, const struct imap_command *cmd,
 
 	if (!(cmd->u.search->returns & IMAP_RETURN_UPDATE))
 		return IMAP_CONTEXT_OK;
+	if (sorts_by_relevancy(cmd->u.search))
+		return IMAP_CONTEXT_REFUSED;
 	if (s->contexts &&
 	    (s->contexts->count == IMAP_CONTEXTS_MAX ||
 		results_held(s->contexts) + count > IMAP_CONTEXT_RESULTS_MAX))
@@ -375,7 +387,8 @@ values_read(
 		return false;
 	l->eval.record = &record;
 	index = imap_search_index(&l->eval);
-	ok = index && imap_sort_values(c->cmd.u.search, &record, index, l->compare, out);
+	ok = index &&
+	     imap_sort_values(c->cmd.u.search, &record, index, 0, l->compare, out);
 	imap_search_done(&l->eval);
 	return ok;
 }
@@ -504,7 +517,7 @@ newcomer_make(struct looker *l, const struct context *c,
 	index = imap_search_index(&l->eval);
 	out->values = ARENA_ARRAY(l->arena, union imap_sort_value, args->sort_count);
 	return index && out->values &&
-	       imap_sort_values(args, record, index, l->arena, out->values);
+	       imap_sort_values(args, record, index, 0, l->arena, out->values);
 }
 
 /* FETCH for a new message that joined (RFC 5465 section 7). */

@@ -245,6 +245,7 @@ node_matches(struct imap_search_eval *eval, const struct imap_search_node *node)
 		return false;
 	switch (node->key) {
 	case IMAP_SEARCH_AND:
+	case IMAP_SEARCH_FUZZY:
 		for (const struct imap_search_node *n = node->child; n; n = n->next)
 			if (!node_matches(eval, n))
 				return false;
@@ -310,4 +311,133 @@ imap_search_match(struct imap_search_eval *eval, const struct imap_search_node *
 {
 	eval->record = record;
 	return node_matches(eval, root);
+}
+
+/* ---- scores ---- */
+
+enum {
+	SCORE_PLACES = 3,         /* header, body, MIME headers */
+	SCORE_OCCURRENCES = 16,   /* looked at for one that is a word of its own */
+	SCORE_WHOLE = 100,        /* the string as it is, as words of their own */
+	SCORE_PART = 75,          /* the string, as a part of longer words */
+	SCORE_WORDS_PERCENT = 60, /* its words apart from each other */
+	SCORE_BODY_PERCENT = 70,  /* TEXT found outside of the header */
+};
+
+static bool
+is_word_byte(char c)
+{
+	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c & 0x80);
+}
+
+/* 0, SCORE_PART or SCORE_WHOLE. */
+static unsigned
+occurrence_score(struct slice text, struct slice needle)
+{
+	size_t from = 0;
+	unsigned best = 0;
+
+	for (unsigned i = 0; i < SCORE_OCCURRENCES; i++) {
+		size_t at = slice_find(slice_from(text, from), needle);
+		if (at == SIZE_MAX)
+			break;
+		at += from;
+		size_t end = at + needle.len;
+		if ((at == 0 || !is_word_byte(text.ptr[at - 1])) &&
+		    (end == text.len || !is_word_byte(text.ptr[end])))
+			return SCORE_WHOLE;
+		best = SCORE_PART;
+		from = at + 1;
+	}
+	return best;
+}
+
+/* The values of the fields of that name, in eval->value. */
+static struct slice
+fields_text(struct imap_search_eval *eval, struct slice name)
+{
+	struct header_iter it;
+	struct header_field field;
+
+	buf_reset(&eval->value);
+	header_iter_init(&it, header_block(eval));
+	while (header_iter_next(&it, &field)) {
+		if (!slice_equal_nocase(field.name, name))
+			continue;
+		message_text_value(&eval->text, field.value, &eval->value);
+		buf_append(&eval->value, SLICE("\r\n"));
+	}
+	return buf_slice(&eval->value);
+}
+
+static unsigned
+best_score(const struct slice places[SCORE_PLACES], struct slice needle)
+{
+	unsigned best = 0;
+
+	for (size_t i = 0; i < SCORE_PLACES && best < SCORE_WHOLE; i++) {
+		unsigned score = occurrence_score(places[i], needle);
+		if (i > 0)
+			score = score * SCORE_BODY_PERCENT / 100;
+		if (score > best)
+			best = score;
+	}
+	return best;
+}
+
+static unsigned
+fuzzy_score(struct imap_search_eval *eval, const struct imap_search_node *node)
+{
+	struct slice places[SCORE_PLACES] = {SLICE(""), SLICE(""), SLICE("")};
+	unsigned sum = 0, count = 0;
+
+	if (node->words_in == IMAP_SEARCH_HEADER) {
+		places[0] = fields_text(eval, node->name);
+	} else if (node->words_in == IMAP_SEARCH_BODY) {
+		(void)body_holds(eval, node->text);
+		places[0] = buf_slice(&eval->text.body);
+	} else {
+		(void)text_holds(eval, node->text);
+		(void)body_holds(eval, node->text);
+		places[0] = buf_slice(&eval->text.header);
+		places[1] = buf_slice(&eval->text.body);
+		places[2] = buf_slice(&eval->text.mime);
+	}
+	unsigned best = best_score(places, node->text);
+	for (const struct imap_search_node *n = node->child; n; n = n->next, count++)
+		sum += best_score(places, n->text) * SCORE_WORDS_PERCENT / 100;
+	eval->text.work += (places[0].len + places[1].len + places[2].len) / 8;
+	return count && sum / count > best ? sum / count : best;
+}
+
+/* -1: there is no fuzzy key in it.  AND: the mean; OR: the best of what matches. */
+static int
+node_score(struct imap_search_eval *eval, const struct imap_search_node *node)
+{
+	int sum = 0, count = 0, best = -1;
+
+	if (node->key == IMAP_SEARCH_FUZZY)
+		return (int)fuzzy_score(eval, node);
+	if (node->key != IMAP_SEARCH_AND && node->key != IMAP_SEARCH_OR)
+		return -1;
+	for (const struct imap_search_node *n = node->child; n; n = n->next) {
+		if (node->key == IMAP_SEARCH_OR && !node_matches(eval, n))
+			continue;
+		int score = node_score(eval, n);
+		if (score < 0)
+			continue;
+		sum += score;
+		count++;
+		best = score > best ? score : best;
+	}
+	return node->key == IMAP_SEARCH_OR || count == 0 ? best : sum / count;
+}
+
+unsigned
+imap_search_score(struct imap_search_eval *eval, const struct imap_search_node *root)
+{
+	int score = node_score(eval, root);
+
+	/* Without a text behind FUZZY everything that matches matches exactly. */
+	return score < 0 ? SCORE_WHOLE : score == 0 ? 1 : (unsigned)score;
 }

@@ -47,6 +47,10 @@ bool imap_search_match(struct imap_search_eval *eval, const struct imap_search_n
     const struct message_record *record);
 /* The index record of the message under test, or null (eval->status says why). */
 const struct message_index *imap_search_index(struct imap_search_eval *eval);
+/* How well the message under test, which matches, fits the FUZZY keys: 1 to 100 (RFC 6203
+ * section 4; decision 0086). */
+unsigned imap_search_score(
+    struct imap_search_eval *eval, const struct imap_search_node *root);
 /* Lets go of the message. */
 void imap_search_done(struct imap_search_eval *eval);
 

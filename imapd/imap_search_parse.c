@@ -15,6 +15,7 @@ struct search_lex {
 	struct imap_search_args *args;
 	struct slice charset; /* null: UTF-8 */
 	size_t keys;
+	bool fuzzy; /* inside FUZZY, and not inside NOT */
 };
 
 static struct imap_search_node *key_lex(struct search_lex *sl, unsigned depth);
@@ -226,6 +227,36 @@ argument_lex(
 	return false;
 }
 
+/* The words of a text key behind FUZZY; every message that holds the text holds them. */
+static bool
+words_add(
+    struct search_lex *sl, const struct key_row *row, struct imap_search_node *fuzzy)
+{
+	struct slice rest = fuzzy->text;
+
+	for (unsigned i = 1; rest.len > 0; i++) {
+		struct slice word =
+		    i < IMAP_FUZZY_WORDS_MAX ? slice_split(&rest, ' ') : rest;
+		if (i == IMAP_FUZZY_WORDS_MAX)
+			rest.len = 0;
+		if (word.len == 0)
+			continue;
+		struct imap_search_node *node = node_new(sl, row->key, row->cost);
+		if (!node)
+			return false;
+		node->name = fuzzy->name;
+		node->text = word;
+		child_add(fuzzy, node);
+	}
+	return true;
+}
+
+static bool
+is_text_row(const struct key_row *row)
+{
+	return row->argument == ARG_TEXT || row->argument == ARG_HEADER;
+}
+
 static struct imap_search_node *
 row_lex(struct search_lex *sl, const struct key_row *row)
 {
@@ -237,6 +268,14 @@ row_lex(struct search_lex *sl, const struct key_row *row)
 	node->name = row->field;
 	if (!argument_lex(sl, row, node))
 		return NULL;
+	if (sl->fuzzy && is_text_row(row)) {
+		if (!words_add(sl, row, node))
+			return NULL;
+		node->words_in = node->key;
+		if (node->child)
+			node->key = IMAP_SEARCH_FUZZY;
+		return node;
+	}
 	if (!row->negate)
 		return node;
 	struct imap_search_node *negation = node_new(sl, IMAP_SEARCH_NOT, RECORD);
@@ -259,6 +298,30 @@ holder_lex(
 			return NULL;
 		child_add(node, child);
 	}
+	return node;
+}
+
+/* What is negated is matched exactly: a fuzzy match would leave out what does not match.
+ */
+static struct imap_search_node *
+not_lex(struct search_lex *sl, unsigned depth)
+{
+	bool fuzzy = sl->fuzzy;
+
+	sl->fuzzy = false;
+	struct imap_search_node *node = holder_lex(sl, IMAP_SEARCH_NOT, 1, depth);
+	sl->fuzzy = fuzzy;
+	return node;
+}
+
+static struct imap_search_node *
+fuzzy_lex(struct search_lex *sl, unsigned depth)
+{
+	bool fuzzy = sl->fuzzy;
+
+	sl->fuzzy = sl->args->has_fuzzy = true;
+	struct imap_search_node *node = holder_lex(sl, IMAP_SEARCH_AND, 1, depth);
+	sl->fuzzy = fuzzy;
 	return node;
 }
 
@@ -318,7 +381,9 @@ key_lex(struct search_lex *sl, unsigned depth)
 	if ((c >= '0' && c <= '9') || c == '*' || c == '$')
 		return set_key_lex(sl);
 	if (imap_lex_try_word(lex, SLICE("NOT")))
-		return holder_lex(sl, IMAP_SEARCH_NOT, 1, depth);
+		return not_lex(sl, depth);
+	if (imap_lex_try_word(lex, SLICE("FUZZY")))
+		return fuzzy_lex(sl, depth);
 	if (imap_lex_try_word(lex, SLICE("OR")))
 		return holder_lex(sl, IMAP_SEARCH_OR, 2, depth);
 	if (imap_lex_try_word(lex, SLICE("NEW")))
@@ -344,6 +409,8 @@ program_lex(struct search_lex *sl)
 		child_add(root, child);
 	} while (imap_lex_try_space(sl->lex));
 	sl->args->root = root;
+	if (sl->args->needs_score && !sl->args->has_fuzzy)
+		return imap_lex_bad(sl->lex, "RELEVANCY goes with FUZZY only");
 	return true;
 }
 
@@ -368,12 +435,13 @@ return_option_lex(struct imap_lex *lex, struct imap_search_args *args)
 		struct slice name;
 		uint32_t bit;
 	} options[] = {
-	    {NAME("MIN"),     IMAP_RETURN_MIN    },
-	    {NAME("MAX"),     IMAP_RETURN_MAX    },
-	    {NAME("ALL"),     IMAP_RETURN_ALL    },
-	    {NAME("COUNT"),   IMAP_RETURN_COUNT  },
-	    {NAME("SAVE"),    IMAP_RETURN_SAVE   },
-	    {NAME("CONTEXT"), IMAP_RETURN_CONTEXT},
+	    {NAME("MIN"),       IMAP_RETURN_MIN      },
+	    {NAME("MAX"),       IMAP_RETURN_MAX      },
+	    {NAME("ALL"),       IMAP_RETURN_ALL      },
+	    {NAME("COUNT"),     IMAP_RETURN_COUNT    },
+	    {NAME("SAVE"),      IMAP_RETURN_SAVE     },
+	    {NAME("CONTEXT"),   IMAP_RETURN_CONTEXT  },
+	    {NAME("RELEVANCY"), IMAP_RETURN_RELEVANCY},
 	};
 	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
 		if (imap_lex_try_word(lex, options[i].name)) {
@@ -414,6 +482,7 @@ return_lex(struct imap_lex *lex, struct imap_search_args *args)
 		return imap_lex_bad(lex, "PARTIAL and ALL exclude each other");
 	if (args->returns == 0)
 		args->returns = IMAP_RETURN_ALL;
+	args->needs_score |= (args->returns & IMAP_RETURN_RELEVANCY) != 0;
 	return imap_lex_space(lex);
 }
 
@@ -464,6 +533,7 @@ sort_key_lex(struct imap_lex *lex, struct imap_sort_key *out)
 	    {NAME("TO"),          IMAP_SORT_TO         },
 	    {NAME("DISPLAYFROM"), IMAP_SORT_DISPLAYFROM},
 	    {NAME("DISPLAYTO"),   IMAP_SORT_DISPLAYTO  },
+	    {NAME("RELEVANCY"),   IMAP_SORT_RELEVANCY  },
 	};
 	out->reverse = imap_lex_try_word(lex, SLICE("REVERSE"));
 	if (out->reverse && !imap_lex_space(lex))
@@ -491,8 +561,10 @@ sort_lex(struct search_lex *sl)
 	do {
 		if (args->sort_count == IMAP_SORT_KEYS_MAX)
 			return imap_lex_limit(lex, "too many sort keys");
-		if (!sort_key_lex(lex, &args->sort[args->sort_count++]))
+		struct imap_sort_key *key = &args->sort[args->sort_count++];
+		if (!sort_key_lex(lex, key))
 			return false;
+		args->needs_score |= key->by == IMAP_SORT_RELEVANCY;
 	} while (imap_lex_try_char(lex, ' '));
 	return imap_lex_char(lex, ')') && imap_lex_space(lex) && charset_lex(sl) &&
 	       imap_lex_space(lex) && program_lex(sl);

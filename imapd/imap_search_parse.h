@@ -7,7 +7,8 @@
  *
  * RFC 9051 section 6.4.4, RFC 4731 (RETURN), RFC 5182 (SAVE, "$"), RFC 5032 (OLDER,
  * YOUNGER), RFC 7162 (MODSEQ), RFC 8474 (EMAILID, THREADID), RFC 8514 (SAVED*), RFC 9394
- * (PARTIAL), RFC 5256 and 5957 (SORT, THREAD), RFC 5267 (SORT RETURN, UPDATE, CONTEXT).
+ * (PARTIAL), RFC 6203 (FUZZY, RELEVANCY), RFC 5256 and 5957 (SORT, THREAD), RFC 5267
+ * (SORT RETURN, UPDATE, CONTEXT).
  */
 #ifndef IMAPD_IMAP_SEARCH_PARSE_H
 #define IMAPD_IMAP_SEARCH_PARSE_H
@@ -19,6 +20,8 @@ enum {
 	IMAP_SEARCH_KEYS_MAX = 1000, /* keys in one command */
 	IMAP_SEARCH_TEXT_MAX = 4096, /* bytes of one search string, as sent */
 	IMAP_SORT_KEYS_MAX = 16,
+	IMAP_FUZZY_WORDS_MAX =
+	    16, /* of one string behind FUZZY; the last takes the rest */
 };
 
 enum imap_search_key {
@@ -49,6 +52,8 @@ enum imap_search_key {
 	IMAP_SEARCH_HEADER,
 	IMAP_SEARCH_BODY,
 	IMAP_SEARCH_TEXT,
+	IMAP_SEARCH_FUZZY, /* the words of `text` as children: all of them, in any order;
+	                      `words_in` says where (RFC 6203) */
 };
 
 /* What must be read to decide a key, cheapest first. */
@@ -62,6 +67,7 @@ enum imap_search_cost {
 struct imap_search_node {
 	enum imap_search_key key;
 	enum imap_search_cost cost;
+	enum imap_search_key words_in;  /* FUZZY: HEADER, BODY or TEXT */
 	struct imap_search_node *child; /* first */
 	struct imap_search_node *next;  /* sibling */
 	uint8_t flag_mask, flag_want;
@@ -82,7 +88,8 @@ enum imap_search_return {
 	IMAP_RETURN_COUNT = 1 << 3,
 	IMAP_RETURN_SAVE = 1 << 4,
 	IMAP_RETURN_PARTIAL = 1 << 5,
-	IMAP_RETURN_UPDATE = 1 << 6,  /* RFC 5267 section 4.3 */
+	IMAP_RETURN_UPDATE = 1 << 6,    /* RFC 5267 section 4.3 */
+	IMAP_RETURN_RELEVANCY = 1 << 8, /* RFC 6203 section 4 */
 	IMAP_RETURN_CONTEXT = 1 << 7, /* a hint: asked for by clients, not needed here */
 };
 
@@ -96,6 +103,7 @@ enum imap_sort_by {
 	IMAP_SORT_TO,
 	IMAP_SORT_DISPLAYFROM,
 	IMAP_SORT_DISPLAYTO,
+	IMAP_SORT_RELEVANCY, /* the highest first */
 };
 
 struct imap_sort_key {
@@ -113,6 +121,8 @@ struct imap_search_args {
 	struct imap_fetch_args
 	    *update_fetch; /* UPDATE (...), RFC 5465 section 7; or null */
 	bool bad_charset;  /* reply NO [BADCHARSET]; the tree is not to be used */
+	bool has_fuzzy;    /* a FUZZY key */
+	bool needs_score;  /* RELEVANCY is asked for or sorted by */
 	bool has_modseq;   /* a MODSEQ key: the answer has the highest modseq */
 	struct imap_search_node *root; /* an AND */
 	struct imap_sort_key *sort;

@@ -39,6 +39,9 @@ look_at(struct imap_session *s, const struct message_record *record, uint32_t ms
 		eval->text.work += IMAP_SEARCH_MATCH_WORK;
 		if (record->modseq > run->modseq_highest)
 			run->modseq_highest = record->modseq;
+		if (run->scores)
+			run->scores[run->count] =
+			    (uint8_t)imap_search_score(eval, run->args->root);
 		if (run->match) {
 			const struct message_index *index = imap_search_index(eval);
 			if (index && !run->match(s, run->count, record, index))
@@ -135,7 +138,9 @@ imap_search_begin(struct imap_session *s, struct imap_command *cmd, imap_run_fn 
 	    imap_search_resolve(args->root, s->view, &s->saved, s->arena);
 	ranges_from_keys(run, s->view);
 	run->uids = ARENA_ARRAY(s->arena, uint32_t, run->max ? run->max : 1);
-	if (status != STATUS_OK || !run->uids)
+	if (args->needs_score)
+		run->scores = ARENA_ARRAY(s->arena, uint8_t, run->max ? run->max : 1);
+	if (status != STATUS_OK || !run->uids || (args->needs_score && !run->scores))
 		return imap_cmd_fail(s, cmd, STATUS_LIMIT);
 	imap_search_eval_init(&run->eval, imap_reader(s), s->account, s, clock_wall_s());
 	run->eval_ready = true;

@@ -22,7 +22,8 @@ struct imap_search_run {
 	bool eval_ready;
 	struct imap_uid_ranges ranges; /* what is walked: cut down by the keys */
 	struct imap_walk walk;
-	uint32_t *uids; /* found, ascending */
+	uint32_t *uids;  /* found, ascending */
+	uint8_t *scores; /* relevancy of each, or null when nobody asks (RFC 6203) */
 	uint32_t count;
 	uint32_t max;
 	uint64_t modseq_first, modseq_last, modseq_highest; /* of the messages found */

@@ -11,7 +11,8 @@ enum { SORT_KEY_MAX = 64 * 1024 /* bytes of one text key; records hold far less 
 static bool
 is_text(enum imap_sort_by by)
 {
-	return by != IMAP_SORT_ARRIVAL && by != IMAP_SORT_DATE && by != IMAP_SORT_SIZE;
+	return by != IMAP_SORT_ARRIVAL && by != IMAP_SORT_DATE && by != IMAP_SORT_SIZE &&
+	       by != IMAP_SORT_RELEVANCY;
 }
 
 static struct slice
@@ -33,6 +34,7 @@ text_of(enum imap_sort_by by, const struct message_index *index)
 	case IMAP_SORT_ARRIVAL:
 	case IMAP_SORT_DATE:
 	case IMAP_SORT_SIZE:
+	case IMAP_SORT_RELEVANCY:
 		break;
 	}
 	return SLICE_NULL;
@@ -40,8 +42,10 @@ text_of(enum imap_sort_by by, const struct message_index *index)
 
 static int64_t
 number_of(enum imap_sort_by by, const struct message_record *record,
-    const struct message_index *index)
+    const struct message_index *index, unsigned relevancy)
 {
+	if (by == IMAP_SORT_RELEVANCY)
+		return -(int64_t)relevancy;
 	if (by == IMAP_SORT_SIZE)
 		return (int64_t)record->size;
 	/* RFC 5256 section 2.2: without a valid Date the internal date stands in. */
@@ -63,12 +67,13 @@ text_copy(struct arena *arena, struct slice text, struct slice *out)
 
 bool
 imap_sort_values(const struct imap_search_args *args, const struct message_record *record,
-    const struct message_index *index, struct arena *arena, union imap_sort_value *out)
+    const struct message_index *index, unsigned relevancy, struct arena *arena,
+    union imap_sort_value *out)
 {
 	for (size_t i = 0; i < args->sort_count; i++) {
 		enum imap_sort_by by = args->sort[i].by;
 		if (!is_text(by))
-			out[i].number = number_of(by, record, index);
+			out[i].number = number_of(by, record, index, relevancy);
 		else if (!text_copy(arena, text_of(by, index), &out[i].text))
 			return false;
 	}

@@ -15,11 +15,12 @@ union imap_sort_value {
 	struct slice text; /* collation key */
 };
 
-/* The values of args' sort keys into out[sort_count]; texts lie in the arena.  False: the
+/* The values of args' sort keys into out[sort_count]; texts lie in the arena; `relevancy`
+ * is 0 when nobody asks.  False: the
  * arena's or the text's limit. */
 bool imap_sort_values(const struct imap_search_args *args,
     const struct message_record *record, const struct message_index *index,
-    struct arena *arena, union imap_sort_value *out);
+    unsigned relevancy, struct arena *arena, union imap_sort_value *out);
 /* <0, 0, >0.  Equal messages go by UID, ascending: the caller's. */
 int imap_sort_compare(const struct imap_search_args *args, const union imap_sort_value *x,
     const union imap_sort_value *y);

@@ -19,6 +19,7 @@ check(const struct imap_search_node *node, unsigned depth)
 		keys += check(n, depth + 1);
 	}
 	ENSURE(node->key != IMAP_SEARCH_NOT || (node->child && !node->child->next));
+	ENSURE(node->key != IMAP_SEARCH_FUZZY || (node->child && node->text.len > 0));
 	ENSURE(node->key != IMAP_SEARCH_HEADER || (node->name.ptr && node->text.ptr));
 	return keys;
 }
