@@ -220,8 +220,21 @@ line_matches(struct slice line, struct slice needle)
 	return false;
 }
 
+struct slice
+trace_event_name(struct slice line)
+{
+	for (int i = 0; i < 3; i++) /* time, daemon, level */
+		slice_split(&line, ' ');
+	return slice_split(&line, ' ');
+}
+
+const char *
+trace_dir(const struct trace *trace)
+{
+	return trace->dir;
+}
+
 struct find {
-	struct slice needle;
 	char since[32]; /* RFC 3339: compares as text */
 	bool (*fn)(struct slice line, void *arg);
 	void *arg;
@@ -238,8 +251,7 @@ find_in_bytes(struct find *f, struct slice rest)
 		size_t stamp = strlen(f->since);
 		if (line.len < stamp || memcmp(line.ptr, f->since, stamp) < 0)
 			continue;
-		if (line_matches(line, f->needle) && !f->fn(line, f->arg))
-			f->stopped = true;
+		f->stopped = !f->fn(line, f->arg);
 	}
 }
 
@@ -261,10 +273,10 @@ find_in_file(struct find *f, const char *path)
 }
 
 enum status
-trace_find(const char *dir, int64_t since_s, struct slice needle,
-    bool (*fn)(struct slice line, void *arg), void *arg)
+trace_each(
+    const char *dir, int64_t since_s, bool (*fn)(struct slice line, void *arg), void *arg)
 {
-	struct find f = {.needle = needle, .fn = fn, .arg = arg};
+	struct find f = {.fn = fn, .arg = arg};
 	time_t since = (time_t)since_s;
 	struct tm tm;
 	gmtime_r(&since, &tm);
@@ -283,4 +295,25 @@ trace_find(const char *dir, int64_t since_s, struct slice needle,
 	}
 	free(entries);
 	return STATUS_OK;
+}
+
+struct needle {
+	struct slice text;
+	bool (*fn)(struct slice line, void *arg);
+	void *arg;
+};
+
+static bool
+needle_line(struct slice line, void *arg)
+{
+	struct needle *n = arg;
+	return !line_matches(line, n->text) || n->fn(line, n->arg);
+}
+
+enum status
+trace_find(const char *dir, int64_t since_s, struct slice needle,
+    bool (*fn)(struct slice line, void *arg), void *arg)
+{
+	struct needle n = {.text = needle, .fn = fn, .arg = arg};
+	return trace_each(dir, since_s, needle_line, &n);
 }

@@ -35,9 +35,17 @@ void trace_prune(struct trace *trace, unsigned days);
 		    sizeof(trace_fields_) / sizeof(trace_fields_[0]));                   \
 	} while (0)
 
-/* Calls fn for each line (oldest first, without newline) since `since_s` that holds
- * `needle` as a value of mid, from, to, orig or msgid, ASCII case ignored; fn returns
+/* The folder that it writes to. */
+const char *trace_dir(const struct trace *trace);
+
+/* Calls fn for each line (oldest first, without newline) since `since_s`; fn returns
  * false to stop.  NOT_FOUND when there are no trace files. */
+enum status trace_each(const char *dir, int64_t since_s,
+    bool (*fn)(struct slice line, void *arg), void *arg) MUST_USE;
+/* The event's name: "relay.done". */
+struct slice trace_event_name(struct slice line);
+/* The same for each line that holds `needle` as a value of mid, from, to, orig or msgid,
+ * ASCII case ignored. */
 enum status trace_find(const char *dir, int64_t since_s, struct slice needle,
     bool (*fn)(struct slice line, void *arg), void *arg) MUST_USE;
 /* The value of a key in a line, unescaped into out; false when it has none. */

@@ -259,6 +259,7 @@ relay_start(struct service *service, struct loop *main_loop, struct trace *trace
 	loop_hook_add(main_loop, &relay->turn_end, turn_end, relay);
 	relay_rates_start(relay);
 	relay->watch = store_watch_queue(relay->reader, queue_changed, relay);
+	relay_report_start(relay);
 	relay_load_later(relay);
 }
 
@@ -266,6 +267,7 @@ void
 relay_stop(void)
 {
 	struct relay *relay = &relay_singleton;
+	relay_report_stop();
 	/* What is in flight has not been committed: it is tried again after the start. */
 	relay->stopping = true;
 	relay_rates_stop(relay);

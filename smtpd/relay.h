@@ -18,4 +18,12 @@ void relay_stop(void);
 /* The configuration was read again: service_conf is the new one. */
 void relay_reloaded(void);
 
+/* A message that was taken in for an address that reports go to: what it says of mail of
+ * ours, if that can be proven, is counted and feeds the suppression list (decision 0100).
+ * Any thread; copies.  `id` is the message's; `trusted`: the peer is in
+ * relay.report_networks.  Longer ones than RELAY_REPORT_MAX are left alone. */
+enum { RELAY_REPORT_MAX = 1024 * 1024 /* bytes */ };
+void relay_report_take(
+    const char *id, struct slice message, struct slice peer, bool trusted);
+
 #endif

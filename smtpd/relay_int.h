@@ -331,10 +331,17 @@ void relay_site_wear_off(struct relay_site *site);
 /* ---- relay_suppress.c ---- */
 /* Does it say that the address itself is wrong, for good? */
 bool relay_reply_is_hard(const char *reply);
-/* Puts addresses that were refused for good on the list, if the operator wants that. */
-void relay_suppress_note(struct relay *relay, const char *const *addresses,
-    const char *const *replies, size_t count);
+/* The same of an enhanced code. */
+bool relay_code_is_hard(const char *code);
+/* Puts addresses on the list, if the operator wants that (relay.suppress_for). */
+void relay_suppress_note(struct relay *relay, enum relay_suppress reason,
+    const char *const *addresses, const char *const *replies, size_t count);
 bool relay_is_suppressed(struct relay *relay, struct slice address, char out_reply[200]);
+
+/* ---- relay_report.c ---- */
+/* Begins to take reports; they are left alone after the stop. */
+void relay_report_start(struct relay *relay);
+void relay_report_stop(void);
 
 /* ---- relay_local.c ---- */
 /* Now or when others are done. */

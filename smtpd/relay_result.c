@@ -493,7 +493,8 @@ suppress_refused(const struct relay_batch *batch)
 		addresses[count] = r->address;
 		replies[count++] = r->reply;
 	}
-	relay_suppress_note(batch->relay, addresses, replies, count);
+	relay_suppress_note(
+	    batch->relay, RELAY_SUPPRESS_BOUNCE, addresses, replies, count);
 }
 
 /* store_done_fn */

@@ -1,7 +1,8 @@
 /*
  * Addresses that nothing is sent to: what the operator put on the list, and, when
- * relay.suppress_for says so, addresses that a remote server refused for good.  Looked at
- * when a recipient is loaded, so that mail that waits already follows the list too.
+ * relay.suppress_for says so, addresses that a remote server refused for good or that
+ * a report told of (relay_report.c).  Looked at when a recipient is loaded, so that mail
+ * that waits already follows the list too.
  *
  * Runs on the relay's loop.
  */
@@ -21,18 +22,24 @@ struct suppress {
 };
 
 bool
-relay_reply_is_hard(const char *reply)
+relay_code_is_hard(const char *code)
 {
 	/* The address itself is wrong (RFC 3463 sections 3.2 and 3.3). */
 	static const char *const codes[] = {"5.1.1", "5.1.3", "5.1.6", "5.1.10", "5.2.1"};
-	char code[16];
-	if (reply[0] != '5')
-		return false;
-	relay_reply_enhanced(reply, code);
 	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
 		if (strcmp(code, codes[i]) == 0)
 			return true;
 	return false;
+}
+
+bool
+relay_reply_is_hard(const char *reply)
+{
+	char code[16];
+	if (reply[0] != '5')
+		return false;
+	relay_reply_enhanced(reply, code);
+	return relay_code_is_hard(code);
 }
 
 /* store_done_fn */
@@ -49,8 +56,8 @@ noted(struct store_op *op)
 }
 
 void
-relay_suppress_note(struct relay *relay, const char *const *addresses,
-    const char *const *replies, size_t count)
+relay_suppress_note(struct relay *relay, enum relay_suppress reason,
+    const char *const *addresses, const char *const *replies, size_t count)
 {
 	uint64_t lasts_s = service_conf(relay->service)->relay.suppress_for_s;
 	if (count == 0 || lasts_s == 0)
@@ -67,7 +74,7 @@ relay_suppress_note(struct relay *relay, const char *const *addresses,
 	for (size_t i = 0; i < count; i++)
 		notes[i] = (struct relay_note){
 		    .name = arena_copy(s->arena, slice_from_cstr(addresses[i])),
-		    .kind = RELAY_SUPPRESS_BOUNCE,
+		    .kind = (uint8_t)reason,
 		    .created_s = now,
 		    .expires_s = now + (int64_t)lasts_s,
 		    .text = arena_copy(s->arena,
@@ -80,6 +87,11 @@ relay_suppress_note(struct relay *relay, const char *const *addresses,
 	    .count = count,
 	    .now_s = now,
 	};
+	for (size_t i = 0; i < count; i++)
+		TRACE(relay->trace, "relay.suppress", LF_STR("to", addresses[i]),
+		    LF_STR("reason", relay_suppress_text(reason)),
+		    LF_STR("reply", replies[i]),
+		    LF_U64("until", (uint64_t)now + lasts_s));
 	relay_note_submit(relay->reader, &s->op);
 }
 

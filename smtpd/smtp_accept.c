@@ -16,6 +16,8 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "smtpd/relay.h"
+#include "smtpd/smtp_route.h"
 #include "text/date.h"
 #include "text/mime_convert.h"
 
@@ -172,6 +174,37 @@ note_message_refused(
 	}
 }
 
+/* ---- reports that come in ---- */
+
+enum { REPORT_TARGETS_MAX = 10 /* looked at */ };
+
+static bool
+takes_reports(const struct conf *conf, const struct smtp_target *target)
+{
+	struct slice address = target->original;
+	if (slice_equal_nocase(address, slice_from_cstr(conf->relay.report_address)))
+		return true;
+	return target->local &&
+	       slice_equal_nocase(slice_split(&address, '@'), SLICE("postmaster"));
+}
+
+/* What was stored for postmaster or relay.report_address may be a report. */
+static void
+report_take(const struct smtp_envelope *e)
+{
+	const struct smtp_session *s = e->session;
+	const struct conf *conf = service_conf(e->worker->service);
+	bool wanted = false;
+	for (size_t i = 0; i < e->target_count && i < REPORT_TARGETS_MAX; i++)
+		wanted |= takes_reports(conf, &e->targets[i]);
+	if (!wanted || e->login.len > 0 || body_draft_size(e->draft) > RELAY_REPORT_MAX)
+		return;
+	bool trusted = s && smtp_route_is_trusted(conn_peer(s->conn),
+				conf->relay.report_networks.items,
+				conf->relay.report_networks.count);
+	relay_report_take(e->id, body_draft_bytes(e->draft), e->peer, trusted);
+}
+
 /* ---- replies ---- */
 
 /* The commit is answered: the session goes on, the envelope ends. */
@@ -179,6 +212,8 @@ static void
 envelope_answer(struct smtp_envelope *e, const struct smtp_reply *refused)
 {
 	struct smtp_session *s = e->session;
+	if (!refused)
+		report_take(e);
 	if (!s) {
 		LOG_INFO("smtp.accept", LF_STR("mid", e->id),
 		    LF_STR("status", refused ? "refused, the client had gone"

@@ -91,6 +91,8 @@ struct conf {
 		char *reply_rules; /* path; empty: those that are shipped */
 		uint64_t suppress_for_s;
 		char *suppressed; /* refuse, drop */
+		char *report_address;
+		struct conf_list report_networks;
 		bool dane;
 		bool mta_sts;
 		uint16_t mta_sts_port; /* of policy hosts; 443 */

@@ -146,6 +146,12 @@ const struct conf_key conf_keys[] = {
 	    TOP(relay.suppress_for_s)},
 	{"relay", "suppressed", CONF_TYPE_WORD, 0, 0, "refuse", "refuse|drop", RELOAD,
 	    "what becomes of mail to an address on the list", TOP(relay.suppressed)},
+	{"relay", "report_address", CONF_TYPE_TEXT, 0, 320, "", NULL, RELOAD,
+	    "an address here that bounces and complaints come to, besides postmaster; they feed the"
+	    " suppression list", TOP(relay.report_address)},
+	{"relay", "report_networks", CONF_TYPE_LIST_NETWORK, 0, CONF_LIST_MAX, "", NULL, RELOAD,
+	    "their complaints and bounces about mail of ours are believed: hosts of feedback loops",
+	    TOP(relay.report_networks)},
 	{"relay", "dane", CONF_TYPE_BOOL, 0, 1, "true", NULL, RELOAD,
 	    "check certificates of MX hosts by DNSSEC where TLSA records are (RFC 7672)",
 	    TOP(relay.dane)},

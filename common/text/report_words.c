@@ -440,9 +440,9 @@ failed_recipients(struct report_reader *r, struct slice header)
 static void
 single_finish(struct report_reader *r, struct slice text)
 {
-	struct report_recipient *one = &r->out->recipients[0];
 	if (r->out->recipient_count != 1)
 		return;
+	struct report_recipient *one = &r->out->recipients[0];
 	if (one->status[0] == '\0' || says_little(one->status)) {
 		struct report_recipient whole = *one;
 		whole.diagnostic = text;
