@@ -26,6 +26,11 @@ enum {
 	ENGINE_ENV_SHARD = 2, /* the first of them */
 	ENGINE_FULL_KEY_MAX = 16 + ENGINE_KEY_MAX,
 	ENGINE_BATCH_BODY_BYTES = 32 * 1024 * 1024, /* of new bodies in one batch */
+	/* Of new bodies: less is not placed ahead of the commit before. */
+	ENGINE_BATCH_SMALL_BYTES = 512 * 1024,
+	ENGINE_GATHER_POLL_US = 50,
+	ENGINE_GATHER_POLLS_MAX = 20,     /* 1 ms in all */
+	ENGINE_GATHER_POLLS_IDLE_MAX = 2, /* without anything new */
 };
 
 #define ENGINE_MAGIC     0x454e4731u
@@ -59,6 +64,8 @@ struct engine_writer {
 	    commit_lock; /* taken before place_lock is let go: keeps the order */
 	/* with place_lock: */
 	struct mpsc_node *pending, *pending_tail; /* taken, not yet in a batch */
+	size_t pending_count;
+	size_t expected; /* commits that are likely to come together */
 };
 
 /* The first member of each engine's environment. */

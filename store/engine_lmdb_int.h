@@ -47,9 +47,9 @@ enum {
 	LMDB_SEGMENT_RESERVE = 16, /* ids taken at once */
 	LMDB_RETIRED_MAX = 256,    /* files that wait to be deleted, an environment */
 	LMDB_GATE_WAIT_MS = 2000,  /* for the transactions of others to end, to remap */
-	LMDB_REDO_BATCH_MAX = 4,   /* drafts of a batch that is not synced */
-	LMDB_REDO_BATCH_BYTES = 64 * 1024, /* their bytes */
-	LMDB_REDO_WAITING_MAX = 64, /* drafts not synced, a process and environment */
+	LMDB_REDO_BATCH_MAX = 64,  /* drafts of a batch that is not synced */
+	LMDB_REDO_BATCH_BYTES = 1024 * 1024, /* their bytes */
+	LMDB_REDO_WAITING_MAX = 256, /* drafts not synced, a process and environment */
 	LMDB_REDO_RANGES_MAX = 8,
 	LMDB_INSTALLATION_SIZE = 16,
 	LMDB_PATH_MAX = 4096,

@@ -4,10 +4,14 @@
  * transaction (one commit), then tells everybody; what arrives meanwhile is the next
  * batch.
  *
- * Two threads take turns, so that the next batch is placed while one is committed:
- * a thread holds place_lock while it places, and takes commit_lock before it lets
+ * Two threads take turns, so that a large batch is placed while one is committed: a
+ * thread holds place_lock while it places, and takes commit_lock before it lets
  * place_lock go.  Commit and done functions run under commit_lock: one at a time, in the
  * order of the queue, as on one thread.
+ *
+ * A small batch is not placed ahead: it waits for the commit before it, and a moment for
+ * those whom that one answered, so that all who are at work share the flushes (decision
+ * 0110).
  *
  * A function that fails without having written costs nothing.  One that fails after it
  * has written makes the transaction be given up and the others run again (decision 0007).
@@ -18,6 +22,7 @@
  */
 #include <errno.h>
 #include <signal.h>
+#include <time.h>
 
 #include "base/log.h"
 #include "store/engine_int.h"
@@ -45,6 +50,7 @@ engine_writer_init(struct engine_writer *writer)
 	atomic_init(&writer->started, false);
 	atomic_init(&writer->stop, false);
 	writer->pending = writer->pending_tail = NULL;
+	writer->pending_count = writer->expected = 0;
 }
 
 /* Moves what is queued behind what is pending. */
@@ -58,7 +64,7 @@ pending_refill(struct engine_writer *writer)
 		writer->pending_tail->next = chain;
 	else
 		writer->pending = chain;
-	while (chain->next)
+	for (writer->pending_count++; chain->next; writer->pending_count++)
 		chain = chain->next;
 	writer->pending_tail = chain;
 }
@@ -73,6 +79,35 @@ commit_body_bytes(const struct engine_env *env, const struct engine_commit *comm
 			bytes += draft->size;
 	}
 	return bytes;
+}
+
+/* Whether what is pending has few bytes to place. */
+static bool
+pending_is_small(const struct engine_env *env)
+{
+	uint64_t bytes = 0;
+	size_t count = 0;
+	for (struct mpsc_node *node = env->writer.pending;
+	     node && count < ENGINE_BATCH_MAX && bytes <= ENGINE_BATCH_SMALL_BYTES;
+	     node = node->next, count++)
+		bytes +=
+		    commit_body_bytes(env, LIST_ENTRY(node, struct engine_commit, node));
+	return bytes <= ENGINE_BATCH_SMALL_BYTES;
+}
+
+/* Waits a moment for as many as came together lately, as long as they come. */
+static void
+pending_gather(struct engine_writer *writer)
+{
+	unsigned polls = 0, idle = 0;
+	pending_refill(writer);
+	while (writer->pending_count < writer->expected &&
+	       polls++ < ENGINE_GATHER_POLLS_MAX && idle < ENGINE_GATHER_POLLS_IDLE_MAX) {
+		size_t before = writer->pending_count;
+		nanosleep(&(struct timespec){0, ENGINE_GATHER_POLL_US * 1000}, NULL);
+		pending_refill(writer);
+		idle = writer->pending_count > before ? 0 : idle + 1;
+	}
 }
 
 static size_t
@@ -94,6 +129,9 @@ batch_form(struct engine_env *env, struct engine_commit **batch)
 		commit->status = STATUS_OK;
 		batch[count++] = commit;
 	}
+	writer->pending_count -= count;
+	writer->expected =
+	    count >= writer->expected ? count : (writer->expected + count) / 2;
 	return count;
 }
 
@@ -230,7 +268,7 @@ batch_done(struct engine_env *env, struct engine_commit **batch, size_t count)
 }
 
 /* Both threads run this: each batch is placed and committed by one of them, and the locks
- * let the other one place the next batch during the commit, in order. */
+ * let the other one place the next large batch during the commit, in order. */
 static void *
 writer_main(void *arg)
 {
@@ -249,9 +287,15 @@ writer_main(void *arg)
 			pthread_mutex_unlock(&writer->place_lock);
 			break;
 		}
+		bool small = pending_is_small(env);
+		if (small) {
+			pthread_mutex_lock(&writer->commit_lock);
+			pending_gather(writer);
+		}
 		size_t count = batch_form(env, batch);
 		env->engine->ops->place(env, batch, count);
-		pthread_mutex_lock(&writer->commit_lock);
+		if (!small)
+			pthread_mutex_lock(&writer->commit_lock);
 		pthread_mutex_unlock(&writer->place_lock);
 		batch_commit(env, batch, count);
 		batch_done(env, batch, count);

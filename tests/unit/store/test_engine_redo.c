@@ -5,12 +5,15 @@
  */
 #include <dirent.h>
 #include <fcntl.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -18,7 +21,7 @@
 #include "base/ensure.h"
 #include "store/engine.h"
 
-enum { BODIES = 150 /* more than wait for one sync */, TEXT_MAX = 9000 };
+enum { BODIES = 600 /* more than wait for one sync */, TEXT_MAX = 9000 };
 
 static char root[64];
 static const struct partition_id PART = {
@@ -162,9 +165,92 @@ test_lost_and_found(void **state)
 	assert_int_equal(system(command), 0);
 }
 
+/* ---- who shares a batch ---- */
+
+enum { JOINING = 40 };
+
+struct joining {
+	struct engine_commit commit; /* first */
+	uint64_t body;
+	sem_t *began, *go; /* of the one that holds the others up */
+	atomic_uint *left;
+};
+
+static enum status
+join_run(struct engine_txn *txn, void *arg)
+{
+	struct joining *j = arg;
+	if (j->began) {
+		sem_post(j->began);
+		while (sem_wait(j->go) < 0)
+			continue;
+		j->began = NULL; /* a rerun does not wait */
+	}
+	return engine_body_attach(txn, j->commit.drafts, &j->body);
+}
+
+static void
+join_done(struct engine_commit *commit, enum status status)
+{
+	ENSURE(status == STATUS_OK);
+	atomic_fetch_sub(((struct joining *)commit)->left, 1);
+}
+
+static void
+join_submit(struct engine *engine, struct joining *j, unsigned number)
+{
+	char text[TEXT_MAX];
+	size_t len = text_make(number, text);
+	struct body_draft *draft = engine_draft_new(engine, TEXT_MAX);
+	assert_int_equal(body_draft_append(draft, slice_make(text, len)), STATUS_OK);
+	assert_int_equal(body_draft_seal(draft), STATUS_OK);
+	j->commit = (struct engine_commit){
+	    .part = PART, .fn = join_run, .arg = j, .done = join_done, .drafts = draft};
+	engine_submit(engine, &j->commit);
+}
+
+/* What is submitted while another commit runs is one batch: two flushes for all of it. */
+static void
+test_small_commits_join(void **state)
+{
+	(void)state;
+	snprintf(root, sizeof root, "/tmp/postroom-redo-XXXXXX");
+	assert_non_null(mkdtemp(root));
+	struct engine *engine = open_engine();
+	(void)body_add(engine, 0); /* the segment is there */
+	struct engine_stats before, after;
+	engine_stats(engine, &before);
+	sem_t began, go;
+	sem_init(&began, 0, 0);
+	sem_init(&go, 0, 0);
+	atomic_uint left = JOINING + 1;
+	static struct joining all[JOINING + 1];
+	all[0] = (struct joining){.began = &began, .go = &go, .left = &left};
+	join_submit(engine, &all[0], 1);
+	while (sem_wait(&began) < 0)
+		continue;
+	for (unsigned i = 1; i <= JOINING; i++) {
+		all[i] = (struct joining){.left = &left};
+		join_submit(engine, &all[i], i + 1);
+	}
+	sem_post(&go);
+	while (atomic_load(&left) > 0)
+		nanosleep(&(struct timespec){0, 1000000}, NULL);
+	engine_stats(engine, &after);
+	assert_int_equal(after.batches - before.batches, 2);
+	assert_int_equal(after.syncs - before.syncs, 2);
+	for (unsigned i = 0; i <= JOINING; i++)
+		body_draft_unref(&all[i].commit.drafts);
+	engine_close(&engine);
+	char command[128];
+	snprintf(command, sizeof command, "rm -rf %s", root);
+	assert_int_equal(system(command), 0);
+}
+
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_lost_and_found)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_lost_and_found),
+	    cmocka_unit_test(test_small_commits_join)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
