@@ -260,9 +260,8 @@ plan_binary(struct imap_fetch_writer *w, const struct imap_fetch_body *body,
 }
 
 static enum status
-plan_section(struct imap_fetch_writer *w, const struct message_record *record,
-    const struct message_index *index, const struct imap_fetch_body *body,
-    const struct plan *plan, struct piece *piece)
+plan_section(struct imap_fetch_writer *w, const struct message_index *index,
+    const struct imap_fetch_body *body, const struct plan *plan, struct piece *piece)
 {
 	struct imap_section_range range;
 
@@ -299,11 +298,9 @@ plan_section(struct imap_fetch_writer *w, const struct message_record *record,
 	}
 	if (piece->len <= IMAP_FETCH_INLINE_MAX)
 		return STATUS_OK;
-	enum status status =
-	    message_body_open(imap_reader(w->s), w->s->account, record, &piece->handle);
-	if (status == STATUS_OK)
-		piece->kind = PIECE_FILE;
-	return status;
+	body_handle_dup(&plan->body, &piece->handle);
+	piece->kind = PIECE_FILE;
+	return STATUS_OK;
 }
 
 static enum status
@@ -320,8 +317,7 @@ plan_make(struct imap_fetch_writer *w, const struct message_record *record,
 	if (!plan->pieces)
 		return STATUS_LIMIT;
 	for (size_t i = 0; i < args->body_count; i++) {
-		status = plan_section(
-		    w, record, index, &args->bodies[i], plan, &plan->pieces[i]);
+		status = plan_section(w, index, &args->bodies[i], plan, &plan->pieces[i]);
 		if (status != STATUS_OK)
 			return status;
 		plan->count++;

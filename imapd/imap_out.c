@@ -76,6 +76,10 @@ imap_out_range(
 	s->ranges++;
 	s->ops_pending++;
 	s->bytes_out += len;
-	conn_write_file(
-	    s->conn, r->handle.fd, r->handle.offset + offset, len, on_range_sent, r);
+	if (r->handle.fd >= 0)
+		conn_write_file(s->conn, r->handle.fd, r->handle.offset + offset, len,
+		    on_range_sent, r);
+	else
+		conn_write_lent(s->conn, slice_make(r->handle.map + offset, (size_t)len),
+		    on_range_sent, r);
 }

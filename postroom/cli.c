@@ -165,6 +165,7 @@ cli_need_store(struct cli *cli)
 	    .map_size = cli->conf->store.map_size,
 	    .shards = cli->conf->store.shards,
 	    .sync = cli->conf->store.sync,
+	    .compress = cli->conf->store.compress,
 	    .undelete_days = cli->conf->store.undelete_days,
 	};
 	char *error = NULL;

@@ -315,6 +315,7 @@ store_start(struct service *s, const struct conf *conf)
 	    .map_size = conf->store.map_size,
 	    .shards = conf->store.shards,
 	    .sync = conf->store.sync,
+	    .compress = conf->store.compress,
 	    .min_free_percent = conf->store.min_free_percent,
 	    .undelete_days = conf->store.undelete_days,
 	};

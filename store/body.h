@@ -45,13 +45,16 @@ void body_draft_chain(struct body_draft *first, struct body_draft *next);
 /* A stored body that stays readable while the handle is open, whatever is expunged or
  * reclaimed meanwhile.  Not tied to a read transaction. */
 struct body_handle {
-	int fd;          /* for sendfile and pread; not to be closed */
+	int fd;          /* for sendfile and pread; not to be closed.  -1: none, the bytes
+	                  * are in memory only (at most BODY_PACK_RAW_MAX) */
 	uint64_t offset; /* of the first message byte in fd */
 	uint64_t size;   /* message octets */
 	const char *map; /* the bytes, mapped read-only */
 	void *pin;
 };
 void body_handle_close(struct body_handle *handle);
+/* Another handle of the same bytes, to be closed by itself. */
+void body_handle_dup(const struct body_handle *handle, struct body_handle *out);
 
 static inline struct slice
 body_handle_bytes(const struct body_handle *handle)

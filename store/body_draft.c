@@ -24,6 +24,7 @@
 #include "base/crc32c.h"
 #include "base/ids.h"
 #include "base/log.h"
+#include "store/body_pack.h"
 #include "store/engine_int.h"
 #include "text/message_index.h"
 
@@ -47,6 +48,7 @@ engine_draft_new(struct engine *engine, uint64_t size_max)
 	draft->spool = engine->spool;
 	draft->place_release = engine->ops->place_release;
 	draft->size_max = size_max;
+	draft->packs = engine->packs;
 	draft->fd = -1;
 	buf_init(&draft->prefix, BODY_PREFIX_MAX);
 	/* Without a spool everything stays in memory; with one, room for the prefix. */
@@ -54,6 +56,7 @@ engine_draft_new(struct engine *engine, uint64_t size_max)
 	                                  : (size_t)size_max + BODY_PREFIX_MAX;
 	buf_init(&draft->memory, memory_max);
 	buf_init(&draft->derived, DERIVED_MAX);
+	buf_init(&draft->packed, BODY_PACK_RAW_MAX);
 	return draft;
 }
 
@@ -235,6 +238,9 @@ body_draft_seal(struct body_draft *draft)
 		if (status != STATUS_OK)
 			return draft_fail(draft, status);
 	}
+	if (draft->packs && draft->fd < 0 &&
+	    body_pack(bytes, draft->crc, BODY_PACK_LEVEL, &draft->packed))
+		draft->packed_crc = crc32c(0, buf_slice(&draft->packed));
 	/* A record that would be too large is left out: readers build it again. */
 	if (!message_index_build(bytes, &draft->derived))
 		buf_reset(&draft->derived);
@@ -254,6 +260,18 @@ body_draft_bytes(struct body_draft *draft)
 	if (draft->map)
 		return slice_make(draft->map + draft->start, (size_t)draft->size);
 	return draft->memory.ptr ? buf_slice(&draft->memory) : SLICE("");
+}
+
+struct slice
+body_draft_stored(struct body_draft *draft)
+{
+	return draft->packed.len ? buf_slice(&draft->packed) : body_draft_bytes(draft);
+}
+
+uint32_t
+body_draft_stored_crc(const struct body_draft *draft)
+{
+	return draft->packed.len ? draft->packed_crc : draft->crc;
 }
 
 uint8_t
@@ -290,6 +308,7 @@ draft_free(struct body_draft *draft)
 	buf_fini(&draft->prefix);
 	buf_fini(&draft->memory);
 	buf_fini(&draft->derived);
+	buf_fini(&draft->packed);
 	draft->magic = 0;
 	free(draft);
 }
@@ -317,6 +336,14 @@ body_handle_close(struct body_handle *handle)
 	if (pin)
 		pin->close(pin);
 	*handle = (struct body_handle){.fd = -1};
+}
+
+void
+body_handle_dup(const struct body_handle *handle, struct body_handle *out)
+{
+	struct engine_pin *pin = handle->pin;
+	pin->ref(pin);
+	*out = *handle;
 }
 
 void

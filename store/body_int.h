@@ -41,12 +41,19 @@ struct body_draft {
 	size_t map_size;
 	uint64_t start; /* of the first message byte in the spool file, after seal */
 	uint32_t crc;
+	bool packs;        /* the store compresses */
+	struct buf packed; /* what goes to the disk instead of the bytes; or empty */
+	uint32_t packed_crc;
 	uint8_t line_end_missing; /* octets; after seal */
 	struct buf derived;
 	/* The engine's; lets a place go. */
 	void (*place_release)(struct body_place *place);
 	struct body_place places[ENGINE_ENVS_MAX];
 };
+
+/* What the frame holds: the packed form when there is one, else the bytes; after seal. */
+struct slice body_draft_stored(struct body_draft *draft);
+uint32_t body_draft_stored_crc(const struct body_draft *draft);
 
 /* status_from_errno for files of bodies that could not be opened or mapped; tells the
  * log, once a second at most, when the process or the machine has no more descriptors or

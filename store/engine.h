@@ -57,6 +57,7 @@ struct engine_options {
 	uint64_t segment_size; /* bytes; 0: 64 MiB */
 	bool create;
 	bool sync;                 /* false: promises nothing (for measuring) */
+	bool compress;             /* new bodies, where it pays (body_pack.h) */
 	uint32_t min_free_percent; /* new bodies are refused (FULL) below it; 0: off */
 };
 
@@ -155,9 +156,10 @@ struct engine_body {
 	uint64_t size; /* message octets */
 	uint32_t refs;
 	uint32_t segment;
-	uint64_t offset;
-	uint32_t crc;
-	bool damaged; /* in quarantine: it cannot be opened */
+	uint64_t offset; /* of what is stored of it */
+	uint64_t stored; /* octets there: fewer than size when it is packed */
+	uint32_t crc;    /* CRC-32C of the message octets */
+	bool damaged;    /* in quarantine: it cannot be opened */
 };
 enum status engine_body_stat(
     struct engine_txn *txn, uint64_t body, struct engine_body *out) MUST_USE;

@@ -44,6 +44,7 @@ struct engine {
 	const struct engine_ops *ops;
 	uint32_t shards;
 	struct engine_watcher *watcher;
+	bool packs;  /* new bodies are compressed where it pays */
 	char *spool; /* folder of spilled drafts; null: drafts stay in memory */
 	_Atomic uint64_t commits, batches, syncs, body_bytes;
 	_Atomic uint64_t moved_bytes, readers_cleared;
@@ -77,6 +78,7 @@ struct engine_env {
 
 /* What a body handle holds: the first member of each engine's pin. */
 struct engine_pin {
+	void (*ref)(struct engine_pin *pin); /* one handle more */
 	void (*close)(struct engine_pin *pin);
 };
 

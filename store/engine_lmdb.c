@@ -185,6 +185,7 @@ engine_open(const struct engine_options *options, struct engine **out, char **er
 	engine->map_size = options->map_size;
 	engine->min_free_percent = options->min_free_percent;
 	engine->sync = options->sync;
+	engine->engine.packs = options->compress;
 	pthread_mutex_init(&engine->readers_lock, NULL);
 	list_init(&engine->readers);
 	while (flock(dir_fd, LOCK_EX) < 0 && errno == EINTR)

@@ -4,13 +4,19 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/crc32c.h"
+#include "store/body_pack.h"
 #include "store/engine_lmdb_int.h"
 
 enum {
 	BODY_RECORD_SIZE = 32, /* without flags */
+	BODY_RECORD_RAW_SIZE = 33,
+	BODY_RECORD_RAW_CRC = 41,
+	BODY_RECORD_SIZE_PACKED = 45,
 	SEGMENT_RECORD_SIZE = 16,
 };
 
@@ -43,7 +49,8 @@ body_live_bytes(uint64_t size)
 bool
 body_record_decode(struct slice value, struct body_record *out)
 {
-	if (value.len != BODY_RECORD_SIZE && value.len != BODY_RECORD_SIZE + 1)
+	if (value.len != BODY_RECORD_SIZE && value.len != BODY_RECORD_SIZE + 1 &&
+	    value.len != BODY_RECORD_SIZE_PACKED)
 		return false;
 	out->segment = be32_get(value.ptr);
 	out->offset = be64_get(value.ptr + 4);
@@ -53,14 +60,21 @@ body_record_decode(struct slice value, struct body_record *out)
 	out->start = be32_get(value.ptr + 28);
 	out->flags =
 	    value.len > BODY_RECORD_SIZE ? (uint8_t)value.ptr[BODY_RECORD_SIZE] : 0;
-	return (out->flags & ~BODY_RECORD_DAMAGED) == 0;
+	bool packed = out->flags & BODY_RECORD_PACKED;
+	if ((out->flags & ~(BODY_RECORD_DAMAGED | BODY_RECORD_PACKED)) != 0 ||
+	    packed != (value.len == BODY_RECORD_SIZE_PACKED))
+		return false;
+	out->raw_size = packed ? be64_get(value.ptr + BODY_RECORD_RAW_SIZE) : out->size;
+	out->raw_crc = packed ? be32_get(value.ptr + BODY_RECORD_RAW_CRC) : out->crc;
+	return !packed || (out->raw_size > 0 && out->raw_size <= BODY_PACK_RAW_MAX &&
+			      out->size < out->raw_size);
 }
 
 enum status
 body_record_put(
     struct lmdb_env *env, MDB_txn *mdb, uint64_t body, const struct body_record *record)
 {
-	char bytes[BODY_RECORD_SIZE + 1], id[8];
+	char bytes[BODY_RECORD_SIZE_PACKED], id[8];
 	be32_put(bytes, record->segment);
 	be64_put(bytes + 4, record->offset);
 	be64_put(bytes + 12, record->size);
@@ -68,8 +82,14 @@ body_record_put(
 	be32_put(bytes + 24, record->crc);
 	be32_put(bytes + 28, record->start);
 	bytes[BODY_RECORD_SIZE] = (char)record->flags;
+	size_t len = BODY_RECORD_SIZE + (record->flags != 0);
+	if (record->flags & BODY_RECORD_PACKED) {
+		be64_put(bytes + BODY_RECORD_RAW_SIZE, record->raw_size);
+		be32_put(bytes + BODY_RECORD_RAW_CRC, record->raw_crc);
+		len = BODY_RECORD_SIZE_PACKED;
+	}
 	MDB_val key = id_key(id, body);
-	MDB_val value = {BODY_RECORD_SIZE + (record->flags != 0), bytes};
+	MDB_val value = {len, bytes};
 	return lmdb_status(mdb_put(mdb, env->body, &key, &value, 0));
 }
 
@@ -221,21 +241,24 @@ lmdb_body_attach(struct engine_txn *txn, struct body_draft *draft, uint64_t *out
 	enum status status = lmdb_body_count(txn, place->body, 1);
 	if (status != STATUS_NOT_FOUND)
 		return status;
+	struct slice stored = body_draft_stored(draft);
 	struct body_record record = {
 	    .segment = (uint32_t)(place->body >> 32),
 	    .offset = place->offset - BODY_FRAME_HEADER_SIZE,
-	    .size = draft->size,
+	    .size = stored.len,
 	    .refs = 1,
-	    .crc = draft->crc,
+	    .crc = body_draft_stored_crc(draft),
 	    .start = BODY_FRAME_HEADER_SIZE,
+	    .flags = draft->packed.len ? BODY_RECORD_PACKED : 0,
+	    .raw_size = draft->size,
+	    .raw_crc = draft->crc,
 	};
 	status = body_record_put(txn_env(txn), txn_mdb(txn), place->body, &record);
 	struct slice derived = body_draft_derived(draft);
 	if (status == STATUS_OK && derived.len > 0)
 		status = lmdb_body_set_derived(txn, place->body, derived);
 	if (status == STATUS_OK && place->redo)
-		status = redo_put(
-		    txn_env(txn), txn_mdb(txn), place->body, body_draft_bytes(draft));
+		status = redo_put(txn_env(txn), txn_mdb(txn), place->body, stored);
 	return status == STATUS_OK ? delta_add(txn_env(txn), &record, 1) : status;
 }
 
@@ -246,7 +269,8 @@ lmdb_body_mark(struct engine_txn *txn, uint64_t body, bool damaged)
 	enum status status = body_record_get(txn_env(txn), txn_mdb(txn), body, &record);
 	if (status != STATUS_OK)
 		return status;
-	record.flags = damaged ? BODY_RECORD_DAMAGED : 0;
+	record.flags = (uint8_t)((record.flags & ~BODY_RECORD_DAMAGED) |
+				 (damaged ? BODY_RECORD_DAMAGED : 0));
 	return body_record_put(txn_env(txn), txn_mdb(txn), body, &record);
 }
 
@@ -255,11 +279,12 @@ lmdb_body_mark(struct engine_txn *txn, uint64_t body, bool damaged)
 static void
 body_describe(const struct body_record *record, struct engine_body *out)
 {
-	out->size = record->size;
+	out->size = record->raw_size;
 	out->refs = record->refs;
 	out->segment = record->segment;
 	out->offset = record->offset + record->start;
-	out->crc = record->crc;
+	out->stored = record->size;
+	out->crc = record->raw_crc;
 	out->damaged = record->flags & BODY_RECORD_DAMAGED;
 }
 
@@ -291,6 +316,79 @@ lmdb_body_derived(struct engine_txn *txn, uint64_t body, struct slice *out)
 	return body_record_get(txn_env(txn), txn_mdb(txn), body, &record);
 }
 
+/* ---- packed bodies: the bytes in memory, as long as handles are open ---- */
+
+struct unpacked {
+	struct engine_pin pin;
+	_Atomic uint32_t handles;
+	char bytes[];
+};
+
+static void
+unpacked_ref(struct engine_pin *base)
+{
+	atomic_fetch_add(&((struct unpacked *)base)->handles, 1);
+}
+
+static void
+unpacked_close(struct engine_pin *base)
+{
+	if (atomic_fetch_sub(&((struct unpacked *)base)->handles, 1) == 1)
+		free(base);
+}
+
+/* What the frame holds, whole and as its checksum says.  Read and not mapped: a damaged
+ * page of the disk gives an error, not a signal. */
+static enum status
+packed_read(struct lmdb_env *env, const struct body_record *record, char *out)
+{
+	uint64_t offset = record->offset + record->start, done = 0;
+	struct lmdb_pin *pin;
+	enum status status = pin_open(env, record->segment, offset + record->size, &pin);
+	if (status != STATUS_OK)
+		return status == STATUS_NOT_FOUND ? STATUS_CORRUPT : status;
+	while (done < record->size && status == STATUS_OK) {
+		ssize_t got = pread(pin->fd, out + done, (size_t)(record->size - done),
+		    (off_t)(offset + done));
+		if (got > 0)
+			done += (uint64_t)got;
+		else if (got == 0)
+			status = STATUS_CORRUPT;
+		else if (errno != EINTR)
+			status = STATUS_IO;
+	}
+	pin->pin.close(&pin->pin);
+	if (status == STATUS_OK &&
+	    crc32c(0, slice_make(out, (size_t)record->size)) != record->crc)
+		status = STATUS_CORRUPT;
+	return status;
+}
+
+/* The sizes were bounded when the record was decoded. */
+static enum status
+packed_open(
+    struct lmdb_env *env, const struct body_record *record, struct body_handle *out)
+{
+	char *packed = xmalloc((size_t)record->size);
+	enum status status = packed_read(env, record, packed);
+	if (status == STATUS_OK) {
+		struct unpacked *unpacked =
+		    xmalloc(sizeof *unpacked + (size_t)record->raw_size);
+		unpacked->pin = (struct engine_pin){unpacked_ref, unpacked_close};
+		atomic_init(&unpacked->handles, 1);
+		if (body_unpack(slice_make(packed, (size_t)record->size),
+			record->raw_size, record->raw_crc, unpacked->bytes)) {
+			*out = (struct body_handle){
+			    -1, 0, record->raw_size, unpacked->bytes, &unpacked->pin};
+		} else {
+			status = STATUS_CORRUPT;
+			free(unpacked);
+		}
+	}
+	free(packed);
+	return status;
+}
+
 enum status
 lmdb_body_open(
     struct engine_txn *txn, uint64_t body, bool even_damaged, struct body_handle *out)
@@ -302,6 +400,8 @@ lmdb_body_open(
 		return status;
 	if (record.flags & BODY_RECORD_DAMAGED && !even_damaged)
 		return STATUS_CORRUPT;
+	if (record.flags & BODY_RECORD_PACKED)
+		return packed_open(env, &record, out);
 	uint64_t offset = record.offset + record.start;
 	struct lmdb_pin *pin;
 	status = pin_open(env, record.segment, offset + record.size, &pin);
@@ -372,17 +472,18 @@ lmdb_body_frame(struct engine_txn *txn, uint64_t body, bool mend)
 {
 	struct lmdb_env *env = txn_env(txn);
 	struct body_record record;
-	struct body_handle handle;
+	struct lmdb_pin *pin;
 	enum status status = body_record_get(env, txn_mdb(txn), body, &record);
 	if (status == STATUS_OK && mend)
 		return record.start == BODY_FRAME_HEADER_SIZE ? frame_mend(env, &record)
 		                                              : STATUS_CORRUPT;
 	if (status == STATUS_OK)
-		status = lmdb_body_open(txn, body, true, &handle);
+		status = pin_open(env, record.segment,
+		    record.offset + record.start + record.size, &pin);
 	if (status != STATUS_OK)
-		return status;
-	bool ok = record.start == BODY_FRAME_HEADER_SIZE && frame_ok(handle.fd, &record);
-	body_handle_close(&handle);
+		return status == STATUS_NOT_FOUND ? STATUS_CORRUPT : status;
+	bool ok = record.start == BODY_FRAME_HEADER_SIZE && frame_ok(pin->fd, &record);
+	pin->pin.close(&pin->pin);
 	return ok ? STATUS_OK : STATUS_CORRUPT;
 }
 

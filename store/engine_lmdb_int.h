@@ -15,7 +15,9 @@
  *	body     body id u64                    -> segment u32, offset u64 (of the frame),
  *	                                           size u64, refs u32, crc u32, start u32
  *	                                           (of the bytes in the frame), and when
- *	                                           it has some: flags u8
+ *	                                           it has some: flags u8, and with
+ *	                                           PACKED of the message: size u64,
+ *	                                           crc u32
  *	derived  body id u64                    -> derived record
  *	redo     body id u64                    -> bytes of a body whose segment is not
  *synced moved    segment u32, offset / 8 u32    -> body id u64, of bodies that compaction
@@ -194,17 +196,23 @@ struct lmdb_reader {
 	_Atomic uint64_t begin_ms[ENGINE_ENVS_MAX]; /* 0: not open */
 };
 
-enum { BODY_RECORD_DAMAGED = 1 << 0 };
+enum {
+	BODY_RECORD_DAMAGED = 1 << 0,
+	BODY_RECORD_PACKED = 1 << 1,
+};
 
 /* A record of `body`, decoded. */
 struct body_record {
 	uint32_t segment;
 	uint64_t offset; /* of the frame */
-	uint64_t size;
+	uint64_t size;   /* of what the frame holds */
 	uint32_t refs;
 	uint32_t crc;
 	uint32_t start; /* of the first message byte, from the frame's begin */
 	uint8_t flags;  /* BODY_RECORD_* */
+	/* The message's, when PACKED: */
+	uint64_t raw_size;
+	uint32_t raw_crc;
 };
 
 struct segment_record {

@@ -237,7 +237,7 @@ static enum status
 append_add(struct append *append, struct body_draft *draft)
 {
 	static const char ZEROES[BODY_FRAME_ALIGN];
-	struct slice bytes = body_draft_bytes(draft);
+	struct slice bytes = body_draft_stored(draft);
 	uint64_t frame = body_live_bytes(bytes.len);
 	enum status status = append_room(append, frame);
 	if (status != STATUS_OK)
@@ -249,7 +249,8 @@ append_add(struct append *append, struct body_draft *draft)
 		append->offset = segment->end;
 	size_t at = append->draft_count++;
 	append->drafts[at] = draft;
-	body_frame_header_put(append->headers[at], bytes.len, draft->crc);
+	body_frame_header_put(
+	    append->headers[at], bytes.len, body_draft_stored_crc(draft));
 	struct iovec *vector = append->vector + append->vector_count;
 	*vector++ = (struct iovec){append->headers[at], BODY_FRAME_HEADER_SIZE};
 	*vector++ = (struct iovec){(void *)(uintptr_t)bytes.ptr, bytes.len};

@@ -154,6 +154,16 @@ pin_drop_idle(struct lmdb_env *env, struct lmdb_pin *pin)
 }
 
 static void
+pin_ref(struct engine_pin *base)
+{
+	struct lmdb_pin *pin = (struct lmdb_pin *)base;
+	pthread_mutex_lock(&pin->env->pin_lock);
+	ENSURE(pin->handles > 0);
+	pin->handles++;
+	pthread_mutex_unlock(&pin->env->pin_lock);
+}
+
+static void
 pin_close(struct engine_pin *base)
 {
 	struct lmdb_pin *pin = (struct lmdb_pin *)base;
@@ -203,6 +213,7 @@ pin_new(struct lmdb_env *env, uint32_t segment, uint64_t end, struct lmdb_pin **
 		return body_errno_status(err);
 	}
 	struct lmdb_pin *pin = xcalloc(1, sizeof *pin);
+	pin->pin.ref = pin_ref;
 	pin->pin.close = pin_close;
 	pin->env = env;
 	list_init(&pin->idle);

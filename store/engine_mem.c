@@ -539,7 +539,7 @@ static void
 mem_body_describe(const struct mem_item *item, struct engine_body *out)
 {
 	memset(out, 0, sizeof *out);
-	out->size = item->body->size;
+	out->size = out->stored = item->body->size;
 	out->refs = item->body_refs;
 	out->crc = item->body->crc;
 	out->damaged = item->body_damaged;
@@ -569,15 +569,24 @@ mem_body_derived(struct engine_txn *txn, uint64_t body, struct slice *out)
 
 struct mem_pin {
 	struct engine_pin pin;
+	_Atomic uint32_t handles;
 	void *map;
 	size_t map_size;
 	int fd;
 };
 
 static void
+mem_pin_ref(struct engine_pin *base)
+{
+	atomic_fetch_add(&((struct mem_pin *)base)->handles, 1);
+}
+
+static void
 mem_pin_close(struct engine_pin *base)
 {
 	struct mem_pin *pin = (struct mem_pin *)base;
+	if (atomic_fetch_sub(&pin->handles, 1) > 1)
+		return;
 	munmap(pin->map, pin->map_size);
 	close(pin->fd);
 	free(pin);
@@ -610,7 +619,9 @@ mem_body_open(
 	memcpy(map, body->bytes, body->size);
 	mprotect(map, map_size, PROT_READ);
 	struct mem_pin *pin = xcalloc(1, sizeof *pin);
+	pin->pin.ref = mem_pin_ref;
 	pin->pin.close = mem_pin_close;
+	atomic_init(&pin->handles, 1);
 	pin->map = map;
 	pin->map_size = map_size;
 	pin->fd = fd;

@@ -100,6 +100,7 @@ store_open(const struct store_options *options, struct store **out, char **error
 	    .shards = options->shards,
 	    .create = options->create,
 	    .sync = options->sync,
+	    .compress = options->compress,
 	    .min_free_percent = options->min_free_percent,
 	};
 	struct engine *engine;

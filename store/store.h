@@ -39,6 +39,7 @@ struct store_options {
 	uint32_t shards;
 	bool create;
 	bool sync;
+	bool compress; /* new messages, where it pays (store/body_pack.h) */
 	uint32_t min_free_percent;
 	uint32_t undelete_days;
 };

@@ -121,7 +121,8 @@
  *   32. c.messages, recipients and held are the counts of m, r and held r.
  *   33. Every m has its o at its creation time and the other way round.
  *   Engine:
- *   40. engine_check finds nothing; with read_bodies every checksum fits.
+ *   40. engine_check finds nothing; with read_bodies every checksum fits, of a packed
+ *       message before and after it is unpacked.
  */
 #ifndef STORE_STORE_SCHEMA_H
 #define STORE_STORE_SCHEMA_H

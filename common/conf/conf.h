@@ -56,7 +56,8 @@ struct conf {
 		uint32_t shards;   /* 0: one a core, at most 16; fixed at creation */
 		uint32_t undelete_days;
 		uint32_t min_free_percent;
-		uint64_t quota_default;          /* bytes; 0: none */
+		uint64_t quota_default; /* bytes; 0: none */
+		bool compress;
 		uint32_t quota_messages_default; /* 0: none */
 		bool sync; /* false only for measuring: promises nothing */
 	} store;

@@ -8,7 +8,8 @@
  * while the buffer is full, or while conn_pause is in force.  After CONN_READ the owner
  * consumes what it can use; bytes left over are offered again when more arrive or after
  * conn_resume.
- * Output: conn_write copies; conn_write_file lends a range of a descriptor.  Both queue;
+ * Output: conn_write copies; conn_write_file lends a range of a descriptor,
+ * conn_write_lent one of memory.  All queue;
  * the queue is flushed at the end of the turn, or when conn_flush is called.  When more
  * than CONN_OUTPUT_HIGH bytes are queued the owner should stop producing until
  * CONN_DRAINED (queue below CONN_OUTPUT_LOW).  File ranges count with their length only
@@ -81,6 +82,8 @@ void conn_write_format(struct conn *c, const char *format, ...)
  * the range has been sent or the connection ends.  sendfile where it is clear text. */
 void conn_write_file(
     struct conn *c, int fd, uint64_t offset, uint64_t len, loop_fn release, void *arg);
+/* The same for bytes in memory, which stay where they are until `release`. */
+void conn_write_lent(struct conn *c, struct slice bytes, loop_fn release, void *arg);
 size_t conn_output_pending(const struct conn *c);
 /* Bytes that the peer's TCP has not acknowledged: queued here or in the kernel (file
  * ranges not counted).  SIZE_MAX when the connection has failed: what was sent may be

@@ -82,7 +82,8 @@ struct conn_out {
 	size_t begin;
 	size_t end;
 	size_t cap;
-	/* file */
+	/* file, or bytes that are lent */
+	const char *lent; /* null: a file */
 	int fd;
 	uint64_t offset;
 	uint64_t left;

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <linux/sockios.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/uio.h>
@@ -126,31 +127,45 @@ conn_write_format(struct conn *c, const char *format, ...)
 	free(heap);
 }
 
-void
-conn_write_file(
-    struct conn *c, int fd, uint64_t offset, uint64_t len, loop_fn release, void *arg)
+/* With `lent` the bytes there, else those of the file. */
+static void
+queue_range(struct conn *c, const struct conn_out *range)
 {
-	ENSURE(c->magic == CONN_MAGIC && c->fn && fd >= 0);
-	ENSURE(offset <= INT64_MAX && len <= INT64_MAX - offset);
+	ENSURE(c->magic == CONN_MAGIC && c->fn);
 	loop_check_thread(c->loop);
-	if (len == 0 || !takes_output(c)) {
-		if (release)
-			loop_defer(c->loop, release, arg);
+	if (range->left == 0 || !takes_output(c)) {
+		if (range->release)
+			loop_defer(c->loop, range->release, range->arg);
 		return;
 	}
 	struct conn_out *out = xmalloc(sizeof(*out));
-	*out = (struct conn_out){
-	    .is_file = true,
-	    .fd = fd,
-	    .offset = offset,
-	    .left = len,
-	    .release = release,
-	    .arg = arg,
-	};
+	*out = *range;
+	out->is_file = true;
 	list_append(target_list(c), &out->node);
 	c->file_count++;
 	c->drained_wanted = true;
 	conn_schedule_flush(c);
+}
+
+void
+conn_write_file(
+    struct conn *c, int fd, uint64_t offset, uint64_t len, loop_fn release, void *arg)
+{
+	ENSURE(fd >= 0 && offset <= INT64_MAX && len <= INT64_MAX - offset);
+	const struct conn_out range = {
+	    .fd = fd, .offset = offset, .left = len, .release = release, .arg = arg};
+	queue_range(c, &range);
+}
+
+void
+conn_write_lent(struct conn *c, struct slice bytes, loop_fn release, void *arg)
+{
+	const struct conn_out range = {.lent = bytes.ptr,
+	    .fd = -1,
+	    .left = bytes.len,
+	    .release = release,
+	    .arg = arg};
+	queue_range(c, &range);
 }
 
 void
@@ -191,6 +206,12 @@ read_piece(struct conn *c, struct conn_out *file, char *to, size_t size)
 {
 	if (size > file->left)
 		size = (size_t)file->left;
+	if (file->lent) {
+		memcpy(to, file->lent + file->offset, size);
+		file->offset += size;
+		file->left -= size;
+		return size;
+	}
 	ssize_t got;
 	do {
 		got = pread(file->fd, to, size, (off_t)file->offset);
@@ -330,8 +351,8 @@ static enum conn_io
 send_clear(struct conn *c, size_t budget, size_t *out_count)
 {
 	struct conn_out *head = first_out(&c->wire);
-	bool by_sendfile = head->is_file && !c->no_sendfile;
-	if (head->is_file && c->no_sendfile && !stage_file(c, head))
+	bool by_sendfile = head->is_file && !head->lent && !c->no_sendfile;
+	if (head->is_file && !by_sendfile && !stage_file(c, head))
 		return CONN_IO_EOF;
 	enum conn_io io = by_sendfile ? send_file(c, head, budget, out_count)
 	                              : send_bytes(c, out_count);

@@ -8,6 +8,7 @@
 #include "base/crc32c.h"
 #include "base/ensure.h"
 #include "store/body_frame.h"
+#include "store/body_pack.h"
 #include "store/engine_lmdb_int.h"
 #include "store/mailbox_int.h"
 #include "store/search_int.h"
@@ -243,7 +244,8 @@ fuzz_body(void)
 	    body_frame_header_get(record.ptr, &size, &crc)) {
 		ENSURE(record.ptr[4] == BODY_FRAME_VERSION);
 	}
-	(void)body_record_decode(record, &body);
+	if (body_record_decode(record, &body) && body.flags & BODY_RECORD_PACKED)
+		ENSURE(body.raw_size <= BODY_PACK_RAW_MAX && body.size < body.raw_size);
 	(void)segment_record_decode(record, &segment);
 }
 

@@ -30,7 +30,7 @@ LIMIT = int(os.environ.get("POSTROOM_CORPUS_LIMIT", "0")) or 300
 accounts = {f"{name}@demo.test": PASSWORD for name in
             ("source", "bymaildir", "bymbox", "dovecot", "courier", "plain", "broken", "small",
              "killed", "busy", "old")}
-post = Instance(accounts=accounts)
+post = Instance(accounts=accounts, conf={"store": ["compress = true"]})
 work = tempfile.mkdtemp(prefix="keep-transfer-")
 rng = random.Random(7)
 

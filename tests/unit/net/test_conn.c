@@ -180,6 +180,50 @@ test_file_ranges(void **state)
 }
 
 static void
+test_lent(void **state)
+{
+	(void)state;
+	enum { SIZE = 1 << 20 };
+	char *bytes = make_bytes(SIZE, 5);
+	int fd = make_file(bytes, SIZE);
+	for (enum layer layer = 0; layer < LAYER_COUNT; layer++) {
+		struct pair p;
+		unsigned released = 0;
+		pair_open_layer(&p, layer);
+		conn_write(p.a.c, SLICE("<<"));
+		conn_write_lent(p.a.c, slice_make(bytes, SIZE / 2), count_up, &released);
+		conn_write_lent(p.a.c, SLICE(""), count_up, &released);
+		conn_write_file(p.a.c, fd, SIZE / 2, SIZE / 4, count_up, &released);
+		conn_write_lent(p.a.c, slice_make(bytes + SIZE / 4 * 3, SIZE / 4),
+		    count_up, &released);
+		conn_write(p.a.c, SLICE(">>"));
+		assert_int_equal(conn_output_pending(p.a.c), 4);
+		p.want_b = SIZE + 4;
+		harness_run_until(p.loop, pair_has_all, &p);
+		harness_run_for(p.loop, 5);
+		assert_int_equal(released, 4);
+		assert_int_equal(p.b.got.len, p.want_b);
+		assert_memory_equal(p.b.got.ptr, "<<", 2);
+		assert_memory_equal(p.b.got.ptr + 2, bytes, SIZE);
+		assert_memory_equal(p.b.got.ptr + 2 + SIZE, ">>", 2);
+		pair_close(&p);
+		/* The owner goes before its bytes were sent. */
+		pair_open_layer(&p, layer);
+		p.b.hold = true;
+		conn_write_lent(p.a.c, slice_make(bytes, SIZE), count_up, &released);
+		for (int i = 0; i < 3; i++)
+			conn_write_lent(p.a.c, slice_make(bytes, SIZE), NULL, NULL);
+		harness_run_for(p.loop, 5);
+		conn_close(&p.a.c, false);
+		harness_run_for(p.loop, 5);
+		assert_int_equal(released, 5);
+		pair_close(&p);
+	}
+	close(fd);
+	free(bytes);
+}
+
+static void
 test_file_released_at_close(void **state)
 {
 	(void)state;
@@ -548,6 +592,7 @@ main(void)
 	    cmocka_unit_test(test_full_input),
 	    cmocka_unit_test(test_pause_resume),
 	    cmocka_unit_test(test_file_ranges),
+	    cmocka_unit_test(test_lent),
 	    cmocka_unit_test(test_file_released_at_close),
 	    cmocka_unit_test(test_file_too_short),
 	    cmocka_unit_test(test_one_send_a_turn),

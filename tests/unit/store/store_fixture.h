@@ -28,6 +28,9 @@
 
 enum { STORE_BACKENDS = 5 };
 
+/* What the next store over LMDB is opened with. */
+__attribute__((unused)) static bool fixture_compress;
+
 struct fixture {
 	int backend; /* 0: lmdb; else memory with seed backend - 1 */
 	struct store *store;
@@ -59,6 +62,7 @@ fixture_open_store(struct fixture *f)
 		    .shards = 2,
 		    .create = true,
 		    .sync = false,
+		    .compress = fixture_compress,
 		    .undelete_days = 7,
 		};
 		enum status status = store_open(&options, &f->store, &error);

@@ -24,6 +24,7 @@
 enum { BODIES = 600 /* more than wait for one sync */, TEXT_MAX = 9000 };
 
 static char root[64];
+static bool compress; /* what waits is packed then (body_pack.h) */
 static const struct partition_id PART = {
     {'A', 1}
 };
@@ -35,7 +36,8 @@ open_engine(void)
 	    .map_size = 64 << 20,
 	    .shards = 1,
 	    .create = true,
-	    .sync = true};
+	    .sync = true,
+	    .compress = compress};
 	struct engine *engine = NULL;
 	char *error = NULL;
 	assert_int_equal(engine_open(&options, &engine, &error), STATUS_OK);
@@ -132,9 +134,8 @@ segments_zero_tail(size_t bytes)
 }
 
 static void
-test_lost_and_found(void **state)
+lost_and_found(size_t tail)
 {
-	(void)state;
 	snprintf(root, sizeof root, "/tmp/postroom-redo-XXXXXX");
 	assert_non_null(mkdtemp(root));
 	uint64_t bodies[BODIES];
@@ -149,14 +150,14 @@ test_lost_and_found(void **state)
 	engine_close(&engine);
 
 	/* The last body was certainly not synced: it is lost, and comes back. */
-	segments_zero_tail(4000);
+	segments_zero_tail(tail);
 	engine = open_engine();
 	assert_int_equal(bodies_whole(engine, bodies), BODIES);
 	engine_close(&engine);
 
 	/* What was brought back was synced, so its second copy is gone: a loss now is
 	 * damage, and is told as such. */
-	segments_zero_tail(4000);
+	segments_zero_tail(tail);
 	engine = open_engine();
 	assert_true(bodies_whole(engine, bodies) < BODIES);
 	engine_close(&engine);
@@ -247,10 +248,30 @@ test_small_commits_join(void **state)
 	assert_int_equal(system(command), 0);
 }
 
+static void
+test_lost_and_found(void **state)
+{
+	(void)state;
+	compress = false;
+	lost_and_found(4000);
+}
+
+static void
+test_packed(void **state)
+{
+	(void)state;
+	compress = true;
+	lost_and_found(60); /* a frame is longer */
+	compress = false;
+}
+
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_lost_and_found),
-	    cmocka_unit_test(test_small_commits_join)};
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_lost_and_found),
+	    cmocka_unit_test(test_packed),
+	    cmocka_unit_test(test_small_commits_join),
+	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
