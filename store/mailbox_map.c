@@ -234,6 +234,17 @@ filling_flush(struct filling *filling)
 	filling->run_from = filling->run_to = 0;
 }
 
+/* All uids of a chunk, as a dense mailbox has them. */
+static void
+filling_add_whole(struct filling *filling, uint32_t base)
+{
+	if (filling->run_to != base) {
+		filling_flush(filling);
+		filling->run_from = base;
+	}
+	filling->run_to = (uint64_t)base + MAILBOX_MAP_UIDS;
+}
+
 static void
 filling_add(struct filling *filling, const struct mailbox_map_chunk *chunk, uint32_t base)
 {
@@ -241,17 +252,6 @@ filling_add(struct filling *filling, const struct mailbox_map_chunk *chunk, uint
 	uint64_t words[MAILBOX_MAP_UIDS / 64];
 	size_t count = 0;
 	memcpy(words, chunk->present, sizeof(words));
-	bool full = true;
-	for (size_t i = 0; i < MAILBOX_MAP_UIDS / 64 && full; i++)
-		full = words[i] == UINT64_MAX;
-	if (full) {
-		if (filling->run_to != base) {
-			filling_flush(filling);
-			filling->run_from = base;
-		}
-		filling->run_to = (uint64_t)base + MAILBOX_MAP_UIDS;
-		return;
-	}
 	for (uint32_t i = 0; i < MAILBOX_MAP_UIDS / 64; i++) {
 		/* Byte 0 holds the lowest uids, on any machine. */
 		for (uint64_t bits = le64toh(words[i]); bits; bits &= bits - 1)
@@ -263,7 +263,7 @@ filling_add(struct filling *filling, const struct mailbox_map_chunk *chunk, uint
 struct chunk_walk {
 	struct key from, to;
 	struct engine_cursor *cursor;
-	struct mailbox_map_chunk chunk;
+	struct slice record;
 	uint32_t base;
 };
 
@@ -275,18 +275,32 @@ walk_open(struct engine_txn *txn, uint32_t mailbox, struct chunk_walk *out)
 	    engine_cursor_open(txn, key_slice(&out->from), key_slice(&out->to), false);
 }
 
+/* In a dense mailbox that was read most records have all uids and none unseen: to see
+ * that needs no decoding. */
+static bool
+record_is_whole(struct slice record)
+{
+	return record.len >= MAP_BITS && record.ptr[0] == STORE_RECORD_VERSION &&
+	       be16_get(record.ptr + MAP_PRESENT_FULL) == MAILBOX_MAP_BYTES;
+}
+
+static bool
+record_has_unseen(struct slice record)
+{
+	return record.len < MAP_BITS || be16_get(record.ptr + MAP_UNSEEN_FULL) > 0 ||
+	       record.len - MAP_BITS > be16_get(record.ptr + MAP_PRESENT_REST);
+}
+
 /* NOT_FOUND at the end. */
 static enum status
 walk_next(struct chunk_walk *walk)
 {
 	struct slice key;
-	struct slice value;
 	uint32_t number;
-	enum status status = engine_cursor_next(walk->cursor, &key, &value);
+	enum status status = engine_cursor_next(walk->cursor, &key, &walk->record);
 	if (status != STATUS_OK)
 		return status;
-	if (!key_message_uid(key, &number) || number > UINT32_MAX / MAILBOX_MAP_UIDS ||
-	    !mailbox_map_decode(value, &walk->chunk))
+	if (!key_message_uid(key, &number) || number > UINT32_MAX / MAILBOX_MAP_UIDS)
 		return STATUS_CORRUPT;
 	walk->base = number * MAILBOX_MAP_UIDS;
 	return STATUS_OK;
@@ -302,8 +316,17 @@ mailbox_map_load(
 	if (!state->mapped)
 		return false;
 	walk_open(txn, state->number, &walk);
-	while ((status = walk_next(&walk)) == STATUS_OK)
-		filling_add(&filling, &walk.chunk, walk.base);
+	while ((status = walk_next(&walk)) == STATUS_OK) {
+		struct mailbox_map_chunk chunk;
+		if (record_is_whole(walk.record)) {
+			filling_add_whole(&filling, walk.base);
+		} else if (mailbox_map_decode(walk.record, &chunk)) {
+			filling_add(&filling, &chunk, walk.base);
+		} else {
+			status = STATUS_CORRUPT;
+			break;
+		}
+	}
 	engine_cursor_close(&walk.cursor);
 	filling_flush(&filling);
 	if (status == STATUS_NOT_FOUND &&
@@ -363,13 +386,20 @@ mailbox_first_unseen(struct store_reader *reader, struct account_id account,
 	if (state.mapped) {
 		walk_open(txn, mailbox, &walk);
 		while ((status = walk_next(&walk)) == STATUS_OK) {
+			struct mailbox_map_chunk chunk;
 			size_t at = 0;
-			while (at < MAILBOX_MAP_BYTES && walk.chunk.unseen[at] == 0)
+			if (!record_has_unseen(walk.record))
+				continue;
+			if (!mailbox_map_decode(walk.record, &chunk)) {
+				status = STATUS_CORRUPT;
+				break;
+			}
+			while (at < MAILBOX_MAP_BYTES && chunk.unseen[at] == 0)
 				at++;
 			if (at == MAILBOX_MAP_BYTES)
 				continue;
 			*out_uid = walk.base + (uint32_t)at * 8 +
-			           (uint32_t)__builtin_ctz(walk.chunk.unseen[at]);
+			           (uint32_t)__builtin_ctz(chunk.unseen[at]);
 			break;
 		}
 		engine_cursor_close(&walk.cursor);
