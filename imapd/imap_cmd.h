@@ -128,9 +128,11 @@ IMAP_PARSE(copy);  /* COPY and MOVE */
 IMAP_PARSE(expunge);
 /* imap_cmd_search.c, imap_search_parse.c */
 IMAP_RUN(search);
+IMAP_RUN(esearch); /* imap_cmd_esearch.c */
 IMAP_RUN(sort);
 IMAP_RUN(thread);
 IMAP_PARSE(search);
+IMAP_PARSE(esearch);
 IMAP_PARSE(sort);
 IMAP_PARSE(thread);
 /* imap_cmd_context.c */

@@ -143,7 +143,7 @@ static enum cmd_result
 fetch_write_begin(struct imap_session *s, struct imap_command *cmd)
 {
 	struct fetch_run *run = s->cmd_data;
-	imap_walk_init(&run->walk, &run->ranges);
+	imap_walk_init(&run->walk, s->view, s->mailbox, &run->ranges);
 	s->resume = fetch_write;
 	return fetch_write(s, cmd);
 }
@@ -385,7 +385,7 @@ imap_run_fetch(struct imap_session *s, struct imap_command *cmd)
 		    ARENA_ARRAY(s->arena, uint32_t, run->expected ? run->expected : 1);
 		if (!run->unseen)
 			return imap_cmd_fail(s, cmd, STATUS_LIMIT);
-		imap_walk_init(&run->walk, &run->ranges);
+		imap_walk_init(&run->walk, s->view, s->mailbox, &run->ranges);
 		s->resume = fetch_collect;
 		return fetch_collect(s, cmd);
 	}

@@ -7,14 +7,32 @@
 
 #include "imapd/imap_context.h"
 
-static void
-esearch_head(struct imap_session *s, const struct imap_command *cmd)
+void
+imap_write_correlator(
+    struct imap_session *s, struct slice tag, const struct mailbox_info *box)
 {
 	struct buf *out = imap_out(s);
-	buf_append(out, SLICE("* ESEARCH (TAG "));
-	imap_resp_string(out, cmd->tag, false);
+
+	buf_append(out, SLICE("(TAG "));
+	imap_resp_string(out, tag, false);
+	if (box) {
+		buf_append(out, SLICE(" MAILBOX "));
+		imap_resp_mailbox(out, box->name, imap_is_utf8(s));
+		buf_append(out, SLICE(" UIDVALIDITY "));
+		buf_append_u64(out, box->uidvalidity);
+	}
 	buf_append_byte(out, ')');
-	if (cmd->uid)
+}
+
+static void
+esearch_head(struct imap_session *s, const struct imap_command *cmd,
+    const struct mailbox_info *box)
+{
+	struct buf *out = imap_out(s);
+
+	buf_append(out, SLICE("* ESEARCH "));
+	imap_write_correlator(s, cmd->tag, box);
+	if (cmd->uid || box)
 		buf_append(out, SLICE(" UID"));
 }
 
@@ -90,7 +108,8 @@ modseq_told(const struct imap_search_run *run)
 
 void
 imap_write_esearch(struct imap_session *s, const struct imap_command *cmd,
-    const struct imap_search_run *run, const uint32_t *numbers, size_t count)
+    const struct imap_search_run *run, const struct mailbox_info *box,
+    const uint32_t *numbers, size_t count)
 {
 	const struct imap_search_args *args = run->args;
 	uint32_t returns = args->has_return ? args->returns : IMAP_RETURN_ALL;
@@ -103,7 +122,7 @@ imap_write_esearch(struct imap_session *s, const struct imap_command *cmd,
 		low = numbers[i] < low ? numbers[i] : low;
 		high = numbers[i] > high ? numbers[i] : high;
 	}
-	esearch_head(s, cmd);
+	esearch_head(s, cmd, box);
 	/* In a sorted result they are the first and the last (RFC 5267 section 3). */
 	if (cmd->u.search->sort_count && count) {
 		low = numbers[0];
@@ -189,7 +208,7 @@ search_done(struct imap_session *s, struct imap_command *cmd)
 		return imap_cmd_fail(s, cmd, status);
 	imap_search_to_numbers(s, cmd, run->uids, run->count);
 	if (run->args->has_return || imap_is_rev2(s))
-		imap_write_esearch(s, cmd, run, run->uids, run->count);
+		imap_write_esearch(s, cmd, run, NULL, run->uids, run->count);
 	else
 		imap_write_numbers(s, SLICE("SEARCH"), run->uids, run->count,
 		    run->args->has_modseq ? run->modseq_highest : 0);

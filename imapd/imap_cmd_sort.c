@@ -67,7 +67,7 @@ sort_done(struct imap_session *s, struct imap_command *cmd)
 	for (uint32_t i = 0; i < run->count && !cmd->uid; i++)
 		numbers[i] = mailbox_view_msn(s->view, numbers[i]);
 	if (run->args->has_return)
-		imap_write_esearch(s, cmd, run, numbers, run->count);
+		imap_write_esearch(s, cmd, run, NULL, numbers, run->count);
 	else
 		imap_write_numbers(s, SLICE("SORT"), numbers, run->count,
 		    run->args->has_modseq ? run->modseq_highest : 0);

@@ -15,8 +15,8 @@
 
 #include "base/clock.h"
 #include "base/ensure.h"
+#include "imapd/imap_cmd_search.h"
 #include "imapd/imap_fetch_write.h"
-#include "imapd/imap_search_run.h"
 #include "imapd/imap_sort_key.h"
 
 enum {
@@ -197,6 +197,7 @@ imap_context_keep(struct imap_session *s, const struct imap_command *cmd,
 		context_fini(&c);
 		return IMAP_CONTEXT_REFUSED;
 	}
+	c.cmd.uid |= c.cmd.u.search->multi; /* ESEARCH speaks of UIDs only */
 	c.uids = xcalloc(c.room, sizeof(*c.uids));
 	if (count)
 		memcpy(c.uids, uids, count * sizeof(*uids));
@@ -239,9 +240,13 @@ tell_open(struct teller *t, const char *item)
 	struct buf *out = imap_out(t->s);
 
 	if (!t->open) {
-		buf_append(out, SLICE("* ESEARCH (TAG "));
-		imap_resp_string(out, t->c->cmd.tag, false);
-		buf_append(out, t->c->cmd.uid ? SLICE(") UID ") : SLICE(") "));
+		struct mailbox_info box;
+		bool named = t->c->cmd.u.search->multi &&
+		             mailbox_by_number(imap_reader(t->s), t->s->account,
+				 t->s->mailbox, &box) == STATUS_OK;
+		buf_append(out, SLICE("* ESEARCH "));
+		imap_write_correlator(t->s, t->c->cmd.tag, named ? &box : NULL);
+		buf_append(out, t->c->cmd.uid ? SLICE(" UID ") : SLICE(" "));
 		t->open = true;
 	} else {
 		buf_append_byte(out, ' ');

@@ -58,6 +58,7 @@ imap_mask_hides(uint64_t masked, struct slice command)
 	    {"COMPRESS",       "COMPRESS=DEFLATE"                       },
 	    {"ENABLE",         "ENABLE"				 },
 	    {"GETMETADATA",    "METADATA,METADATA-SERVER"               },
+	    {"ESEARCH",        "MULTISEARCH"                            },
 	    {"GETQUOTA",       "QUOTA"				  },
 	    {"GETQUOTAROOT",   "QUOTA"                                  },
 	    {"ID",             "ID"				     },

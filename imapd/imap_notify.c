@@ -169,34 +169,9 @@ picture_named(const struct picture *p, struct slice name)
 /* ---- what is wanted ---- */
 
 static bool
-is_below(struct slice name, struct slice parent)
-{
-	return name.len > parent.len && slice_has_prefix(name, parent) &&
-	       name.ptr[parent.len] == '/';
-}
-
-static bool
 group_has(const struct imap_notify_group *group, const struct mailbox_info *box)
 {
-	switch (group->filter) {
-	case IMAP_NOTIFY_SELECTED:
-	case IMAP_NOTIFY_SELECTED_DELAYED:
-		return false;
-	case IMAP_NOTIFY_INBOXES:
-	case IMAP_NOTIFY_PERSONAL:
-		return true;
-	case IMAP_NOTIFY_SUBSCRIBED:
-		return box->subscribed;
-	case IMAP_NOTIFY_SUBTREE:
-	case IMAP_NOTIFY_MAILBOXES:
-		break;
-	}
-	for (size_t i = 0; i < group->name_count; i++)
-		if (slice_equal(box->name, group->names[i]) ||
-		    (group->filter == IMAP_NOTIFY_SUBTREE &&
-			is_below(box->name, group->names[i])))
-			return true;
-	return false;
+	return imap_source_has(&group->source, box);
 }
 
 static unsigned
@@ -275,7 +250,7 @@ moved_with_parent(const struct picture *was, const struct picture *is,
 		return false;
 	const struct mailbox_info *now = picture_find(is, parent->number);
 	return now && !slice_equal(now->name, parent->name) &&
-	       is_below(new->name, now->name) &&
+	       imap_name_is_below(new->name, now->name) &&
 	       slice_equal(
 		   slice_from(new->name, now->name.len), slice_from(old->name, cut));
 }
@@ -511,18 +486,19 @@ keep_names(struct imap_session *s, struct imap_notify *n,
 {
 	const char *text;
 
-	to->names = ARENA_ARRAY(n->arena, struct slice, from->name_count + 1);
-	to->name_count = 0;
-	for (size_t i = 0; to->names && i < from->name_count; i++) {
+	to->source.names =
+	    ARENA_ARRAY(n->arena, struct slice, from->source.name_count + 1);
+	to->source.name_count = 0;
+	for (size_t i = 0; to->source.names && i < from->source.name_count; i++) {
 		struct slice name;
-		if (!imap_mailbox_decode(s, from->names[i], &name, &text))
+		if (!imap_mailbox_decode(s, from->source.names[i], &name, &text))
 			continue;
 		name = arena_copy(n->arena, name);
 		if (!name.ptr)
 			return false;
-		to->names[to->name_count++] = name;
+		to->source.names[to->source.name_count++] = name;
 	}
-	return to->names != NULL;
+	return to->source.names != NULL;
 }
 
 static bool
@@ -551,10 +527,9 @@ notify_new(struct imap_session *s, const struct imap_notify_args *args)
 	bool ok = n->groups && keep_items(n, args->items);
 	for (size_t i = 0; ok && i < args->group_count; i++) {
 		const struct imap_notify_group *group = &args->groups[i];
-		if (group->filter == IMAP_NOTIFY_SELECTED ||
-		    group->filter == IMAP_NOTIFY_SELECTED_DELAYED) {
+		if (imap_source_is_selected(&group->source)) {
 			n->selected = group->events;
-			n->delayed = group->filter == IMAP_NOTIFY_SELECTED_DELAYED;
+			n->delayed = group->source.filter == IMAP_SOURCE_SELECTED_DELAYED;
 			continue;
 		}
 		n->groups[n->group_count] = *group;

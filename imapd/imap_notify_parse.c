@@ -30,12 +30,6 @@ struct notify_lex {
 	bool selected; /* one of the two was there */
 };
 
-static bool
-is_selected(enum imap_notify_filter filter)
-{
-	return filter == IMAP_NOTIFY_SELECTED || filter == IMAP_NOTIFY_SELECTED_DELAYED;
-}
-
 /* "(uid flags)" behind MessageNew: parsed for its syntax; the session keeps the text. */
 static bool
 items_lex(struct notify_lex *nl, const struct imap_notify_group *group)
@@ -46,7 +40,7 @@ items_lex(struct notify_lex *nl, const struct imap_notify_group *group)
 	if (!slice_has_prefix(imap_lex_rest(lex), SLICE(" (")))
 		return imap_lex_ok(lex);
 	lex->pos++;
-	if (!is_selected(group->filter))
+	if (!imap_source_is_selected(&group->source))
 		return imap_lex_bad(lex, "FETCH items belong to SELECTED");
 	nl->args->fetch = ARENA_NEW(lex->arena, struct imap_fetch_args);
 	if (!imap_fetch_items_lex(lex, nl->args->fetch))
@@ -92,70 +86,27 @@ events_lex(struct notify_lex *nl, struct imap_notify_group *group)
 	if ((group->events & IMAP_NOTIFY_MESSAGE_EVENTS) &&
 	    (group->events & both) != both)
 		return imap_lex_bad(lex, "MessageNew and MessageExpunge go together");
-	if (is_selected(group->filter) &&
+	if (imap_source_is_selected(&group->source) &&
 	    (group->events & ~(unsigned)IMAP_NOTIFY_MESSAGE_EVENTS))
 		return imap_lex_bad(lex, "SELECTED takes message events only");
 	return true;
 }
 
 static bool
-name_lex(struct notify_lex *nl, struct imap_notify_group *group)
-{
-	if (nl->names++ == IMAP_NOTIFY_MAILBOXES_MAX)
-		return imap_lex_limit(nl->lex, "too many mailboxes");
-	return imap_lex_astring(nl->lex, &group->names[group->name_count++]);
-}
-
-/* one-or-more-mailbox */
-static bool
-names_lex(struct notify_lex *nl, struct imap_notify_group *group)
-{
-	struct imap_lex *lex = nl->lex;
-	size_t room = IMAP_NOTIFY_MAILBOXES_MAX - nl->names;
-
-	group->names = ARENA_ARRAY(lex->arena, struct slice, room ? room : 1);
-	if (!group->names)
-		return imap_lex_limit(lex, "command is too large");
-	if (!imap_lex_space(lex))
-		return false;
-	if (!imap_lex_try_char(lex, '('))
-		return name_lex(nl, group);
-	do {
-		if (!name_lex(nl, group))
-			return false;
-	} while (imap_lex_try_char(lex, ' '));
-	return imap_lex_char(lex, ')');
-}
-
-static bool
 filter_lex(struct notify_lex *nl, struct imap_notify_group *group)
 {
-	static const struct {
-		struct slice name;
-		enum imap_notify_filter filter;
-	} filters[] = {
-	    {{"SELECTED", 8},          IMAP_NOTIFY_SELECTED        },
-	    {{"SELECTED-DELAYED", 16}, IMAP_NOTIFY_SELECTED_DELAYED},
-	    {{"INBOXES", 7},           IMAP_NOTIFY_INBOXES         },
-	    {{"PERSONAL", 8},          IMAP_NOTIFY_PERSONAL        },
-	    {{"SUBSCRIBED", 10},       IMAP_NOTIFY_SUBSCRIBED      },
-	    {{"SUBTREE", 7},           IMAP_NOTIFY_SUBTREE         },
-	    {{"MAILBOXES", 9},         IMAP_NOTIFY_MAILBOXES       },
-	};
 	struct imap_lex *lex = nl->lex;
 
-	for (size_t i = 0; i < sizeof(filters) / sizeof(filters[0]); i++) {
-		if (!imap_lex_try_word(lex, filters[i].name))
-			continue;
-		group->filter = filters[i].filter;
-		if (is_selected(group->filter) && nl->selected)
-			return imap_lex_bad(lex, "SELECTED is there twice");
-		nl->selected = nl->selected || is_selected(group->filter);
-		if (group->filter >= IMAP_NOTIFY_SUBTREE)
-			return names_lex(nl, group);
+	if (!imap_source_lex(lex, &nl->names, &group->source))
+		return false;
+	if (group->source.filter == IMAP_SOURCE_SUBTREE_ONE)
+		return imap_lex_bad(lex, "SUBTREE-ONE belongs to ESEARCH");
+	if (!imap_source_is_selected(&group->source))
 		return true;
-	}
-	return imap_lex_bad(lex, "no such mailbox filter");
+	if (nl->selected)
+		return imap_lex_bad(lex, "SELECTED is there twice");
+	nl->selected = true;
+	return true;
 }
 
 static bool

@@ -5,10 +5,10 @@
 #define IMAPD_IMAP_NOTIFY_PARSE_H
 
 #include "imapd/imap_fetch_parse.h"
+#include "imapd/imap_source.h"
 
 enum {
-	IMAP_NOTIFY_GROUPS_MAX = 32,      /* event groups of one command */
-	IMAP_NOTIFY_MAILBOXES_MAX = 1000, /* names of one command */
+	IMAP_NOTIFY_GROUPS_MAX = 32, /* event groups of one command */
 };
 
 enum imap_notify_event {
@@ -23,21 +23,9 @@ enum imap_notify_event {
 #define IMAP_NOTIFY_MESSAGE_EVENTS                                                       \
 	(IMAP_NOTIFY_MESSAGE_NEW | IMAP_NOTIFY_MESSAGE_EXPUNGE | IMAP_NOTIFY_FLAG_CHANGE)
 
-enum imap_notify_filter {
-	IMAP_NOTIFY_SELECTED,
-	IMAP_NOTIFY_SELECTED_DELAYED,
-	IMAP_NOTIFY_INBOXES, /* any mailbox may get mail here: the same as PERSONAL */
-	IMAP_NOTIFY_PERSONAL,
-	IMAP_NOTIFY_SUBSCRIBED,
-	IMAP_NOTIFY_SUBTREE,
-	IMAP_NOTIFY_MAILBOXES,
-};
-
 struct imap_notify_group {
-	enum imap_notify_filter filter;
-	unsigned events;     /* enum imap_notify_event bits; none for NONE */
-	struct slice *names; /* SUBTREE, MAILBOXES; as sent */
-	size_t name_count;
+	struct imap_source source;
+	unsigned events; /* enum imap_notify_event bits; none for NONE */
 };
 
 struct imap_notify_args {

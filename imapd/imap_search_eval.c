@@ -233,7 +233,9 @@ emailid_matches(const struct message_record *record, struct slice wanted)
 static bool
 is_recent(const struct imap_search_eval *eval)
 {
-	return eval->session && imap_is_recent(eval->session, eval->record->uid);
+	if (!eval->session)
+		return eval->recent_from && eval->record->uid >= eval->recent_from;
+	return imap_is_recent(eval->session, eval->record->uid);
 }
 
 static bool

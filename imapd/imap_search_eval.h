@@ -15,7 +15,8 @@
 struct imap_search_eval {
 	struct store_reader *reader;
 	struct account_id account;
-	struct imap_session *session; /* for \Recent; null: nothing is recent */
+	struct imap_session *session; /* for \Recent of the selected mailbox */
+	uint32_t recent_from;         /* without session: uids from here on; 0: none */
 	int64_t now_s;
 	struct imap_search_narrow *narrow; /* null: every text is read */
 	enum status status; /* sticky: what kept a message from being read */

@@ -505,16 +505,70 @@ charset_lex(struct search_lex *sl)
 	return true;
 }
 
+/* "CHARSET x " when it is there. */
+static bool
+charset_option_lex(struct search_lex *sl)
+{
+	struct imap_lex *lex = sl->lex;
+
+	if (!imap_lex_try_word(lex, SLICE("CHARSET")))
+		return imap_lex_ok(lex);
+	return imap_lex_space(lex) && charset_lex(sl) && imap_lex_space(lex);
+}
+
 static bool
 search_lex(struct search_lex *sl)
 {
+	return imap_lex_space(sl->lex) && return_lex(sl->lex, sl->args) &&
+	       charset_option_lex(sl) && program_lex(sl);
+}
+
+/* "IN (...)", RFC 7377 section 4.  No scope option is defined. */
+static bool
+sources_lex(struct imap_lex *lex, struct imap_search_args *args)
+{
+	size_t names = 0;
+
+	args->sources = ARENA_ARRAY(lex->arena, struct imap_source, IMAP_SOURCES_MAX);
+	if (!args->sources)
+		return imap_lex_limit(lex, "command is too large");
+	if (!imap_lex_space(lex) || !imap_lex_char(lex, '('))
+		return false;
+	do {
+		if (args->source_count == IMAP_SOURCES_MAX)
+			return imap_lex_limit(lex, "too many mailbox filters");
+		struct imap_source *source = &args->sources[args->source_count++];
+		if (!imap_source_lex(lex, &names, source))
+			return false;
+		if (source->filter == IMAP_SOURCE_SELECTED_DELAYED)
+			return imap_lex_bad(lex, "SELECTED-DELAYED belongs to NOTIFY");
+		/* RFC 7377 section 2.2. */
+		if (source->filter != IMAP_SOURCE_SELECTED)
+			args->beyond_selected = true;
+	} while (imap_lex_try_char(lex, ' '));
+	return imap_lex_char(lex, ')');
+}
+
+static bool
+esearch_lex(struct search_lex *sl)
+{
 	struct imap_lex *lex = sl->lex;
-	if (!imap_lex_space(lex) || !return_lex(lex, sl->args))
+	struct imap_search_args *args = sl->args;
+
+	args->multi = true;
+	if (!imap_lex_space(lex))
 		return false;
-	if (imap_lex_try_word(lex, SLICE("CHARSET")) &&
-	    !(imap_lex_space(lex) && charset_lex(sl) && imap_lex_space(lex)))
+	if (imap_lex_try_word(lex, SLICE("IN")) &&
+	    !(sources_lex(lex, args) && imap_lex_space(lex)))
 		return false;
-	return program_lex(sl);
+	if (!return_lex(lex, args))
+		return false;
+	if ((args->returns & IMAP_RETURN_SAVE) && args->beyond_selected)
+		return imap_lex_bad(lex, "SAVE goes with SELECTED only");
+	if (!args->has_return)
+		args->returns = IMAP_RETURN_ALL;
+	args->has_return = true;
+	return charset_option_lex(sl) && program_lex(sl);
 }
 
 static bool
@@ -604,6 +658,13 @@ imap_parse_search(struct imap_lex *lex, struct arena *arena, struct imap_command
     struct parse_fault *fault)
 {
 	return parse(lex, arena, cmd, fault, search_lex);
+}
+
+enum parse_result
+imap_parse_esearch(struct imap_lex *lex, struct arena *arena, struct imap_command *cmd,
+    struct parse_fault *fault)
+{
+	return parse(lex, arena, cmd, fault, esearch_lex);
 }
 
 enum parse_result

@@ -7,13 +7,14 @@
  *
  * RFC 9051 section 6.4.4, RFC 4731 (RETURN), RFC 5182 (SAVE, "$"), RFC 5032 (OLDER,
  * YOUNGER), RFC 7162 (MODSEQ), RFC 8474 (EMAILID, THREADID), RFC 8514 (SAVED*), RFC 9394
- * (PARTIAL), RFC 6203 (FUZZY, RELEVANCY), RFC 5256 and 5957 (SORT, THREAD), RFC 5267
- * (SORT RETURN, UPDATE, CONTEXT).
+ * (PARTIAL), RFC 7377 (ESEARCH), RFC 6203 (FUZZY, RELEVANCY), RFC 5256 and 5957 (SORT,
+ * THREAD), RFC 5267 (SORT RETURN, UPDATE, CONTEXT).
  */
 #ifndef IMAPD_IMAP_SEARCH_PARSE_H
 #define IMAPD_IMAP_SEARCH_PARSE_H
 
 #include "imapd/imap_seqset.h"
+#include "imapd/imap_source.h"
 
 enum {
 	IMAP_SEARCH_DEPTH_MAX = 50,  /* levels of NOT, OR and parentheses */
@@ -128,6 +129,10 @@ struct imap_search_args {
 	struct imap_sort_key *sort;
 	size_t sort_count;
 	enum imap_thread_by thread;
+	bool multi;                  /* ESEARCH: results name their mailbox */
+	bool beyond_selected;        /* a source that is not SELECTED */
+	struct imap_source *sources; /* ESEARCH; none: SELECTED */
+	size_t source_count;
 };
 
 #endif

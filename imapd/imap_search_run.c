@@ -57,17 +57,18 @@ look_at(struct imap_session *s, const struct message_record *record, uint32_t ms
 	return eval->text.work < IMAP_SEARCH_TURN_WORK && run->failed == STATUS_OK;
 }
 
-static enum cmd_result
-search_slice(struct imap_session *s, struct imap_command *cmd)
+enum cmd_result
+imap_search_slice(struct imap_session *s, struct imap_command *cmd)
 {
 	struct imap_search_run *run = s->cmd_data;
 	struct slice names[MAILBOX_KEYWORDS_MAX];
 	enum status status;
 
+	s->resume = imap_search_slice;
 	if (!imap_search_narrow_run(&run->narrow, imap_reader(s), s->account))
 		return CMD_AGAIN;
 	size_t name_count =
-	    mailbox_keywords(imap_reader(s), s->account, s->mailbox, names);
+	    mailbox_keywords(imap_reader(s), s->account, run->mailbox, names);
 	imap_search_keywords(run->args->root, names, name_count);
 	run->eval.text.work = 0;
 	bool ended = imap_walk_run(s, &run->walk, look_at, &status);
@@ -102,56 +103,86 @@ ranges_from_keys(struct imap_search_run *run, const struct mailbox_view *view)
 	run->max = best;
 }
 
+bool
+imap_search_prepare(struct imap_session *s, struct imap_command *cmd,
+    struct imap_search_run *run, enum cmd_result *out_refused)
+{
+	struct imap_search_args *args = run->args;
+
+	s->cmd_data = run;
+	s->cleanup = search_cleanup;
+	run->narrow.over = true;
+	if (args->bad_charset) {
+		if (args->returns & IMAP_RETURN_SAVE)
+			imap_saved_set(s, NULL);
+		*out_refused = imap_cmd_finish(s, cmd, IMAP_NO,
+		    "BADCHARSET (US-ASCII UTF-8)", "that charset is not known here");
+		return false;
+	}
+	if ((args->returns & IMAP_RETURN_UPDATE) && imap_context_has_tag(s, cmd->tag)) {
+		*out_refused = imap_cmd_finish(s, cmd, IMAP_BAD, NULL,
+		    "a search of this tag is kept up to date already");
+		return false;
+	}
+	if (args->has_modseq)
+		imap_condstore_on(s);
+	imap_search_eval_init(&run->eval, imap_reader(s), s->account, s, clock_wall_s());
+	run->eval_ready = true;
+	run->eval.narrow = &run->narrow;
+	imap_search_narrow_init(&run->narrow, args->root);
+	return true;
+}
+
+enum status
+imap_search_box(struct imap_session *s, struct imap_search_run *run,
+    const struct mailbox_view *view, uint32_t mailbox, struct arena *arena)
+{
+	struct imap_search_args *args = run->args;
+	struct uid_range *all = ARENA_NEW(arena, struct uid_range);
+
+	*all = (struct uid_range){1, UINT32_MAX};
+	run->view = view;
+	run->mailbox = mailbox;
+	run->ranges = (struct imap_uid_ranges){all, 1};
+	run->count = 0;
+	run->modseq_first = run->modseq_last = run->modseq_highest = 0;
+	enum status status = imap_search_resolve(args->root, view, &s->saved, arena);
+	if (status != STATUS_OK)
+		return status;
+	ranges_from_keys(run, view);
+	size_t room = run->max ? run->max : 1;
+	run->uids = ARENA_ARRAY(arena, uint32_t, room);
+	run->scores = args->needs_score ? ARENA_ARRAY(arena, uint8_t, room) : NULL;
+	if (!run->uids || (args->needs_score && !run->scores))
+		return STATUS_LIMIT;
+	imap_walk_init(&run->walk, view, mailbox, &run->ranges);
+	run->walk.turn_records = IMAP_SEARCH_TURN_RECORDS;
+	return STATUS_OK;
+}
+
 enum cmd_result
 imap_search_begin(struct imap_session *s, struct imap_command *cmd, imap_run_fn done,
     bool (*match)(struct imap_session *s, uint32_t at,
 	const struct message_record *record, const struct message_index *index),
     void (*user_free)(void *user), void *user)
 {
-	struct imap_search_args *args = cmd->u.search;
 	struct imap_search_run *run = ARENA_NEW(s->arena, struct imap_search_run);
-	struct uid_range *all = ARENA_NEW(s->arena, struct uid_range);
+	enum cmd_result refused;
 
-	*all = (struct uid_range){1, UINT32_MAX};
 	*run = (struct imap_search_run){
-	    .args = args,
-	    .ranges = {all, 1},
+	    .args = cmd->u.search,
 	    .done = done,
 	    .match = match,
 	    .user = user,
 	    .user_free = user_free,
 	};
-	s->cmd_data = run;
-	s->cleanup = search_cleanup;
-	if (args->bad_charset) {
-		if (args->returns & IMAP_RETURN_SAVE)
-			imap_saved_set(s, NULL);
-		return imap_cmd_finish(s, cmd, IMAP_NO, "BADCHARSET (US-ASCII UTF-8)",
-		    "that charset is not known here");
-	}
-	if ((args->returns & IMAP_RETURN_UPDATE) && imap_context_has_tag(s, cmd->tag))
-		return imap_cmd_finish(s, cmd, IMAP_BAD, NULL,
-		    "a search of this tag is kept up to date already");
-	if (args->has_modseq)
-		imap_condstore_on(s);
-	enum status status =
-	    imap_search_resolve(args->root, s->view, &s->saved, s->arena);
-	ranges_from_keys(run, s->view);
-	run->uids = ARENA_ARRAY(s->arena, uint32_t, run->max ? run->max : 1);
-	if (args->needs_score)
-		run->scores = ARENA_ARRAY(s->arena, uint8_t, run->max ? run->max : 1);
-	if (status != STATUS_OK || !run->uids || (args->needs_score && !run->scores))
+	if (!imap_search_prepare(s, cmd, run, &refused))
+		return refused;
+	if (imap_search_box(s, run, s->view, s->mailbox, s->arena) != STATUS_OK)
 		return imap_cmd_fail(s, cmd, STATUS_LIMIT);
-	imap_search_eval_init(&run->eval, imap_reader(s), s->account, s, clock_wall_s());
-	run->eval_ready = true;
-	run->eval.narrow = &run->narrow;
-	imap_search_narrow_init(&run->narrow, args->root);
 	if (run->max < IMAP_SEARCH_NARROW_MIN)
 		run->narrow.over = true;
-	imap_walk_init(&run->walk, &run->ranges);
-	run->walk.turn_records = IMAP_SEARCH_TURN_RECORDS;
-	s->resume = search_slice;
-	return search_slice(s, cmd);
+	return imap_search_slice(s, cmd);
 }
 
 void

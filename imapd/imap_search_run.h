@@ -17,6 +17,8 @@ enum {
 
 struct imap_search_run {
 	struct imap_search_args *args;
+	const struct mailbox_view *view; /* of the mailbox that is searched; borrowed */
+	uint32_t mailbox;
 	struct imap_search_eval eval;
 	struct imap_search_narrow narrow;
 	bool eval_ready;
@@ -44,6 +46,16 @@ enum cmd_result imap_search_begin(struct imap_session *s, struct imap_command *c
     bool (*match)(struct imap_session *s, uint32_t at,
 	const struct message_record *record, const struct message_index *index),
     void (*user_free)(void *user), void *user);
+/* The same in steps, for several mailboxes (ESEARCH).  Prepare: the command's part; true
+ * when it goes on, else the tagged reply is written and *out_refused is to be returned.
+ */
+bool imap_search_prepare(struct imap_session *s, struct imap_command *cmd,
+    struct imap_search_run *run, enum cmd_result *out_refused);
+/* One mailbox's part: its sets and room for its result in `arena`; LIMIT. */
+enum status imap_search_box(struct imap_session *s, struct imap_search_run *run,
+    const struct mailbox_view *view, uint32_t mailbox, struct arena *arena) MUST_USE;
+/* Searches it: sets s->resume as long as it takes, then calls run->done. */
+enum cmd_result imap_search_slice(struct imap_session *s, struct imap_command *cmd);
 /* Replaces the found UIDs by message numbers, but for a UID command. */
 void imap_search_to_numbers(struct imap_session *s, const struct imap_command *cmd,
     uint32_t *uids, uint32_t count);

@@ -1,6 +1,6 @@
 /*
- * Search programs; the first byte chooses SEARCH, SORT or THREAD.  A tree keeps its
- * limits, and the members of each AND and OR are ordered by cost.
+ * Search programs; the first byte chooses SEARCH, SORT, THREAD or ESEARCH.  A tree keeps
+ * its limits, and the members of each AND and OR are ordered by cost.
  */
 #include "base/ensure.h"
 #include "imapd/imap_cmd.h"
@@ -30,7 +30,7 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const imap_parse_fn parsers[] = {
-	    imap_parse_search, imap_parse_sort, imap_parse_thread};
+	    imap_parse_search, imap_parse_sort, imap_parse_thread, imap_parse_esearch};
 
 	if (size == 0)
 		return 0;
@@ -39,11 +39,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct parse_fault fault = {0};
 	struct imap_lex lex;
 	imap_lex_init(&lex, slice_make((const char *)data + 1, size - 1), arena);
-	enum parse_result result = parsers[data[0] % 3](&lex, arena, &cmd, &fault);
+	enum parse_result result = parsers[data[0] % 4](&lex, arena, &cmd, &fault);
 	ENSURE((result == PARSE_DONE) == (fault.text == NULL));
 	if (result == PARSE_DONE) {
 		ENSURE(check(cmd.u.search->root, 0) <= IMAP_SEARCH_KEYS_MAX);
 		ENSURE(cmd.u.search->sort_count <= IMAP_SORT_KEYS_MAX);
+		ENSURE(cmd.u.search->source_count <= IMAP_SOURCES_MAX);
 	}
 	arena_free(&arena);
 	return 0;
