@@ -1,6 +1,7 @@
 /* The part tree: boundaries, nesting, limits, offsets, sections, decoding. */
 #include "unit/text/text_test.h"
 
+#include "base/ensure.h"
 #include "text/mime.h"
 
 /* Pre-order text of the tree, a line a part: kind, type, a leaf's body or a message's
@@ -53,6 +54,32 @@ test_single(void **state)
 	CHECK_TREE("Content-Type: text/html\r\n\r\n--x\r\n", "L text/html [--x\r\n] 1\n");
 	CHECK_TREE("Content-Type: bad\r\n\r\n", "L text/plain [] 0\n");
 	CHECK_TREE("Content-Type: text\r\n\r\n", "L text/plain [] 0\n");
+}
+
+/* Line counts over every length around where counters are added up, and of lines of every
+ * density, empty ones too. */
+static void
+test_line_counts(void **state)
+{
+	(void)state;
+	enum { LINES_MAX = 6000 };
+	char *text = xmalloc(LINES_MAX);
+	for (unsigned period = 1; period < 12; period++) {
+		for (size_t len = 2; len < LINES_MAX; len += len < 40 ? 1 : 997) {
+			uint32_t want = 0, parts;
+			memcpy(text, "\n\n", 2); /* no header fields */
+			for (size_t i = 1; i < len; i++) {
+				text[i] = (i + 1) % period ? '\x8a' : '\n';
+				want += text[i] == '\n';
+			}
+			struct arena *arena = arena_new(MIME_ARENA_MAX);
+			const struct mime_part *part =
+			    mime_parse(slice_make(text, len), arena, &parts);
+			assert_int_equal(part->body_lines, want);
+			arena_free(&arena);
+		}
+	}
+	free(text);
 }
 
 #define MIXED(b) "Content-Type: multipart/mixed; boundary=\"" b "\"\r\n\r\n"
@@ -283,6 +310,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_single),
+	    cmocka_unit_test(test_line_counts),
 	    cmocka_unit_test(test_multipart),
 	    cmocka_unit_test(test_nested),
 	    cmocka_unit_test(test_message),
