@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "postroom/cli.h"
+#include "postroom/forward.h"
 #include "postroom/password.h"
 #include "store/mailbox.h"
 #include "store/undelete.h"
@@ -190,6 +191,16 @@ cmd_domain_list(struct cli *cli)
 	enum status status = directory_domain_each(cli->reader, domain_list_one, list);
 	if (status != STATUS_OK)
 		return cli_fail_status(status, "list the domains");
+	size_t index;
+	json_t *row;
+	json_array_foreach(list, index, row)
+	{
+		const json_t *name = json_object_get(row, "domain");
+		json_t *journal = journal_json(
+		    cli, slice_make(json_string_value(name), json_string_length(name)));
+		if (journal)
+			json_object_set_new(row, "journal", journal);
+	}
 	static const char *const keys[] = {"domain", "accounts", "aliases", "apop", NULL};
 	list_print(cli, list, keys);
 	return CLI_OK;
@@ -232,12 +243,16 @@ cmd_domain_set(struct cli *cli)
 	bool on = apop && strcmp(apop, "on") == 0;
 	if (apop && !on && strcmp(apop, "off") != 0)
 		return cli_fail(CLI_USAGE, "--apop is on or off");
-	if (!set && !apop)
-		return cli_fail(CLI_USAGE, "nothing to change: give --pop3 or --apop");
 	struct buf domain AUTO_BUF;
 	code = domain_argument(cli, &domain);
+	bool journal = false;
+	if (code == CLI_OK)
+		code = journal_option(cli, buf_slice(&domain), &journal);
 	if (code != CLI_OK)
 		return code;
+	if (!set && !apop && !journal)
+		return cli_fail(
+		    CLI_USAGE, "nothing to change: give --pop3, --apop or --journal");
 	enum status status = STATUS_OK;
 	if (set)
 		status = directory_domain_set_pop3(cli->reader, buf_slice(&domain), rule);
@@ -478,6 +493,9 @@ cmd_account_show(struct cli *cli)
 		json_object_set_new(out, "pop3", json_string(rule_text(account.pop3)));
 		json_object_set_new(out, "send_as", send_as);
 		json_object_set_new(out, "imap_without", hidden);
+		json_t *forward = forward_json(cli, account.id);
+		if (forward)
+			json_object_set_new(out, "forward", forward);
 		json_object_set_new(out, "mailboxes", mailboxes);
 		json_print(out);
 		return CLI_OK;
@@ -495,6 +513,13 @@ cmd_account_show(struct cli *cli)
 	printf("\npop3      %s\n", rule_text(account.pop3));
 	for (size_t i = 0; i < entry_count; i++)
 		printf("send as   %.*s\n", SLICE_ARG(entries[i]));
+	json_t *forward = forward_json(cli, account.id);
+	size_t index;
+	json_t *address;
+	json_array_foreach(json_object_get(forward, "to"), index, address) printf(
+	    "forward   %s%s\n", json_string_value(address),
+	    json_is_true(json_object_get(forward, "keep")) ? "" : ", nothing is kept");
+	json_decref(forward);
 	for (size_t i = 0; i < without_count; i++)
 		printf("%s%.*s", i ? "," : "without   ", SLICE_ARG(without[i]));
 	printf("%s", without_count ? "\n" : "");
@@ -620,12 +645,16 @@ cmd_account_set(struct cli *cli)
 	bool changes = change.set_quota || change.set_quota_messages ||
 	               change.set_disabled || change.set_pop3;
 	if (!changes && !cli_option(cli, "--send-as") &&
-	    !cli_option(cli, "--no-send-as") && !cli_option(cli, "--imap-without"))
+	    !cli_option(cli, "--no-send-as") && !cli_option(cli, "--imap-without") &&
+	    !cli_option(cli, "--forward") && !cli_option(cli, "--keep"))
 		return cli_fail(CLI_USAGE,
 		    "nothing to change: give --quota, --quota-messages, --pop3, "
-		    "--send-as, "
-		    "--no-send-as, --imap-without, --disable or --enable");
+		    "--send-as, --no-send-as, --forward, --keep, --imap-without, "
+		    "--disable or --enable");
+	bool forwards;
 	code = imap_without_option(cli);
+	if (code == CLI_OK)
+		code = forward_option(cli, &forwards);
 	for (size_t i = 0; i < cli->option_count && code == CLI_OK; i++)
 		code = send_as_option(cli, &cli->options[i]);
 	if (code != CLI_OK || !changes)

@@ -13,12 +13,13 @@
 #include "net/resolver.h"
 #include "net/tls.h"
 #include "postroom/cli.h"
+#include "postroom/forward.h"
 #include "service/relay_level.h"
 #include "service/relay_rate.h"
 #include "text/address.h"
 #include "text/mta_sts.h"
 
-enum { EXPLAIN_HOSTS_MAX = 10, EXPLAIN_PORT = 25 };
+enum { EXPLAIN_HOSTS_MAX = 10, EXPLAIN_PORT = 25, EXPLAIN_ADDRESS_MAX = 1024 };
 
 /* One question and its answer, waited for. */
 struct question {
@@ -284,6 +285,7 @@ explain_print(const json_t *out)
 	const char *route = json_string_value(json_object_get(out, "route"));
 	if (strcmp(route, "local") == 0) {
 		puts("delivered here: the domain is served by this server");
+		forward_explain_print(out);
 		return;
 	}
 	if (rule)
@@ -348,13 +350,14 @@ resolver_open(struct cli *cli, struct question *q)
 }
 
 static void
-explain_route(struct cli *cli, struct question *q, struct slice from, struct slice domain,
-    json_t *out)
+explain_route(struct cli *cli, struct question *q, struct slice from, struct slice to,
+    struct slice domain, json_t *out)
 {
 	struct directory_domain found;
 	struct directory_relay rule;
 	if (directory_domain_find(cli->reader, domain, &found) == STATUS_OK) {
 		json_object_set_new(out, "route", json_string("local"));
+		forward_explain(cli, from, to, out);
 		return;
 	}
 	explain_limits(cli->conf, out);
@@ -377,8 +380,10 @@ cmd_explain(struct cli *cli)
 {
 	const char *from = cli_option(cli, "--from");
 	const char *to = cli_option(cli, "--to");
-	if (!from || !to)
-		return cli_fail(CLI_USAGE, "explain --from ADDRESS --to ADDRESS");
+	if (!to)
+		return cli_fail(CLI_USAGE, "explain [--from ADDRESS] --to ADDRESS");
+	if (!from)
+		from = "";
 	struct slice domain = slice_from_cstr(to);
 	size_t at = slice_rindex(domain, '@');
 	struct buf ascii AUTO_BUF;
@@ -394,7 +399,13 @@ cmd_explain(struct cli *cli)
 		json_t *out = json_object();
 		json_object_set_new(out, "from", json_string(from));
 		json_object_set_new(out, "to", json_string(to));
-		explain_route(cli, &q, slice_from_cstr(from), buf_slice(&ascii), out);
+		/* The recipient with its domain as A-labels. */
+		struct buf recipient AUTO_BUF;
+		buf_init(&recipient, EXPLAIN_ADDRESS_MAX);
+		buf_append(&recipient, slice_sub(slice_from_cstr(to), 0, at + 1));
+		buf_append(&recipient, buf_slice(&ascii));
+		explain_route(cli, &q, slice_from_cstr(from), buf_slice(&recipient),
+		    buf_slice(&ascii), out);
 		if (cli->json) {
 			json_dumpf(out, stdout, JSON_INDENT(2));
 			putchar('\n');

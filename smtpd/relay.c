@@ -39,6 +39,8 @@ job_free(struct relay_job *job)
 	free(job->envid);
 	free(job->hold);
 	free(job->sender);
+	free(job->forwarder);
+	free(job->mail_from);
 	free(job);
 }
 

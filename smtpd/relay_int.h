@@ -82,6 +82,9 @@ struct relay_job {
 	struct relay_site *site;
 	char id[ID_TEXT_SIZE];
 	char *sender;
+	char *forwarder; /* our domain that forwards it, or "": sent on as it came */
+	char
+	    *mail_from; /* what the next host is told as sender: `sender`, or rewritten */
 	uint32_t flags;
 	uint64_t size;
 	int64_t created_s, expires_s;

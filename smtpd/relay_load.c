@@ -18,10 +18,12 @@
 #include "base/ensure.h"
 #include "base/log.h"
 #include "smtpd/relay_int.h"
+#include "smtpd/smtp_recipient.h"
 
 enum {
 	RELAY_POLL_MS = 30 * 1000, /* looks into the queue at least so often */
 	ACTIVE_KEY_MAX = 48,
+	MAIL_FROM_MAX = 1024,  /* bytes */
 	LOAD_MAX = 1000,       /* recipients loaded in one turn */
 	LOAD_SCAN_MAX = 10000, /* entries looked at in one turn */
 	EXPIRE_MS = 1000,      /* looks for what has expired at most so often */
@@ -105,9 +107,35 @@ within_share(struct relay *relay, const struct queue_due *due)
 
 /* ---- jobs ---- */
 
+/* Our domain that forwards the recipient's mail to elsewhere: it was sent to an address
+ * of ours and goes to another.  Empty: nobody does. */
+static struct slice
+forwarder_of(struct relay *relay, const struct queue_recipient *recipient)
+{
+	struct directory_domain found;
+	size_t at = slice_rindex(recipient->original, '@');
+	if (at == SIZE_MAX || slice_equal_nocase(recipient->original, recipient->address))
+		return SLICE("");
+	struct slice domain = slice_from(recipient->original, at + 1);
+	return directory_domain_find(relay->reader, domain, &found) == STATUS_OK
+	           ? domain
+	           : SLICE("");
+}
+
+static char *
+mail_from_make(struct relay *relay, struct slice sender, struct slice forwarder)
+{
+	struct buf text AUTO_BUF;
+	buf_init(&text, MAIL_FROM_MAX);
+	if (forwarder.len > 0 && service_conf(relay->service)->smtp.srs &&
+	    smtp_recipient_rewrite_sender(relay->reader, sender, forwarder, &text))
+		return relay_copy_text(buf_slice(&text));
+	return relay_copy_text(sender);
+}
+
 static struct relay_job *
-job_new(const struct queue_message *message, struct relay_site *site,
-    struct relay_sender *sender)
+job_new(struct relay *relay, const struct queue_message *message, struct relay_site *site,
+    struct relay_sender *sender, struct slice forwarder)
 {
 	struct relay_job *job = xcalloc(1, sizeof(*job));
 	list_init(&job->node);
@@ -115,6 +143,8 @@ job_new(const struct queue_message *message, struct relay_site *site,
 	job->sender_share = sender;
 	memcpy(job->id, message->id, sizeof(job->id));
 	job->sender = relay_copy_text(message->sender);
+	job->forwarder = relay_copy_text(forwarder);
+	job->mail_from = mail_from_make(relay, message->sender, forwarder);
 	job->flags = message->flags;
 	job->size = message->size;
 	job->created_s = message->created_s;
@@ -169,7 +199,8 @@ recipient_alone(struct load *load, const struct queue_due *due, const char *key,
     const struct queue_recipient *recipient)
 {
 	struct relay_lane *lane = lane_make(load->relay, due);
-	struct relay_job *job = job_new(&load->message, NULL, lane->sender);
+	struct relay_job *job =
+	    job_new(load->relay, &load->message, NULL, lane->sender, SLICE(""));
 	job_add_recipient(job, recipient);
 	active_add(load->relay, key, lane);
 	return job;
@@ -256,10 +287,12 @@ recipient_load(struct load *load, const struct queue_due *due, const char *key)
 	                                : relay_site_of(relay, load->message.sender,
 					      domain, load->message.flags);
 	struct relay_job *job = load->job;
+	struct slice forwarder = local ? SLICE("") : forwarder_of(relay, &recipient);
 	if (!local)
 		relay_rates_of(relay, &load->message, domain, buckets);
 	if (!job || strcmp(job->id, due->id) != 0 || job->site != site ||
 	    memcmp(job->buckets, buckets, sizeof(buckets)) != 0 ||
+	    !slice_equal_nocase(forwarder, slice_from_cstr(job->forwarder)) ||
 	    job->count == RELAY_JOB_RECIPIENTS_MAX) {
 		/* One message more. */
 		if (!relay_rates_have_room(buckets)) {
@@ -267,8 +300,8 @@ recipient_load(struct load *load, const struct queue_due *due, const char *key)
 			return false;
 		}
 		job_handed(load);
-		job = load->job =
-		    job_new(&load->message, site, lane_make(relay, due)->sender);
+		job = load->job = job_new(relay, &load->message, site,
+		    lane_make(relay, due)->sender, forwarder);
 		relay_rates_reserve(job, buckets);
 	}
 	struct relay_lane *lane = lane_make(relay, due);

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "smtpd/relay_int.h"
+#include "smtpd/smtp_recipient.h"
 #include "store/message.h"
 #include "text/address.h"
 #include "text/date.h"
@@ -126,7 +127,8 @@ recipient_forward(struct local_delivery *d, struct relay_recipient *r,
 	for (size_t i = 0; i < count; i++)
 		d->forwards[d->forward_count++] = (struct queue_new_recipient){
 		    .address = targets[i].local ? targets[i].login : targets[i].address,
-		    .notify = notify,
+		    .original = slice_from_cstr(r->address),
+		    .notify = notify | (targets[i].local ? QUEUE_NOTIFY_RESOLVED : 0),
 		    .orcpt = slice_from_cstr(r->orcpt),
 		};
 	relay_recipient_settle(r, QUEUE_DELIVERED, "250 2.0.0 forwarded");
@@ -147,9 +149,14 @@ recipient_resolve(
 	enum status status = STATUS_INVALID;
 	if (address_parse(slice_from_cstr(r->address), true, d->arena, &address) ==
 	    ADDRESS_OK)
-		status = directory_resolve(d->relay->reader, address.local,
-		    address.domain, slice_from_cstr(conf->smtp.recipient_delimiter),
-		    d->arena, &answer, &targets, &count);
+		status = r->notify & QUEUE_NOTIFY_RESOLVED
+		             ? directory_resolve_kept(d->relay->reader, address.local,
+				   address.domain,
+				   slice_from_cstr(conf->smtp.recipient_delimiter),
+				   d->arena, &answer, &targets, &count)
+		             : smtp_recipient_resolve(d->relay->reader, &address,
+				   slice_from_cstr(conf->smtp.recipient_delimiter),
+				   d->arena, &answer, &targets, &count);
 	if (status != STATUS_OK) {
 		relay_recipient_settle(
 		    r, QUEUE_DEFERRED, "451 4.3.0 the directory could not be read");

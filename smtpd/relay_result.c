@@ -190,10 +190,11 @@ relay_results_forward(struct relay *relay, const struct relay_job *job,
 	ENSURE(copies);
 	for (size_t i = 0; i < count; i++) {
 		copies[i].address = arena_copy(f->arena, to[i].address);
-		copies[i].original = copies[i].address;
+		copies[i].original = arena_copy(f->arena, to[i].original);
 		copies[i].notify = to[i].notify;
 		copies[i].orcpt = arena_copy(f->arena, to[i].orcpt);
-		ENSURE(copies[i].address.ptr && copies[i].orcpt.ptr);
+		ENSURE(copies[i].address.ptr && copies[i].original.ptr &&
+		       copies[i].orcpt.ptr);
 	}
 	f->message = (struct queue_new_message){
 	    .sender = arena_copy(f->arena, slice_from_cstr(job->sender)),

@@ -216,8 +216,8 @@ static void
 mail_write(struct relay_session *s)
 {
 	const struct relay_job *job = s->job;
-	conn_write_format(s->conn, "MAIL FROM:<%s>", job->sender);
-	relay_session_note(s, " > MAIL FROM:", slice_from_cstr(job->sender));
+	conn_write_format(s->conn, "MAIL FROM:<%s>", job->mail_from);
+	relay_session_note(s, " > MAIL FROM:", slice_from_cstr(job->mail_from));
 	if (s->offer.size)
 		conn_write_format(
 		    s->conn, " SIZE=%llu", (unsigned long long)session_text(s).len);

@@ -74,6 +74,18 @@ protocol_word(const struct smtp_session *s, const struct smtp_envelope *e)
 	return words[row];
 }
 
+/* The address whose mail is sent on to elsewhere, when it is the only one: told in the
+ * message, so that it is known when it comes back.  Empty: none, or several. */
+static struct slice
+forwarded_original(const struct smtp_envelope *e)
+{
+	for (size_t i = 0; e->recipients == 1 && i < e->target_count; i++) {
+		if (smtp_target_is_forward(&e->targets[i]))
+			return e->targets[i].original;
+	}
+	return SLICE("");
+}
+
 /* What is put before the message as it came. */
 static void
 prefix_write(const struct smtp_session *s, const struct smtp_envelope *e, int64_t now_s,
@@ -109,6 +121,9 @@ prefix_write(const struct smtp_session *s, const struct smtp_envelope *e, int64_
 	    .zone_min = zone_min,
 	};
 	smtp_accept_received_write(&facts, out);
+	struct slice forwarder = forwarded_original(e);
+	if (forwarder.len > 0)
+		buf_append_format(out, "Delivered-To: %.*s\r\n", SLICE_ARG(forwarder));
 	if (e->add_missing)
 		smtp_header_add_missing(&e->facts, now_s, zone_min, facts.id,
 		    facts.hostname, e->submission ? e->login : SLICE_NULL, out);
@@ -346,7 +361,9 @@ queue_submit(struct smtp_envelope *e)
 			continue;
 		recipients[count].address = target_queue_address(&e->targets[i]);
 		recipients[count].original = e->targets[i].original;
-		recipients[count].notify = e->targets[i].notify;
+		recipients[count].notify =
+		    e->targets[i].notify |
+		    (e->targets[i].local ? QUEUE_NOTIFY_RESOLVED : 0);
 		recipients[count++].orcpt = e->targets[i].orcpt;
 	}
 	int64_t now_s = clock_wall_s();

@@ -39,8 +39,9 @@ struct slice smtp_auth_offer(struct smtp_session *s);
 /* smtp_cmd_mail.c */
 void smtp_cmd_mail(struct smtp_session *s, struct slice rest);
 void smtp_cmd_rcpt(struct smtp_session *s, struct slice rest);
-/* The recipients are complete: adds those of smtp.always_bcc.  False when they could not
- * be had: then no message may come, nothing is accepted without its copy. */
+/* The recipients are complete: adds those of smtp.always_bcc and of the domains'
+ * journals.  False when they could not be had: then no message may come, nothing is
+ * accepted without its copy. */
 bool smtp_mail_add_journal(struct smtp_session *s);
 /* Is MT-PRIORITY, FUTURERELEASE offered here? */
 bool smtp_mail_takes_priority(const struct smtp_session *s);

@@ -10,6 +10,7 @@
 #include "smtpd/smtp_accept.h"
 #include "smtpd/smtp_cmd.h"
 #include "smtpd/smtp_rate.h"
+#include "smtpd/smtp_recipient.h"
 #include "smtpd/smtp_resp.h"
 #include "smtpd/smtp_route.h"
 #include "store/relay_note.h"
@@ -301,8 +302,8 @@ is_suppressed(const struct smtp_session *s, struct slice address)
 static void
 rcpt_route(struct smtp_session *s, const struct smtp_rcpt *rcpt, struct slice original)
 {
-	const struct mailbox_address *address = &rcpt->address;
 	struct smtp_envelope *e = s->envelope;
+	struct mailbox_address address = rcpt->address;
 	struct directory_target *targets = NULL;
 	size_t count = 0;
 	struct smtp_route_facts facts = {
@@ -310,9 +311,9 @@ rcpt_route(struct smtp_session *s, const struct smtp_rcpt *rcpt, struct slice or
 	    .trusted = s->trusted,
 	    .answer = DIRECTORY_NOT_LOCAL,
 	};
-	enum status status = directory_resolve(service_reader(s->worker), address->local,
-	    smtp_domain_ascii(address->domain, e->arena), delimiters(s), e->arena,
-	    &facts.answer, &targets, &count);
+	address.domain = smtp_domain_ascii(address.domain, e->arena);
+	enum status status = smtp_recipient_resolve(service_reader(s->worker), &address,
+	    delimiters(s), e->arena, &facts.answer, &targets, &count);
 	if (status != STATUS_OK) {
 		const struct smtp_reply *reply = smtp_resp_of_status(status);
 		bool temporary = reply->code < 500;
@@ -401,18 +402,16 @@ smtp_cmd_rcpt(struct smtp_session *s, struct slice rest)
 	rcpt_route(s, &rcpt, original);
 }
 
-bool
-smtp_mail_add_journal(struct smtp_session *s)
+/* A copy goes to the address `text`; `why` is told when it leads nowhere. */
+static bool
+journal_add(struct smtp_session *s, struct slice text, const char *why)
 {
 	struct smtp_envelope *e = s->envelope;
-	struct slice text = slice_from_cstr(service_conf(s->service)->smtp.always_bcc);
 	/* Of a failed copy the sender is not told (RFC 3461 section 5.2.6). */
 	struct smtp_rcpt rcpt = {.notify = QUEUE_NOTIFY_NEVER};
 	struct directory_target *targets = NULL;
 	size_t count = 0;
 	enum directory_answer answer = DIRECTORY_UNKNOWN_USER;
-	if (text.len == 0)
-		return true;
 	if (address_parse(text, false, e->arena, &rcpt.address) != ADDRESS_OK ||
 	    directory_resolve(service_reader(s->worker), rcpt.address.local,
 		rcpt.address.domain, delimiters(s), e->arena, &answer, &targets,
@@ -421,11 +420,53 @@ smtp_mail_add_journal(struct smtp_session *s)
 	struct slice copy = arena_copy(e->arena, text);
 	if (!copy.ptr || answer == DIRECTORY_UNKNOWN_USER || answer == DIRECTORY_LOOP ||
 	    (answer == DIRECTORY_TARGETS && count == 0)) {
-		LOG_WARN("smtp.reject", LF_STR("sid", s->id),
-		    LF_STR("reason", "smtp.always_bcc leads nowhere"), LF("to", text));
+		LOG_WARN("smtp.reject", LF_STR("sid", s->id), LF_STR("reason", why),
+		    LF("to", text));
 		return false;
 	}
 	return targets_add(e,
 	    answer == DIRECTORY_NOT_LOCAL ? SMTP_ROUTE_RELAY : SMTP_ROUTE_TARGETS, &rcpt,
 	    copy, targets, count);
+}
+
+static struct slice
+domain_of(struct slice address)
+{
+	size_t at = slice_rindex(address, '@');
+	return at == SIZE_MAX ? SLICE("") : slice_from(address, at + 1);
+}
+
+/* The domain's journal, when it has one for mail of this direction. */
+static bool
+domain_journal_add(struct smtp_session *s, struct slice domain, bool in)
+{
+	struct directory_journal journal;
+	if (directory_journal_get(service_reader(s->worker), domain, &journal) !=
+	    STATUS_OK)
+		return false;
+	if (journal.to.len == 0 || !(in ? journal.in : journal.out))
+		return true;
+	/* The slice borrows the map, and what follows may end the snapshot. */
+	struct slice to = arena_copy(s->envelope->arena, journal.to);
+	return to.ptr && journal_add(s, to, "the journal of a domain leads nowhere");
+}
+
+bool
+smtp_mail_add_journal(struct smtp_session *s)
+{
+	struct smtp_envelope *e = s->envelope;
+	struct slice always = slice_from_cstr(service_conf(s->service)->smtp.always_bcc);
+	size_t count = e->target_count;
+	struct slice last = SLICE("");
+	if (e->login.len > 0 && !domain_journal_add(s, domain_of(e->login), false))
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		struct slice domain = domain_of(e->targets[i].original);
+		if (slice_equal_nocase(domain, last))
+			continue;
+		last = domain;
+		if (!domain_journal_add(s, domain, true))
+			return false;
+	}
+	return always.len == 0 || journal_add(s, always, "smtp.always_bcc leads nowhere");
 }

@@ -133,6 +133,12 @@ smtp_envelope_add(struct smtp_envelope *e, const struct smtp_target *target)
 	return SMTP_ENVELOPE_ADDED;
 }
 
+bool
+smtp_target_is_forward(const struct smtp_target *target)
+{
+	return !target->local && !slice_equal_nocase(target->address, target->original);
+}
+
 void
 smtp_envelope_cut(struct smtp_envelope *e, size_t count)
 {

@@ -119,6 +119,8 @@ enum smtp_envelope_result {
  * their account is, others when their addresses are, ASCII case ignored. */
 enum smtp_envelope_result smtp_envelope_add(
     struct smtp_envelope *envelope, const struct smtp_target *target);
+/* Is the target's mail sent on to elsewhere by an alias or account of ours? */
+bool smtp_target_is_forward(const struct smtp_target *target);
 /* Takes back all targets behind the first `count`. */
 void smtp_envelope_cut(struct smtp_envelope *envelope, size_t count);
 

@@ -119,6 +119,29 @@ smtp_header_scan(struct slice block, struct smtp_header_facts *out)
 	out->too_many = it.count >= HEADER_FIELDS_MAX;
 }
 
+bool
+smtp_header_delivered_to(
+    struct slice block, bool (*fn)(struct slice address, void *arg), void *arg)
+{
+	struct header_iter it;
+	struct header_field field;
+	unsigned seen = 0;
+	header_iter_init(&it, block);
+	while (seen < SMTP_DELIVERED_MAX && header_iter_next(&it, &field)) {
+		if (field.name.len != SLICE("Delivered-To").len ||
+		    !slice_equal_nocase(field.name, SLICE("Delivered-To")))
+			continue;
+		seen++;
+		struct slice address = slice_trim(field.value);
+		if (address.len > 2 && address.ptr[0] == '<' &&
+		    slice_has_suffix(address, SLICE(">")))
+			address = slice_sub(address, 1, address.len - 2);
+		if (fn(address, arg))
+			return true;
+	}
+	return false;
+}
+
 /* ---- who it says it is from ---- */
 
 /* A display of "a@b" without blanks, quotes removed by the parser, domain folded. */

@@ -13,6 +13,7 @@
 
 enum {
 	SMTP_HEADER_MAX = 256 * 1024, /* octets of a header block */
+	SMTP_DELIVERED_MAX = 100,     /* Delivered-To fields that are looked at */
 	SMTP_FROM_MAX = 100,          /* addresses in From and Sender that are checked */
 	SMTP_TEXT_LINE_MAX = 1024 * 1024, /* octets of a line of text; RFC 5322 has 998 */
 	SMTP_MESSAGE_ID_MAX = 998,        /* octets of a Message-ID that are remembered */
@@ -42,6 +43,11 @@ struct smtp_header_facts {
 	bool has_8bit;
 };
 void smtp_header_scan(struct slice block, struct smtp_header_facts *out);
+
+/* Calls fn with each Delivered-To (trimmed, without <>) until it returns true, for the
+ * first SMTP_DELIVERED_MAX of them; true when fn did. */
+bool smtp_header_delivered_to(
+    struct slice block, bool (*fn)(struct slice address, void *arg), void *arg);
 
 /* Calls fn for each address of From and Sender fields (local part unquoted, domain an
  * A-label in lower case) until it returns false.  False when fn did, or when a From or

@@ -78,6 +78,18 @@ check_from(struct smtp_envelope *e, struct slice block)
 	}
 }
 
+static bool
+was_forwarded(struct slice address, void *arg)
+{
+	const struct smtp_envelope *e = arg;
+	for (size_t i = 0; i < e->target_count; i++) {
+		if (smtp_target_is_forward(&e->targets[i]) &&
+		    slice_equal_nocase(e->targets[i].original, address))
+			return true;
+	}
+	return false;
+}
+
 /* Looks at the block and passes it on; what it decides is in e->facts and e->fault. */
 static void
 header_take(struct smtp_envelope *e, struct slice block)
@@ -100,6 +112,9 @@ header_take(struct smtp_envelope *e, struct slice block)
 		e->facts.message_id = arena_copy(e->arena, e->facts.message_id);
 	const struct conf *conf = service_conf(e->worker->service);
 	if (e->facts.received > conf->smtp.max_received)
+		smtp_message_fault(e, SMTP_FAULT_LOOP);
+	/* It was here before, and comes back from where it was forwarded to. */
+	if (e->external_count > 0 && smtp_header_delivered_to(block, was_forwarded, e))
 		smtp_message_fault(e, SMTP_FAULT_LOOP);
 	if (e->facts.too_many)
 		smtp_message_fault(e, SMTP_FAULT_HEADER_SIZE);

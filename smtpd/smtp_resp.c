@@ -34,7 +34,8 @@ static const struct smtp_reply fault_table[] = {
     [SMTP_FAULT_HEADER_SIZE] = {552, "5.3.4",
 			 "the message's header is larger than this server takes"         },
     [SMTP_FAULT_LOOP] = {554, "5.4.6",
-			 "too many hops: the message has too many Received fields"       },
+			 "this message loops: too many Received fields, or it was forwarded from here "
+	"before"									 },
     [SMTP_FAULT_FROM] = {553, "5.7.1",
 			 "the From field is not an address of the logged-in user"        },
     [SMTP_FAULT_DRAFT] = {451, "4.3.0", "the message could not be written"                },

@@ -14,8 +14,9 @@ enum {
 	DIRECTORY_ALIAS_TARGETS_MAX = 200, /* targets of one alias */
 	DIRECTORY_RELAYS_MAX = 1000,
 	DIRECTORY_SEND_AS_MAX = DIRECTORY_ALIAS_TARGETS_MAX, /* entries of one account */
-	DIRECTORY_IMAP_WITHOUT_MAX = 64,                     /* names of one account */
-	DIRECTORY_IMAP_WITHOUT_LEN_MAX = 64,                 /* bytes of one */
+	DIRECTORY_FORWARD_MAX = 20,                /* addresses of one account */
+	DIRECTORY_IMAP_WITHOUT_MAX = 64,           /* names of one account */
+	DIRECTORY_IMAP_WITHOUT_LEN_MAX = 64,       /* bytes of one */
 	DIRECTORY_APOP_SECRET_MAX = 1024,          /* bytes; CREDENTIAL_PASSWORD_MAX */
 	DIRECTORY_QUOTA_MESSAGES_MAX = 1000000000, /* of one account */
 };
@@ -95,6 +96,27 @@ struct directory_target {
 	bool over_quota;      /* local: no room for more mail */
 };
 
+/* Where an account's mail is forwarded to.  An address that leads back to the account
+ * itself is as `keep`. */
+struct directory_forward {
+	bool keep; /* a copy stays in the account */
+	size_t count;
+	struct slice to[DIRECTORY_FORWARD_MAX];
+};
+/* Count 0: it forwards nothing.  The slices borrow the map. */
+enum status directory_forward_get(struct store_reader *reader, struct account_id account,
+    struct directory_forward *out) MUST_USE;
+
+/* A domain's journal: a copy of each message that comes for it (in), that its people
+ * send (out), or both. */
+struct directory_journal {
+	bool in, out;
+	struct slice to; /* empty: none */
+};
+/* The slice borrows the map. */
+enum status directory_journal_get(struct store_reader *reader, struct slice domain,
+    struct directory_journal *out) MUST_USE;
+
 enum directory_answer {
 	DIRECTORY_TARGETS,      /* one or more targets */
 	DIRECTORY_NOT_LOCAL,    /* the domain is not ours */
@@ -102,11 +124,17 @@ enum directory_answer {
 	DIRECTORY_LOOP,         /* aliases too deep or too many */
 };
 
-/* Resolves `local@domain` (as parsed): account, alias (recursively, doubles removed),
+/* Resolves `local@domain` (as parsed): account and what it forwards to, alias (both
+ * recursively, doubles removed),
  * `+tag` by any character of `delimiters`, postmaster@ and abuse@ (to the first account
  * of the domain when nobody has that name), catch-all alias "@domain".  Domain empty
  * means <postmaster>.  Targets are in the arena. */
 enum status directory_resolve(struct store_reader *reader, struct slice local,
+    struct slice domain, struct slice delimiters, struct arena *arena,
+    enum directory_answer *out_answer, struct directory_target **out_targets,
+    size_t *out_count) MUST_USE;
+/* The same, but what accounts forward to is not followed: for mail that has been. */
+enum status directory_resolve_kept(struct store_reader *reader, struct slice local,
     struct slice domain, struct slice delimiters, struct arena *arena,
     enum directory_answer *out_answer, struct directory_target **out_targets,
     size_t *out_count) MUST_USE;
@@ -190,6 +218,14 @@ enum status directory_imap_without_get(struct store_reader *reader,
     size_t *out_count) MUST_USE;
 enum status directory_imap_without_set(struct store_reader *reader, struct slice login,
     const struct slice *names, size_t count) MUST_USE;
+/* Replaces the account's forwards; count 0 removes them.  NOT_FOUND: no such account;
+ * INVALID: one is no address. */
+enum status directory_forward_set(struct store_reader *reader, struct slice login,
+    const struct directory_forward *forward) MUST_USE;
+/* Replaces the domain's journal; no direction or an empty address removes it.
+ * NOT_FOUND: no such domain; INVALID: it is no address. */
+enum status directory_journal_set(struct store_reader *reader, struct slice domain,
+    const struct directory_journal *journal) MUST_USE;
 /* `from` is an address or "@domain" for the catch-all; adds targets to what is there. */
 enum status directory_alias_add(struct store_reader *reader, struct slice from,
     const struct slice *to, size_t count) MUST_USE;

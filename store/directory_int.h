@@ -36,6 +36,10 @@ enum status login_key_by_id(
  * domain keeps any; the old one is gone in any case. */
 void apop_change(struct engine_txn *txn, const struct key *login_key,
     const struct domain_record *domain, struct slice secret);
+/* The account's forwards; out->count is 0 when it has none. */
+struct forward_record;
+enum status forward_load(
+    struct engine_txn *txn, struct account_id account, struct forward_record *out);
 enum status first_domain(
     struct engine_txn *txn, struct slice *out_name, bool *out_only) MUST_USE;
 

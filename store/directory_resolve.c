@@ -2,10 +2,11 @@
  * Where mail for an address goes.  Order for each address: account, alias, both again
  * without the tag, postmaster and abuse, catch-all.  An alias that comes up a second time
  * is not followed again, so a loop ends by itself; a loop that leads nowhere, one that is
- * too deep, and too many targets are all DIRECTORY_LOOP.
+ * too deep, and too many targets are all DIRECTORY_LOOP.  What an account forwards to is
+ * followed like an alias; when it comes back to the account the mail stays there.
  *
- * Cost: for an account two gets (L, and A for the quota); for an unknown user six at most
- * and two for each delimiter in the local part.  No scans.
+ * Cost: for an account three gets (L, E, and A for the quota); for an unknown user six at
+ * most and two for each delimiter in the local part.  No scans.
  */
 #include "store/directory_int.h"
 
@@ -21,10 +22,12 @@ struct resolve {
 	struct engine_txn *txn;
 	struct arena *arena;
 	struct slice delimiters;
-	struct vec targets;   /* struct directory_target */
-	struct hashmap *seen; /* aliases and targets; made when the first alias is met */
-	bool loop;            /* an alias led back to one that was followed */
-	bool too_much;        /* depth or count */
+	struct vec targets; /* struct directory_target */
+	/* aliases, forwards and targets; made when the first alias or forward is met */
+	struct hashmap *seen;
+	bool forwards; /* what accounts forward to is followed */
+	bool loop;     /* an alias led back to one that was followed */
+	bool too_much; /* depth or count */
 };
 
 static enum status resolve_address(struct resolve *r, struct slice local,
@@ -145,6 +148,34 @@ resolve_alias(struct resolve *r, struct slice local, struct slice domain, unsign
 	return status;
 }
 
+/* The account itself, what it forwards to, or both. */
+static enum status
+resolve_account(struct resolve *r, const struct login_record *login, struct slice given,
+    struct slice domain, unsigned depth)
+{
+	struct forward_record forward = {.count = 0};
+	if (!r->forwards)
+		return resolve_push_local(r, login, given, domain);
+	enum status status = forward_load(r->txn, login->id, &forward);
+	if (status != STATUS_OK)
+		return status;
+	if (forward.count == 0)
+		return resolve_push_local(r, login, given, domain);
+	if (!r->seen)
+		r->seen = hashmap_new();
+	struct slice id = slice_make((const char *)login->id.v, sizeof(login->id.v));
+	bool again = !resolve_note(r, 'f', id);
+	if (again || (forward.flags & FORWARD_FLAG_KEEP))
+		status = resolve_push_local(r, login, given, domain);
+	if (again || status != STATUS_OK)
+		return status;
+	if (depth >= DIRECTORY_ALIAS_DEPTH_MAX) {
+		r->too_much = true;
+		return STATUS_OK;
+	}
+	return resolve_alias_targets(r, forward.to, forward.count, depth);
+}
+
 /* Account or alias of exactly this name; `given` is what the address said. */
 static enum status
 resolve_name(struct resolve *r, struct slice name, struct slice given,
@@ -154,7 +185,7 @@ resolve_name(struct resolve *r, struct slice name, struct slice given,
 	enum status status = login_load(r->txn, name, domain, &login);
 	if (status == STATUS_OK) {
 		*out_found = true;
-		return resolve_push_local(r, &login, given, domain);
+		return resolve_account(r, &login, given, domain, depth);
 	}
 	if (status != STATUS_NOT_FOUND)
 		return status;
@@ -164,7 +195,8 @@ resolve_name(struct resolve *r, struct slice name, struct slice given,
 /* postmaster and abuse of a domain where nobody has that name (RFC 5321 section 4.5.1,
  * RFC 2142). */
 static enum status
-resolve_role(struct resolve *r, struct slice local, struct slice domain, bool *out_found)
+resolve_role(struct resolve *r, struct slice local, struct slice domain, unsigned depth,
+    bool *out_found)
 {
 	struct domain_record record;
 	struct login_record login;
@@ -185,7 +217,7 @@ resolve_role(struct resolve *r, struct slice local, struct slice domain, bool *o
 	if (!login_decode(value, &login))
 		return STATUS_CORRUPT;
 	*out_found = true;
-	return resolve_push_local(r, &login, local, domain);
+	return resolve_account(r, &login, local, domain, depth);
 }
 
 static bool
@@ -215,7 +247,7 @@ resolve_address(struct resolve *r, struct slice local, struct slice domain,
 		    r, slice_sub(local, 0, at), local, domain, depth, out_found);
 	}
 	if (status == STATUS_OK && !*out_found)
-		status = resolve_role(r, local, domain, out_found);
+		status = resolve_role(r, local, domain, depth, out_found);
 	if (status == STATUS_OK && !*out_found)
 		status = resolve_alias(r, SLICE_NULL, domain, depth, out_found);
 	return status;
@@ -277,32 +309,56 @@ resolve_run(struct resolve *r, struct slice local, struct slice domain,
 	return STATUS_OK;
 }
 
-enum status
-directory_resolve(struct store_reader *reader, struct slice local, struct slice domain,
-    struct slice delimiters, struct arena *arena, enum directory_answer *out_answer,
-    struct directory_target **out_targets, size_t *out_count)
+/* Frees what the resolution holds. */
+static enum status
+resolve_finish(struct resolve *r, struct slice local, struct slice domain,
+    enum directory_answer *out_answer, struct directory_target **out_targets,
+    size_t *out_count)
 {
-	struct resolve r = {.reader = reader, .arena = arena, .delimiters = delimiters};
 	struct directory_target *targets = NULL;
 	enum directory_answer answer;
-	enum status status = resolve_run(&r, local, domain, &answer);
+	enum status status = resolve_run(r, local, domain, &answer);
 	size_t count = 0;
 	if (status == STATUS_OK && answer == DIRECTORY_TARGETS) {
-		count = r.targets.count;
-		targets = ARENA_ARRAY(arena, struct directory_target, count);
+		count = r->targets.count;
+		targets = ARENA_ARRAY(r->arena, struct directory_target, count);
 		if (targets)
-			memcpy(targets, r.targets.ptr, count * sizeof(*targets));
+			memcpy(targets, r->targets.ptr, count * sizeof(*targets));
 		else
 			status = STATUS_LIMIT;
 	}
-	vec_fini(&r.targets);
-	hashmap_free(&r.seen, NULL);
+	vec_fini(&r->targets);
+	hashmap_free(&r->seen, NULL);
 	if (status != STATUS_OK)
 		return status;
 	*out_answer = answer;
 	*out_targets = targets;
 	*out_count = count;
 	return STATUS_OK;
+}
+
+enum status
+directory_resolve(struct store_reader *reader, struct slice local, struct slice domain,
+    struct slice delimiters, struct arena *arena, enum directory_answer *out_answer,
+    struct directory_target **out_targets, size_t *out_count)
+{
+	struct resolve r = {
+	    .reader = reader,
+	    .arena = arena,
+	    .delimiters = delimiters,
+	    .forwards = true,
+	};
+	return resolve_finish(&r, local, domain, out_answer, out_targets, out_count);
+}
+
+enum status
+directory_resolve_kept(struct store_reader *reader, struct slice local,
+    struct slice domain, struct slice delimiters, struct arena *arena,
+    enum directory_answer *out_answer, struct directory_target **out_targets,
+    size_t *out_count)
+{
+	struct resolve r = {.reader = reader, .arena = arena, .delimiters = delimiters};
+	return resolve_finish(&r, local, domain, out_answer, out_targets, out_count);
 }
 
 enum status
@@ -316,9 +372,10 @@ directory_owns(struct store_reader *reader, struct account_id account, struct sl
 	size_t count;
 	bool owns = false;
 	enum status status = STATUS_OK;
+	/* Who forwards keeps the address, and who is forwarded to does not get it. */
+	struct resolve r = {.reader = reader, .arena = arena, .delimiters = delimiters};
 	if (domain.len)
-		status = directory_resolve(
-		    reader, local, domain, delimiters, arena, &answer, &targets, &count);
+		status = resolve_finish(&r, local, domain, &answer, &targets, &count);
 	else
 		count = 0;
 	for (size_t i = 0; status == STATUS_OK && i < count && !owns; i++)

@@ -112,6 +112,10 @@ commit_domain_remove(struct engine_txn *txn, void *arg)
 	if (record.accounts || record.aliases)
 		return STATUS_BUSY;
 	engine_del(txn, key_slice(key));
+	struct key journal_key;
+	key_begin(&journal_key, KEY_JOURNAL);
+	key_bytes(&journal_key, slice_from(key_slice(key), 1));
+	engine_del(txn, key_slice(&journal_key));
 	return engine_txn_status(txn);
 }
 
@@ -331,6 +335,8 @@ commit_account_leave(struct engine_txn *txn, void *arg)
 	key_id(&key, KEY_SEND_AS, change->id);
 	engine_del(txn, key_slice(&key));
 	key_id(&key, KEY_IMAP_WITHOUT, change->id);
+	engine_del(txn, key_slice(&key));
+	key_id(&key, KEY_FORWARD, change->id);
 	engine_del(txn, key_slice(&key));
 	key_id(&key, KEY_GONE, change->id);
 	engine_put(txn, key_slice(&key), slice_make(&version, 1));

@@ -43,7 +43,10 @@ enum {
 	QUEUE_NOTIFY_ASKED = 0xf,
 	QUEUE_NOTIFY_WARNED = 1 << 4, /* the delay notice was sent */
 	QUEUE_NOTIFY_LATE = 1 << 5,   /* … the one that BY's moment has passed */
-	QUEUE_NOTIFY_ALL = 0x3f,
+	/* Of the address, kept with them: it is an account, and what that forwards to has
+	 * been seen to. */
+	QUEUE_NOTIFY_RESOLVED = 1 << 6,
+	QUEUE_NOTIFY_ALL = 0x7f,
 };
 
 struct queue_message {

@@ -497,6 +497,7 @@ redirect_apply(
 	ENSURE(buf_ok(&texts));
 	before.address = slice_sub(buf_slice(&texts), 0, old->address.len);
 	recipient.address = wish->address;
+	recipient.notify &= (uint8_t)~QUEUE_NOTIFY_RESOLVED;
 	recipient.original =
 	    slice_sub(buf_slice(&texts), old->address.len, old->original.len);
 	recipient.orcpt =

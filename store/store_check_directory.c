@@ -1,6 +1,6 @@
 /*
  * Invariants 20 to 26: one walk over the directory's keys.  They come in the order A, C,
- * D, F, G, I, K, L, R, W, r, so a domain is known before its aliases and accounts.
+ * D, E, F, G, I, J, K, L, R, W, r, so a domain is known before its aliases and accounts.
  */
 #include "store/store_check_int.h"
 
@@ -187,6 +187,35 @@ look_list(struct look *look, struct slice key, struct slice value)
 }
 
 static void
+look_forward(struct look *look, struct slice key, struct slice value)
+{
+	struct forward_record forward;
+	struct key back_key;
+	struct slice back;
+	if (key.len != 17 || !forward_decode(value, &forward)) {
+		check_problem(look->check, 25, "damaged forwards of an account");
+		return;
+	}
+	key_begin(&back_key, KEY_LOGIN_BACK);
+	key_bytes(&back_key, slice_from(key, 1));
+	if (!get(look, &back_key, &back))
+		check_problem(look->check, 25, "forwards are of no account");
+}
+
+static void
+look_journal(struct look *look, struct slice key, struct slice value)
+{
+	struct forward_record journal;
+	struct slice name = slice_from(key, 1);
+	if (!forward_decode(value, &journal) || journal.count != 1)
+		check_problem(
+		    look->check, 25, "domain %.*s: damaged journal", SLICE_ARG(name));
+	if (!domain_find(look, name))
+		check_problem(look->check, 25, "journal of %.*s: its domain is not there",
+		    SLICE_ARG(name));
+}
+
+static void
 look_apop(struct look *look, struct slice key, struct slice value)
 {
 	struct slice secret;
@@ -244,6 +273,12 @@ look_key(struct look *look, struct slice key, struct slice value)
 	case KEY_SEND_AS:
 	case KEY_IMAP_WITHOUT:
 		look_list(look, key, value);
+		break;
+	case KEY_FORWARD:
+		look_forward(look, key, value);
+		break;
+	case KEY_JOURNAL:
+		look_journal(look, key, value);
 		break;
 	default:
 		check_problem(look->check, 1, "key of an unknown class");

@@ -572,6 +572,32 @@ alias_decode(
 }
 
 void
+forward_encode(const struct forward_record *forward, struct buf *out)
+{
+	buf_append_byte(out, STORE_RECORD_VERSION);
+	buf_append_byte(out, (char)forward->flags);
+	buf_append_be16(out, (uint16_t)forward->count);
+	for (size_t i = 0; i < forward->count; i++)
+		text_append(out, forward->to[i]);
+}
+
+bool
+forward_decode(struct slice record, struct forward_record *out)
+{
+	if (!record_fits(record, FORWARD_LIST + 2))
+		return false;
+	struct slice rest = slice_from(record, FORWARD_LIST + 2);
+	out->flags = (uint8_t)record.ptr[FORWARD_FLAGS];
+	out->count = be16_get(record.ptr + FORWARD_LIST);
+	if (out->count == 0 || out->count > DIRECTORY_FORWARD_MAX)
+		return false;
+	for (size_t i = 0; i < out->count; i++)
+		if (!text_take(&rest, &out->to[i]))
+			return false;
+	return rest.len == 0;
+}
+
+void
 relay_encode(const struct relay_record *relay, struct buf *out)
 {
 	char head[RELAY_TEXTS];

@@ -213,6 +213,17 @@ void alias_encode(const struct slice *targets, size_t count, struct buf *out);
 bool alias_decode(struct slice record, struct slice out[DIRECTORY_ALIAS_TARGETS_MAX],
     size_t *out_count);
 
+/* E and J. */
+struct forward_record {
+	uint8_t flags;
+	size_t count;
+	struct slice to[DIRECTORY_FORWARD_MAX];
+};
+enum { FORWARD_RECORD_MAX = 8 + DIRECTORY_FORWARD_MAX * (2 + 512) };
+void forward_encode(const struct forward_record *forward, struct buf *out);
+/* The slices borrow the record; at least one. */
+bool forward_decode(struct slice record, struct forward_record *out);
+
 struct relay_record {
 	uint32_t number;
 	uint16_t port;

@@ -55,6 +55,8 @@
  *                                addresses, domains and "*"
  *   C id16                       IMAP capabilities that its clients are not offered; an
  *                                ALIAS_* list of names
+ *   E id16                       where the account's mail is forwarded to: FORWARD_*
+ *   J domain                     the domain's journal: FORWARD_* with one address
  *   K domain NUL local           the account's password itself, for APOP (decision 0033);
  *                                version byte, then its bytes
  *
@@ -112,7 +114,8 @@
  *   24. Every account of L has an account partition with an A record that is not marked
  *       removed; every account partition with an A record is in A or in G, unless it is
  *       younger than an hour (an account that is being made).
- *   25. Every W and C decodes, is not empty, and its account is in A.
+ *   25. Every W, C and E decodes, is not empty, and its account is in A; every J decodes,
+ *       has one address, and its domain is in D.
  *   26. Every K decodes, has its L, and its domain's D has DOMAIN_FLAG_APOP.
  *   Queue:
  *   30. m.recipients is the number of its r records and not zero; every r has its m.
@@ -163,6 +166,8 @@ enum {
 	KEY_GONE       = 'G',
 	KEY_SEND_AS    = 'W',
 	KEY_IMAP_WITHOUT = 'C', /* of the directory */
+	KEY_FORWARD    = 'E',
+	KEY_JOURNAL    = 'J', /* of the directory */
 	KEY_APOP       = 'K',
 
 	KEY_QCOUNTS    = 'c',
@@ -337,6 +342,16 @@ enum {
 
 /* Alias (F): count u16, then length u16 and bytes of each target. */
 enum { ALIAS_COUNT = 1, ALIAS_LIST = 3 };
+
+/* Forwards (E) and journal (J): flags u8, then a list as an alias's from its count on. */
+enum {
+	FORWARD_FLAGS = 1, /* u8 */
+	FORWARD_LIST  = 2,
+
+	FORWARD_FLAG_KEEP = 1 << 0, /* E: a copy stays in the account */
+	JOURNAL_FLAG_IN   = 1 << 0, /* J: of what comes for the domain */
+	JOURNAL_FLAG_OUT  = 1 << 1, /* J: of what its people send */
+};
 
 /* Relay (R), 9 bytes, then length u16 and bytes of host, user, password. */
 enum {

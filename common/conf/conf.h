@@ -72,6 +72,7 @@ struct conf {
 		char *sender_check;    /* envelope, header, off */
 		uint32_t max_received; /* Received fields: loop limit */
 		char *always_bcc;      /* an address, or "" */
+		bool srs;              /* forwarded mail's sender is rewritten */
 		char *vrfy;            /* "off", "trusted" */
 		uint32_t max_messages; /* of a session */
 		uint32_t max_priority; /* MT-PRIORITY, 0 to 9 */

@@ -112,6 +112,9 @@ const struct conf_key conf_keys[] = {
 	{"smtp", "always_bcc", CONF_TYPE_TEXT, 0, 320, "", NULL, RELOAD,
 	    "a copy of every message goes to this address too (a journal); empty: none",
 	    TOP(smtp.always_bcc)},
+	{"smtp", "srs", CONF_TYPE_BOOL, 0, 0, "true", NULL, RELOAD,
+	    "the sender of mail that an alias or account forwards to elsewhere is rewritten (SRS), so"
+	    " that SPF holds there", TOP(smtp.srs)},
 	{"smtp", "vrfy", CONF_TYPE_WORD, 0, 0, "off", "off|trusted", RELOAD,
 	    "who may ask for addresses and members of aliases (VRFY, EXPN): nobody, or log-ins and"
 	    " trusted networks", TOP(smtp.vrfy)},

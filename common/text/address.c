@@ -75,7 +75,9 @@ parse_local(
 	size_t len = quoted ? quoted_length(in, utf8) : dot_string_length(in, utf8);
 	if (len == 0)
 		return ADDRESS_BAD;
-	if (len > ADDRESS_LOCAL_MAX)
+	bool srs = slice_has_prefix_nocase(in, SLICE("SRS0")) ||
+	           slice_has_prefix_nocase(in, SLICE("SRS1"));
+	if (len > (srs ? ADDRESS_LOCAL_SRS_MAX : ADDRESS_LOCAL_MAX))
 		return ADDRESS_TOO_LONG;
 	struct slice local = slice_sub(in, 0, len);
 	if (!utf8_is_valid(local))

@@ -9,7 +9,9 @@
 #include "base/buf.h"
 
 enum {
-	ADDRESS_LOCAL_MAX = 64,   /* octets, RFC 5321 section 4.5.3.1.1 */
+	ADDRESS_LOCAL_MAX = 64, /* octets, RFC 5321 section 4.5.3.1.1 */
+	/* of one that sender rewriting made: it holds a whole address (auth/srs.h) */
+	ADDRESS_LOCAL_SRS_MAX = 250,
 	ADDRESS_DOMAIN_MAX = 255, /* octets, section 4.5.3.1.2 */
 	ADDRESS_PATH_MAX = 254,   /* octets without <>, section 4.5.3.1.3 */
 };

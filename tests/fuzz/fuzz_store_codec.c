@@ -152,6 +152,15 @@ fuzz_directory(void)
 		alias_encode(targets, count, &buf);
 		buf_same(&buf);
 	}
+	struct forward_record forward;
+	if (forward_decode(record, &forward)) {
+		struct buf buf;
+		for (size_t i = 0; i < forward.count; i++)
+			inside(forward.to[i]);
+		buf_init(&buf, record.len + 1);
+		forward_encode(&forward, &buf);
+		buf_same(&buf);
+	}
 	if (relay_decode(record, &relay)) {
 		inside(relay.host);
 		inside(relay.user);

@@ -509,6 +509,91 @@ send_as(struct fixture *f)
 	assert_int_equal(count, 0);
 }
 
+/* Accounts that forward: with and without a copy, in circles, and who owns what. */
+static void
+forwards(struct fixture *f)
+{
+	struct slice jo = SLICE("jo@example.org");
+	struct directory_forward got;
+	struct directory_forward set = {
+	    .keep = true,
+	    .count = 2,
+	    .to = {SLICE("Far@Example.com"), SLICE("amy@example.org")}
+        };
+	assert_int_equal(directory_forward_get(f->reader, f->jo, &got), STATUS_OK);
+	assert_int_equal(got.count, 0);
+	assert_int_equal(directory_forward_set(f->reader, jo, &set), STATUS_OK);
+	assert_int_equal(directory_forward_get(f->reader, f->jo, &got), STATUS_OK);
+	assert_int_equal(got.count, 2);
+	assert_true(got.keep && slice_equal(got.to[0], set.to[0]));
+	const struct want keep = {
+	    "jo+x", "example.org", DIRECTORY_TARGETS, "jo@example.org", 3};
+	resolve_check(f, &keep);
+	set.keep = false;
+	assert_int_equal(directory_forward_set(f->reader, jo, &set), STATUS_OK);
+	const struct want gone = {
+	    "postmaster", "example.org", DIRECTORY_TARGETS, "Far@Example.com", 2};
+	resolve_check(f, &gone);
+	/* The address stays its own, and is not the other's. */
+	assert_true(owns_address(f, "jo", "example.org"));
+	assert_false(owns_address(f, "amy", "example.org"));
+	/* In a circle nothing is lost, and nobody gets it twice. */
+	set = (struct directory_forward){.count = 1, .to = {jo}};
+	assert_int_equal(
+	    directory_forward_set(f->reader, SLICE("amy@example.org"), &set), STATUS_OK);
+	const struct want circle = {
+	    "jo", "example.org", DIRECTORY_TARGETS, "Far@Example.com", 2};
+	resolve_check(f, &circle);
+	const struct want circle2 = {
+	    "amy", "example.org", DIRECTORY_TARGETS, "Far@Example.com", 2};
+	resolve_check(f, &circle2);
+	alias_add(f, "team@example.org", "jo@example.org", "amy@example.org");
+	const struct want team = {
+	    "team", "example.org", DIRECTORY_TARGETS, "Far@Example.com", 3};
+	resolve_check(f, &team);
+	fixture_check(f);
+	set = (struct directory_forward){.count = 1, .to = {SLICE("no address")}};
+	assert_int_equal(directory_forward_set(f->reader, jo, &set), STATUS_INVALID);
+	set.count = DIRECTORY_FORWARD_MAX + 1;
+	assert_int_equal(directory_forward_set(f->reader, jo, &set), STATUS_LIMIT);
+	set.count = 0;
+	assert_int_equal(directory_forward_set(f->reader, SLICE("no@example.org"), &set),
+	    STATUS_NOT_FOUND);
+	assert_int_equal(directory_forward_set(f->reader, jo, &set), STATUS_OK);
+	const struct want plain = {
+	    "jo", "example.org", DIRECTORY_TARGETS, "jo@example.org", 1};
+	resolve_check(f, &plain);
+	/* They go with the account. */
+	assert_int_equal(
+	    directory_account_remove(f->reader, SLICE("amy@example.org")), STATUS_OK);
+	fixture_check(f);
+}
+
+static void
+journals(struct fixture *f)
+{
+	struct slice domain = SLICE("Example.net");
+	struct directory_journal got;
+	struct directory_journal set = {.in = true, .to = SLICE("all@archive.example")};
+	assert_int_equal(
+	    directory_journal_set(f->reader, domain, &set), STATUS_NOT_FOUND);
+	assert_int_equal(directory_domain_add(f->reader, domain), STATUS_OK);
+	assert_int_equal(directory_journal_get(f->reader, domain, &got), STATUS_OK);
+	assert_int_equal(got.to.len, 0);
+	assert_int_equal(directory_journal_set(f->reader, domain, &set), STATUS_OK);
+	assert_int_equal(
+	    directory_journal_get(f->reader, SLICE("example.NET"), &got), STATUS_OK);
+	assert_true(got.in && !got.out && slice_equal(got.to, set.to));
+	fixture_check(f);
+	set.to = SLICE("archive.example");
+	assert_int_equal(directory_journal_set(f->reader, domain, &set), STATUS_INVALID);
+	/* It goes with its domain. */
+	assert_int_equal(directory_domain_remove(f->reader, domain), STATUS_OK);
+	assert_int_equal(directory_journal_get(f->reader, domain, &got), STATUS_OK);
+	assert_int_equal(got.to.len, 0);
+	fixture_check(f);
+}
+
 static void
 over_quota(struct fixture *f)
 {
@@ -628,6 +713,8 @@ CASE(owning)
 CASE(imap_without)
 CASE(apop)
 CASE(send_as)
+CASE(forwards)
+CASE(journals)
 CASE(over_quota)
 CASE(relays)
 CASE(secret)
@@ -644,6 +731,8 @@ main(void)
 	    cmocka_unit_test(test_imap_without),
 	    cmocka_unit_test(test_apop),
 	    cmocka_unit_test(test_send_as),
+	    cmocka_unit_test(test_forwards),
+	    cmocka_unit_test(test_journals),
 	    cmocka_unit_test(test_over_quota),
 	    cmocka_unit_test(test_relays),
 	    cmocka_unit_test(test_secret),

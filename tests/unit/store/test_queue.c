@@ -304,8 +304,8 @@ test_fields(void **state)
 	    {"e\0\0",                  3,  false, false},
 	    {"e\0",		    2,  false, false},
 	    {"z\0\1x",                 4,  false, false},
-	    {"n\0\1\x3f",              4,  false, true },
-	    {"n\0\1\x40",              4,  false, false},
+	    {"n\0\1\x7f",              4,  false, true },
+	    {"n\0\1\x80",              4,  false, false},
 	    {"n\0\1\0",                4,  false, false},
 	    {"n\0\1\2o\0\10rfc822;a",  15, false, true },
 	};
