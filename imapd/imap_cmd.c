@@ -166,6 +166,7 @@ static const struct {
     {"PARTIAL",               CAP_AFTER               },
     {"THREAD=ORDEREDSUBJECT", CAP_AFTER               },
     {"THREAD=REFERENCES",     CAP_AFTER               },
+    {"THREAD=REFS",           CAP_AFTER               },
     {"BINARY",		CAP_AFTER               },
     {"MULTIAPPEND",           CAP_AFTER               },
     {"CATENATE",              CAP_AFTER               },

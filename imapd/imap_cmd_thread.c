@@ -29,8 +29,9 @@ thread_match(struct imap_session *s, uint32_t at, const struct message_record *r
 	/* The view's numbers stand still while a command by number runs. */
 	uint32_t number =
 	    state->uid ? record->uid : imap_msn_walk_to(&state->msns, record->uid);
-	return imap_threads_add(state->threads, number, date_s, index->subject_key,
-	    index->subject_is_reply, index->message_id, index->references);
+	return imap_threads_add(state->threads, number, date_s, record->internaldate_s,
+	    index->subject_key, index->subject_is_reply, index->message_id,
+	    index->references);
 }
 
 static enum cmd_result

@@ -632,6 +632,8 @@ thread_lex(struct search_lex *sl)
 		return false;
 	if (imap_lex_try_word(lex, SLICE("REFERENCES")))
 		sl->args->thread = IMAP_THREAD_REFERENCES;
+	else if (imap_lex_try_word(lex, SLICE("REFS")))
+		sl->args->thread = IMAP_THREAD_REFS;
 	else if (imap_lex_try_word(lex, SLICE("ORDEREDSUBJECT")))
 		sl->args->thread = IMAP_THREAD_ORDEREDSUBJECT;
 	else

@@ -112,7 +112,11 @@ struct imap_sort_key {
 	bool reverse;
 };
 
-enum imap_thread_by { IMAP_THREAD_ORDEREDSUBJECT, IMAP_THREAD_REFERENCES };
+enum imap_thread_by {
+	IMAP_THREAD_ORDEREDSUBJECT,
+	IMAP_THREAD_REFERENCES,
+	IMAP_THREAD_REFS,
+};
 
 struct imap_search_args {
 	bool has_return;  /* RETURN was given: answer with ESEARCH */

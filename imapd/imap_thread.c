@@ -17,6 +17,7 @@ struct node {
 	bool is_reply;
 	bool dropped; /* merged into another root */
 	int64_t date_s;
+	int64_t arrival_s; /* REFS: of the latest in what stands below it, itself too */
 	struct slice subject;
 	struct node *link; /* parent by references */
 	struct node *parent, *child, *last, *next;
@@ -138,10 +139,10 @@ references_link(struct imap_threads *threads, struct node *node, struct slice re
 
 bool
 imap_threads_add(struct imap_threads *threads, uint32_t number, int64_t date_s,
-    struct slice subject_key, bool is_reply, struct slice message_id,
+    int64_t arrival_s, struct slice subject_key, bool is_reply, struct slice message_id,
     struct slice references)
 {
-	bool by_references = threads->by == IMAP_THREAD_REFERENCES;
+	bool by_references = threads->by != IMAP_THREAD_ORDEREDSUBJECT;
 	struct node *node = NULL;
 
 	if (by_references && message_id.len) {
@@ -155,6 +156,7 @@ imap_threads_add(struct imap_threads *threads, uint32_t number, int64_t date_s,
 		return false;
 	node->number = number;
 	node->date_s = date_s;
+	node->arrival_s = arrival_s;
 	node->is_reply = is_reply;
 	node->subject =
 	    arena_copy(threads->arena, subject_key.ptr ? subject_key : SLICE(""));
@@ -238,6 +240,42 @@ siblings_sort(struct imap_threads *threads)
 		if (n->children > 1 && !n->dropped)
 			children_sort(threads, n, date_compare);
 	children_sort(threads, &threads->root, date_compare);
+}
+
+/* ---- REFS ---- */
+
+static int
+arrival_compare(const void *a, const void *b)
+{
+	const struct node *x = *(struct node *const *)a;
+	const struct node *y = *(struct node *const *)b;
+	if (x->arrival_s != y->arrival_s)
+		return x->arrival_s < y->arrival_s ? -1 : 1;
+	return date_compare(a, b);
+}
+
+/* Siblings by what was sent, threads by the latest arrival.  From the latest message
+ * down, each goes up only as far as no later one has: every node is set once. */
+static void
+refs_sort(struct imap_threads *threads)
+{
+	size_t count = 0;
+
+	siblings_sort(threads);
+	for (struct node *n = threads->all; n; n = n->all_next)
+		if (n->number)
+			threads->scratch[count++] = n;
+		else
+			n->arrival_s = INT64_MIN;
+	qsort(threads->scratch, count, sizeof(threads->scratch[0]), arrival_compare);
+	while (count > 0) {
+		const struct node *latest = threads->scratch[--count];
+		struct node *n = latest->parent;
+		for (; n != &threads->root && n->arrival_s < latest->arrival_s;
+		     n = n->parent)
+			n->arrival_s = latest->arrival_s;
+	}
+	children_sort(threads, &threads->root, arrival_compare);
 }
 
 /* ---- step 5: threads of one subject ---- */
@@ -404,10 +442,14 @@ imap_threads_write(struct imap_threads *threads, struct buf *out)
 		ordered_subject(threads);
 	} else {
 		tree_make(threads);
-		siblings_sort(threads);
-		if (!subjects_gather(threads))
-			return false;
-		siblings_sort(threads);
+		if (threads->by == IMAP_THREAD_REFS) {
+			refs_sort(threads);
+		} else {
+			siblings_sort(threads);
+			if (!subjects_gather(threads))
+				return false;
+			siblings_sort(threads);
+		}
 	}
 	for (const struct node *n = threads->root.child; n; n = n->next)
 		thread_write(n, out);

@@ -76,6 +76,7 @@ static const struct {
     {imap_parse_sort,    S(" (SUBJECT REVERSE DATE) UTF-8 ALL")                          },
     {imap_parse_sort,    S(" RETURN (COUNT) (ARRIVAL CC FROM SIZE TO DISPLAYFROM) x ALL")},
     {imap_parse_thread,  S(" REFERENCES US-ASCII SINCE 1-Feb-2020")                      },
+    {imap_parse_thread,  S(" REFS UTF-8 ALL")					    },
     {imap_parse_thread,  S(" orderedsubject UTF-8 ALL")                                  },
 };
 

@@ -12,6 +12,7 @@ struct mail {
 	bool reply;
 	const char *id;
 	const char *references;
+	int arrived; /* for REFS; 0: in the order of the numbers */
 };
 
 /* clang-format off */
@@ -21,50 +22,65 @@ static const struct {
 	const char *want;
 } cases[] = {
 	{IMAP_THREAD_REFERENCES, {{0}}, ""},
-	{IMAP_THREAD_REFERENCES, {{"a", 0, "<1>", ""}}, "(1)"},
+	{IMAP_THREAD_REFERENCES, {{"a", 0, "<1>", "", 0}}, "(1)"},
 	{IMAP_THREAD_REFERENCES,
-	    {{"a", 0, "<1>", ""}, {"a", 1, "<2>", "<1>"},
-	     {"b", 0, "<3>", ""}}, "(1 2)(3)"},
+	    {{"a", 0, "<1>", "", 0}, {"a", 1, "<2>", "<1>", 0},
+	     {"b", 0, "<3>", "", 0}}, "(1 2)(3)"},
 	{IMAP_THREAD_REFERENCES,
-	    {{"a", 0, "<1>", ""}, {"a", 1, "<2>", "<1>"}, {"a", 1, "<3>", "<1>"},
-	     {"a", 1, "<4>", "<1> <2>"}}, "(1 (2 4)(3))"},
+	    {{"a", 0, "<1>", "", 0}, {"a", 1, "<2>", "<1>", 0}, {"a", 1, "<3>", "<1>", 0},
+	     {"a", 1, "<4>", "<1> <2>", 0}}, "(1 (2 4)(3))"},
 	/* The parent of two was not found: a dummy at the top. */
 	{IMAP_THREAD_REFERENCES,
-	    {{"a", 1, "<2>", "<x>"}, {"a", 1, "<3>", "<x>"},
-	     {"b", 0, "<4>", ""}}, "((1)(2))(3)"},
+	    {{"a", 1, "<2>", "<x>", 0}, {"a", 1, "<3>", "<x>", 0},
+	     {"b", 0, "<4>", "", 0}}, "((1)(2))(3)"},
 	/* With one child it is not shown. */
-	{IMAP_THREAD_REFERENCES, {{"a", 1, "<2>", "<x> <y>"}}, "(1)"},
+	{IMAP_THREAD_REFERENCES, {{"a", 1, "<2>", "<x> <y>", 0}}, "(1)"},
 	/* A dummy inside is skipped. */
 	{IMAP_THREAD_REFERENCES,
-	    {{"a", 0, "<1>", ""}, {"a", 1, "<3>", "<1> <gone>"},
-	     {"a", 1, "<4>", "<1> <gone>"}}, "(1 (2)(3))"},
+	    {{"a", 0, "<1>", "", 0}, {"a", 1, "<3>", "<1> <gone>", 0},
+	     {"a", 1, "<4>", "<1> <gone>", 0}}, "(1 (2)(3))"},
 	/* Same subject, no references: the reply goes below, equals under a dummy. */
-	{IMAP_THREAD_REFERENCES, {{"a", 0, "<1>", ""}, {"a", 1, "<2>", ""}}, "(1 2)"},
-	{IMAP_THREAD_REFERENCES, {{"a", 1, "<1>", ""}, {"a", 0, "<2>", ""}}, "(2 1)"},
+	{IMAP_THREAD_REFERENCES, {{"a", 0, "<1>", "", 0}, {"a", 1, "<2>", "", 0}}, "(1 2)"},
+	{IMAP_THREAD_REFERENCES, {{"a", 1, "<1>", "", 0}, {"a", 0, "<2>", "", 0}}, "(2 1)"},
 	{IMAP_THREAD_REFERENCES,
-	    {{"a", 0, "<1>", ""}, {"a", 0, "<2>", ""}}, "((1)(2))"},
+	    {{"a", 0, "<1>", "", 0}, {"a", 0, "<2>", "", 0}}, "((1)(2))"},
 	{IMAP_THREAD_REFERENCES,
-	    {{"a", 0, "<1>", ""}, {"a", 0, "<2>", ""},
-	     {"a", 0, "<3>", ""}}, "((1)(2)(3))"},
-	{IMAP_THREAD_REFERENCES, {{"", 0, "<1>", ""}, {"", 0, "<2>", ""}}, "(1)(2)"},
+	    {{"a", 0, "<1>", "", 0}, {"a", 0, "<2>", "", 0},
+	     {"a", 0, "<3>", "", 0}}, "((1)(2)(3))"},
+	{IMAP_THREAD_REFERENCES, {{"", 0, "<1>", "", 0}, {"", 0, "<2>", "", 0}}, "(1)(2)"},
 	/* A loop, a message that refers to itself, one id twice. */
 	{IMAP_THREAD_REFERENCES,
-	    {{"a", 0, "<1>", "<2>"}, {"b", 0, "<2>", "<1>"}}, "(2 1)"},
-	{IMAP_THREAD_REFERENCES, {{"a", 0, "<1>", "<1>"}}, "(1)"},
+	    {{"a", 0, "<1>", "<2>", 0}, {"b", 0, "<2>", "<1>", 0}}, "(2 1)"},
+	{IMAP_THREAD_REFERENCES, {{"a", 0, "<1>", "<1>", 0}}, "(1)"},
 	/* Its own References break the link that another's made, also when they would
 	 * close a loop themselves (step 1 B; imaptest's "thread"). */
 	{IMAP_THREAD_REFERENCES,
-	    {{"a", 0, "<a>", ""}, {"b", 0, "<b>", "<a> <c>"},
-	     {"c", 0, "<c>", "<b>"}}, "(1)(3 2)"},
+	    {{"a", 0, "<a>", "", 0}, {"b", 0, "<b>", "<a> <c>", 0},
+	     {"c", 0, "<c>", "<b>", 0}}, "(1)(3 2)"},
 	{IMAP_THREAD_REFERENCES,
-	    {{"a", 0, "<1>", ""}, {"b", 0, "<1>", ""},
-	     {"c", 0, NULL, "<1>"}}, "(1 3)(2)"},
+	    {{"a", 0, "<1>", "", 0}, {"b", 0, "<1>", "", 0},
+	     {"c", 0, NULL, "<1>", 0}}, "(1 3)(2)"},
+	/* REFS: one subject puts nothing together; the thread that got the latest message
+	 * stands last; siblings go by Date (the number) all the same. */
+	{IMAP_THREAD_REFS, {{"a", 0, "<1>", "", 0}, {"a", 1, "<2>", "", 0}}, "(1)(2)"},
+	{IMAP_THREAD_REFS,
+	    {{"a", 0, "<1>", "", 0}, {"b", 0, "<2>", "", 0}, {"a", 1, "<3>", "<1>", 0}},
+	    "(2)(1 3)"},
+	{IMAP_THREAD_REFS,
+	    {{"a", 0, "<1>", "", 10}, {"b", 0, "<2>", "", 20},
+	     {"a", 1, "<3>", "<1>", 40}, {"a", 1, "<4>", "<1>", 30},
+	     {"c", 0, "<5>", "<x>", 15}, {"c", 0, "<6>", "<x>", 5}},
+	    "((5)(6))(2)(1 (3)(4))"},
+	{IMAP_THREAD_REFS,
+	    {{"a", 0, "<1>", "", 5}, {"a", 1, "<2>", "<1>", 4}, {"a", 1, "<3>", "<2>", 99},
+	     {"b", 0, "<4>", "", 50}}, "(4)(1 2 3)"},
+	{IMAP_THREAD_REFS, {{0}}, ""},
 	{IMAP_THREAD_ORDEREDSUBJECT,
-	    {{"b", 0, "<1>", ""}, {"a", 0, "<2>", ""},
-	     {"b", 1, "<3>", ""}}, "(1 3)(2)"},
+	    {{"b", 0, "<1>", "", 0}, {"a", 0, "<2>", "", 0},
+	     {"b", 1, "<3>", "", 0}}, "(1 3)(2)"},
 	{IMAP_THREAD_ORDEREDSUBJECT,
-	    {{"a", 0, "<1>", ""}, {"a", 1, "<2>", ""},
-	     {"a", 1, "<3>", ""}}, "(1 (2)(3))"},
+	    {{"a", 0, "<1>", "", 0}, {"a", 1, "<2>", "", 0},
+	     {"a", 1, "<3>", "", 0}}, "(1 (2)(3))"},
 	{IMAP_THREAD_ORDEREDSUBJECT, {{0}}, ""},
 };
 /* clang-format on */
@@ -81,6 +97,7 @@ shapes(void **state)
 		for (uint32_t n = 0; n < 8 && cases[i].mails[n].subject; n++) {
 			const struct mail *m = &cases[i].mails[n];
 			assert_true(imap_threads_add(threads, n + 1, n,
+			    m->arrived ? m->arrived : (int64_t)n,
 			    slice_from_cstr(m->subject), m->reply, slice_from_cstr(m->id),
 			    slice_from_cstr(m->references)));
 		}
@@ -124,10 +141,10 @@ random_ones(void **state)
 {
 	(void)state;
 	srand(7);
-	for (int round = 0; round < 300; round++) {
+	for (int round = 0; round < 600; round++) {
 		struct arena *arena = arena_new(16 * 1024 * 1024);
-		struct imap_threads *threads =
-		    imap_threads_new(IMAP_THREAD_REFERENCES, arena);
+		struct imap_threads *threads = imap_threads_new(
+		    round % 2 ? IMAP_THREAD_REFS : IMAP_THREAD_REFERENCES, arena);
 		struct buf out;
 		uint32_t count = 1 + (uint32_t)rand() % 60;
 		buf_init(&out, 65536);
@@ -139,7 +156,7 @@ random_ones(void **state)
 				    sizeof(references) - strlen(references), "%s<%d>",
 				    references[0] ? " " : "", rand() % 60);
 			snprintf(subject, sizeof(subject), "%d", rand() % 20);
-			assert_true(imap_threads_add(threads, n, rand() % 50,
+			assert_true(imap_threads_add(threads, n, rand() % 50, rand() % 50,
 			    slice_from_cstr(subject), rand() % 2, slice_from_cstr(id),
 			    slice_from_cstr(references)));
 		}
@@ -157,18 +174,19 @@ deep(void **state)
 {
 	(void)state;
 	enum { COUNT = 20000 };
-	for (int up = 0; up < 2; up++) {
+	for (int up = 0; up < 4; up++) {
 		struct arena *arena = arena_new(64 * 1024 * 1024);
-		struct imap_threads *threads =
-		    imap_threads_new(IMAP_THREAD_REFERENCES, arena);
+		struct imap_threads *threads = imap_threads_new(
+		    up & 2 ? IMAP_THREAD_REFS : IMAP_THREAD_REFERENCES, arena);
 		struct buf out;
 		buf_init(&out, 1024 * 1024);
 		for (uint32_t n = 1; n <= COUNT; n++) {
 			char id[16], reference[16];
 			snprintf(id, sizeof(id), "<%u>", n);
 			snprintf(
-			    reference, sizeof(reference), "<%u>", up ? n - 1 : n + 1);
-			assert_true(imap_threads_add(threads, n, n, SLICE("s"), true,
+			    reference, sizeof(reference), "<%u>", up & 1 ? n - 1 : n + 1);
+			assert_true(imap_threads_add(threads, n, n,
+			    up & 1 ? n : -(int64_t)n, SLICE("s"), true,
 			    slice_from_cstr(id), slice_from_cstr(reference)));
 		}
 		assert_true(imap_threads_write(threads, &out));
