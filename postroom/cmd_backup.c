@@ -1,6 +1,6 @@
 /*
- * backup and restore: the store into a folder while it serves, and back.  The
- * configuration and certificates are files of the administrator's, and not in it.
+ * backup and restore: the store into a folder while it serves, with the configuration and
+ * the certificates and keys that it names, and back.
  */
 #include <inttypes.h>
 #include <jansson.h>
@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "postroom/backup_conf.h"
 #include "postroom/cli.h"
 #include "postroom/restore.h"
 #include "postroom/supervisor.h"
@@ -44,9 +45,10 @@ restore_progress_end(struct cli *cli)
 		fputc('\n', stderr);
 }
 
+/* `conf`: what went along; null: nothing. */
 static void
-totals_print(
-    const struct cli *cli, const struct store_backup_totals *totals, const char *place)
+totals_print(const struct cli *cli, const struct store_backup_totals *totals,
+    const char *place, const struct backup_conf *conf)
 {
 	char made[32] = "";
 	time_t made_s = (time_t)totals->made_s;
@@ -58,6 +60,9 @@ totals_print(
 		    "made", made, "files", (json_int_t)totals->files, "bytes",
 		    (json_int_t)totals->bytes, "copied_bytes",
 		    (json_int_t)totals->copied_bytes);
+		if (conf)
+			json_object_set_new(out, "config_files",
+			    json_integer((json_int_t)backup_conf_count(conf)));
 		json_dumpf(out, stdout, JSON_INDENT(2));
 		putchar('\n');
 		json_decref(out);
@@ -72,9 +77,14 @@ int
 cmd_backup(struct cli *cli)
 {
 	const char *dir = cli->arguments[0];
-	int code = cli_need_store(cli);
-	if (code != CLI_OK)
+	struct backup_conf *conf = NULL;
+	int code = backup_conf_read(cli, &conf);
+	if (code == CLI_OK)
+		code = cli_need_store(cli);
+	if (code != CLI_OK) {
+		backup_conf_free(&conf);
 		return code;
+	}
 	struct copying copying = {.cli = cli};
 	struct store_backup_options options = {
 	    .progress = copying_progress, .arg = &copying};
@@ -87,7 +97,10 @@ cmd_backup(struct cli *cli)
 		code = cli_fail_status(
 		    status, "back up to %s (%s)", dir, error ? error : "");
 	else
-		totals_print(cli, &totals, dir);
+		code = backup_conf_write(conf, dir);
+	if (code == CLI_OK)
+		totals_print(cli, &totals, dir, conf);
+	backup_conf_free(&conf);
 	free(error);
 	return code;
 }
@@ -120,12 +133,53 @@ parents_make(const char *path, const char *below)
 	free(copy);
 }
 
+/* The side root gets what the backup has; one of before this was in backups has none. */
+static int
+restore_conf_into(struct cli *cli, const char *to_root, bool replace)
+{
+	char *folder = NULL;
+	if (asprintf(&folder, "%s/config", cli->arguments[0]) < 0)
+		abort();
+	bool there = access(folder, F_OK) == 0;
+	free(folder);
+	if (!there && !replace)
+		return CLI_OK;
+	return backup_conf_restore(cli, cli->arguments[0], to_root, replace);
+}
+
+/* --config without --into: before the configuration is read, which may be gone. */
+static int
+restore_conf(struct cli *cli)
+{
+	char *path = cli_config_path(cli);
+	bool there = access(path, F_OK) == 0;
+	free(path);
+	int code = there ? cli_need_conf(cli) : CLI_OK;
+	char *running =
+	    there && code == CLI_OK ? supervisor_ask(cli, "status", false) : NULL;
+	if (running)
+		code = cli_fail(CLI_TRY_AGAIN, "this instance is running: stop it first");
+	free(running);
+	if (code == CLI_OK)
+		code = backup_conf_restore(cli, cli->arguments[0], NULL, true);
+	if (cli->conf)
+		conf_free(&cli->conf);
+	return code;
+}
+
 int
 cmd_restore(struct cli *cli)
 {
 	const char *dir = cli->arguments[0], *to_root = cli_option(cli, "--into");
 	const char *login = cli_option(cli, "--account");
-	int code = cli_need_conf(cli);
+	bool with_conf = cli_option(cli, "--config") != NULL;
+	int code = CLI_OK;
+	if (login && with_conf)
+		return cli_fail(CLI_USAGE, "--config goes with the whole backup");
+	if (with_conf && !to_root)
+		code = restore_conf(cli);
+	if (code == CLI_OK)
+		code = cli_need_conf(cli);
 	if (code != CLI_OK)
 		return code;
 	if (login && to_root)
@@ -169,9 +223,11 @@ cmd_restore(struct cli *cli)
 		code =
 		    cli_fail_status(status, "restore %s (%s)", dir, error ? error : "");
 	} else {
-		totals_print(cli, &totals, path);
+		totals_print(cli, &totals, path, NULL);
 		if (aside && !cli->quiet && !cli->json)
 			printf("the store that was there is now %s\n", aside);
+		if (to_root)
+			code = restore_conf_into(cli, to_root, with_conf);
 	}
 	free(error);
 	free(aside);

@@ -187,6 +187,11 @@ const char *conf_tls_word(enum conf_tls tls);
 bool conf_restart_needed(
     const struct conf *before, const struct conf *after, struct buf *out);
 
+/* The files that it names and that are there to be read: certificates, keys, rules.  Not
+ * its own; those of defaults may not be there. */
+void conf_files_each(
+    const struct conf *conf, void (*fn)(const char *path, void *arg), void *arg);
+
 /* The commented sample with every key and its default; with hostname and port base set in
  * for `postroom init` (listeners on 127.0.0.1 and [::1] unless `public`). */
 void conf_write_sample(
