@@ -142,6 +142,7 @@ int cmd_queue_release(struct cli *cli);
 int cmd_queue_delete(struct cli *cli);
 int cmd_queue_redirect(struct cli *cli);
 int cmd_trace(struct cli *cli);
+int cmd_events(struct cli *cli);
 int cmd_help(struct cli *cli);
 int cmd_version(struct cli *cli);
 

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -316,4 +317,175 @@ trace_find(const char *dir, int64_t since_s, struct slice needle,
 {
 	struct needle n = {.text = needle, .fn = fn, .arg = arg};
 	return trace_each(dir, since_s, needle_line, &n);
+}
+
+/* ---- places ---- */
+
+void
+trace_place_text(const struct trace_place *place, char out[TRACE_PLACE_TEXT_MAX])
+{
+	char name[NAME_LEN + 1];
+	day_name(place->day, name);
+	snprintf(out, TRACE_PLACE_TEXT_MAX, "%.10s:%llu", name,
+	    (unsigned long long)place->offset);
+}
+
+static bool
+day_parse(struct slice text, int64_t *out)
+{
+	char date[11], again[NAME_LEN + 1];
+	struct tm tm = {0};
+	if (!slice_copy_cstr(text, date, sizeof(date)) || strlen(date) != 10 ||
+	    !strptime(date, "%Y-%m-%d", &tm))
+		return false;
+	*out = (int64_t)timegm(&tm) / DAY_S;
+	day_name(*out, again);
+	return strncmp(again, date, 10) == 0;
+}
+
+bool
+trace_place_parse(struct slice text, struct trace_place *out)
+{
+	struct trace_place place;
+	struct slice day = slice_split(&text, ':');
+	if (!day_parse(day, &place.day) ||
+	    !slice_to_u64(text, TRACE_FILE_MAX, &place.offset))
+		return false;
+	*out = place;
+	return true;
+}
+
+/* The days that have a file: the first one from `from` on, and the last one of all. */
+static enum status
+days_find(const char *dir, int64_t from, int64_t *out_first, int64_t *out_last)
+{
+	struct dirent **entries;
+	int count = scandir(dir, &entries, name_filter, alphasort);
+	if (count < 0)
+		return STATUS_NOT_FOUND;
+	*out_first = *out_last = -1;
+	for (int i = 0; i < count; i++) {
+		int64_t day;
+		if (day_parse(slice_make(entries[i]->d_name, 10), &day)) {
+			if (day >= from && *out_first < 0)
+				*out_first = day;
+			*out_last = day;
+		}
+		free(entries[i]);
+	}
+	free(entries);
+	return *out_last < 0 ? STATUS_NOT_FOUND : STATUS_OK;
+}
+
+static char *
+day_path(const char *dir, int64_t day)
+{
+	char name[NAME_LEN + 1];
+	day_name(day, name);
+	return path_of(dir, name);
+}
+
+enum status
+trace_place_end(const char *dir, struct trace_place *out)
+{
+	struct stat st;
+	struct trace_place place = {0};
+	int64_t first;
+	enum status status = days_find(dir, 0, &first, &place.day);
+	if (status != STATUS_OK)
+		return status;
+	char *path = day_path(dir, place.day);
+	bool there = stat(path, &st) == 0;
+	free(path);
+	if (!there)
+		return STATUS_NOT_FOUND;
+	place.offset = (uint64_t)st.st_size;
+	*out = place;
+	return STATUS_OK;
+}
+
+struct reading {
+	struct trace_place *place;
+	bool (*fn)(struct slice line, const struct trace_place *at, void *arg);
+	void *arg;
+	bool stopped;
+};
+
+/* The whole lines behind the place. */
+static enum status
+read_bytes(struct reading *r, struct slice bytes)
+{
+	if (r->place->offset > bytes.len ||
+	    (r->place->offset > 0 && bytes.ptr[r->place->offset - 1] != '\n'))
+		return STATUS_INVALID;
+	while (!r->stopped) {
+		struct slice rest = slice_from(bytes, r->place->offset);
+		size_t lf = slice_index(rest, '\n');
+		if (lf == SIZE_MAX)
+			break;
+		r->stopped = !r->fn(slice_sub(rest, 0, lf), r->place, r->arg);
+		if (!r->stopped)
+			r->place->offset += lf + 1;
+	}
+	return STATUS_OK;
+}
+
+static enum status
+read_file(struct reading *r, const char *path)
+{
+	struct stat st;
+	enum status status = STATUS_OK;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return status_from_errno(errno);
+	if (fstat(fd, &st) != 0) {
+		status = status_from_errno(errno);
+	} else if ((uint64_t)st.st_size != r->place->offset) {
+		void *map = MAP_FAILED;
+		if (fdatasync(fd) != 0)
+			status = STATUS_IO;
+		else if (st.st_size > 0)
+			map =
+			    mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+		if (map != MAP_FAILED) {
+			status = read_bytes(r, slice_make(map, (size_t)st.st_size));
+			munmap(map, (size_t)st.st_size);
+		} else if (status == STATUS_OK) {
+			status = st.st_size > 0 ? STATUS_IO : STATUS_INVALID;
+		}
+	}
+	close(fd);
+	return status;
+}
+
+enum status
+trace_read(const char *dir, struct trace_place *place,
+    bool (*fn)(struct slice line, const struct trace_place *at, void *arg), void *arg)
+{
+	struct reading r = {.place = place, .fn = fn, .arg = arg};
+	while (!r.stopped) {
+		/* Looked for before the file is read: what a later file shows to be
+		 * finished is read to its end. */
+		int64_t first, last;
+		enum status status = days_find(dir, place->day, &first, &last);
+		if (status != STATUS_OK)
+			return status;
+		if (first != place->day) {
+			if (first < 0) /* a place in the future */
+				return STATUS_INVALID;
+			*place = (struct trace_place){.day = first};
+			return STATUS_NOT_FOUND;
+		}
+		char *path = day_path(dir, place->day);
+		status = read_file(&r, path);
+		free(path);
+		if (status != STATUS_OK || r.stopped || last == place->day)
+			return status;
+		/* Days without mail have no file. */
+		status = days_find(dir, place->day + 1, &first, &last);
+		if (status != STATUS_OK || first < 0)
+			return status;
+		*place = (struct trace_place){.day = first};
+	}
+	return STATUS_OK;
 }

@@ -48,6 +48,26 @@ struct slice trace_event_name(struct slice line);
  * ASCII case ignored. */
 enum status trace_find(const char *dir, int64_t since_s, struct slice needle,
     bool (*fn)(struct slice line, void *arg), void *arg) MUST_USE;
+/* ---- from a place on: for who was told what is before it ---- */
+
+/* A place between two lines; as text "2026-11-24:1234". */
+struct trace_place {
+	int64_t day; /* days since 1970 */
+	uint64_t offset;
+};
+enum { TRACE_PLACE_TEXT_MAX = 40 };
+void trace_place_text(const struct trace_place *place, char out[TRACE_PLACE_TEXT_MAX]);
+bool trace_place_parse(struct slice text, struct trace_place *out);
+/* Behind the last line that there is; NOT_FOUND without files. */
+enum status trace_place_end(const char *dir, struct trace_place *out) MUST_USE;
+/* Calls fn for each line from *place on, which moves behind each line that fn returned
+ * true for; false stops.  The lines are on the disk before they are told, so that a place
+ * never comes to stand for other lines.  NOT_FOUND: the file is gone (*place is the first
+ * one that is left: call again); INVALID: it is no place between lines. */
+enum status trace_read(const char *dir, struct trace_place *place,
+    bool (*fn)(struct slice line, const struct trace_place *at, void *arg),
+    void *arg) MUST_USE;
+
 /* The value of a key in a line, unescaped into out; false when it has none. */
 bool trace_value(struct slice line, const char *key, char *out, size_t size);
 

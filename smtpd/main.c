@@ -13,6 +13,7 @@
 #include "smtpd/smtp_rate.h"
 #include "smtpd/smtp_route.h"
 #include "smtpd/smtp_session.h"
+#include "smtpd/webhook.h"
 #include "store/pop3.h"
 
 enum {
@@ -129,6 +130,7 @@ started(struct service *service, struct loop *main_loop)
 	loop_timer_start(
 	    main_loop, &upkeep.timer, UPKEEP_PERIOD_MS, upkeep_begin, &upkeep);
 	relay_start(service, main_loop, smtp_trace(service));
+	webhook_start(service, smtp_trace(service));
 }
 
 static void
@@ -141,6 +143,7 @@ stopping(struct service *service)
 	loop_timer_stop(&rates.timer);
 	rates_save(NULL);
 	relay_stop();
+	webhook_stop();
 }
 
 static void

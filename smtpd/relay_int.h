@@ -19,6 +19,7 @@
 #include "base/hashmap.h"
 #include "net/conn.h"
 #include "net/http.h"
+#include "net/private_address.h"
 #include "net/resolver.h"
 #include "service/relay_level.h"
 #include "service/relay_rate.h"
@@ -303,8 +304,6 @@ size_t relay_body_head(struct slice body);
 /* ---- relay_target.c ---- */
 /* Finds the site's addresses and their levels; then relay_site_run or relay_site_fail. */
 void relay_site_resolve(struct relay_site *site);
-/* Loopback, private, link-local, multicast, unspecified. */
-bool relay_address_is_private(const struct sockaddr *address);
 /* "192.0.2.1", "2001:db8::1", "[192.0.2.1]" and "[IPv6:2001:db8::1]"; false: no address.
  */
 bool relay_address_literal(const char *text, uint16_t port, struct relay_address *out);

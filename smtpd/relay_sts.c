@@ -152,7 +152,7 @@ host_answer(const struct resolver_answer *answer, void *arg)
 		    !relay_address_literal(text, conf->relay.mta_sts_port, &a))
 			continue;
 		if (!conf->relay.allow_private &&
-		    relay_address_is_private((const struct sockaddr *)&a.address))
+		    address_is_private((const struct sockaddr *)&a.address))
 			continue;
 		snprintf(url, sizeof(url), "https://%s:%u/.well-known/mta-sts.txt",
 		    find->host, (unsigned)conf->relay.mta_sts_port);

@@ -52,37 +52,6 @@ static void tlsa_ask(struct relay_lookup *lookup);
 static enum relay_level rule_level(const struct relay_site *site);
 
 static bool
-ipv4_is_private(const void *bytes)
-{
-	uint32_t ip;
-	memcpy(&ip, bytes, sizeof(ip));
-	ip = ntohl(ip);
-	return ip >> 24 == 0 || ip >> 24 == 10 || ip >> 24 == 127 || ip >> 20 == 0xac1 ||
-	       ip >> 16 == 0xc0a8 || ip >> 16 == 0xa9fe || ip >> 22 == 0x191 ||
-	       ip >> 28 >= 0xe;
-}
-
-bool
-relay_address_is_private(const struct sockaddr *address)
-{
-	/* Copied out: a struct sockaddr_in that is read as another type is read wrongly
-	 * by an optimising compiler. */
-	if (address->sa_family == AF_INET) {
-		struct sockaddr_in in;
-		memcpy(&in, address, sizeof(in));
-		return ipv4_is_private(&in.sin_addr);
-	}
-	struct sockaddr_in6 in6;
-	memcpy(&in6, address, sizeof(in6));
-	const unsigned char *b = in6.sin6_addr.s6_addr;
-	if (IN6_IS_ADDR_V4MAPPED(&in6.sin6_addr))
-		return ipv4_is_private(b + 12);
-	return IN6_IS_ADDR_UNSPECIFIED(&in6.sin6_addr) ||
-	       IN6_IS_ADDR_LOOPBACK(&in6.sin6_addr) || b[0] == 0xff ||
-	       (b[0] == 0xfe && (b[1] & 0x80) == 0x80) || (b[0] & 0xfe) == 0xfc;
-}
-
-static bool
 address_set(struct relay_address *out, int family, const void *bytes, uint16_t port)
 {
 	memset(&out->address, 0, sizeof(out->address));
@@ -341,7 +310,7 @@ address_answer(const struct resolver_answer *answer, void *arg)
 		address_set(a, data.len == 4 ? AF_INET : AF_INET6, data.ptr, site->port);
 		memcpy(a->host, lookup->hosts[lookup->host], sizeof(a->host));
 		if (!site->by_rule && !conf->relay.allow_private &&
-		    relay_address_is_private((const struct sockaddr *)&a->address)) {
+		    address_is_private((const struct sockaddr *)&a->address)) {
 			lookup->private_seen = true;
 			continue;
 		}
@@ -511,8 +480,8 @@ relay_site_resolve(struct relay_site *site)
 	if (relay_address_literal(site->domain, site->port, &lookup->addresses[0])) {
 		const struct sockaddr *a =
 		    (const struct sockaddr *)&lookup->addresses[0].address;
-		lookup->private_seen = !site->by_rule && !conf->relay.allow_private &&
-		                       relay_address_is_private(a);
+		lookup->private_seen =
+		    !site->by_rule && !conf->relay.allow_private && address_is_private(a);
 		lookup->address_count = !lookup->private_seen;
 		(void)slice_copy_cstr(slice_from_cstr(lookup->addresses[0].host),
 		    lookup->hosts[0], sizeof(lookup->hosts[0]));

@@ -101,6 +101,14 @@ struct conf {
 		bool allow_private; /* deliver to loopback and private addresses by MX */
 	} relay;
 	struct {
+		char *url;    /* empty: none */
+		char *secret; /* path */
+		struct conf_list events;
+		char *ca; /* path; empty: the system's */
+		bool allow_private;
+		uint64_t timeout_ms;
+	} webhook;
+	struct {
 		uint64_t idle_timeout_ms; /* authenticated */
 		uint32_t max_sessions_per_user;
 		bool compress;

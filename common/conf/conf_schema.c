@@ -27,6 +27,8 @@
 #define PROTOCOLS "smtp|submission|imap|pop3"
 #define TLS_MODES "none|starttls|implicit"
 
+#define EVENT_KIND_WORDS "accepted|delivered|deferred|bounced|complained|suppressed"
+#define EVENT_KIND_LIST  "accepted,delivered,deferred,bounced,complained,suppressed"
 #define MECHANISMS                                                                       \
 	"SCRAM-SHA-256-PLUS|SCRAM-SHA-256|SCRAM-SHA-1-PLUS|SCRAM-SHA-1|OAUTHBEARER|"     \
 	"XOAUTH2|PLAIN|LOGIN|EXTERNAL"
@@ -173,6 +175,20 @@ const struct conf_key conf_keys[] = {
 	{"relay", "allow_private", CONF_TYPE_BOOL, 0, 1, "false", NULL, RELOAD,
 	    "deliver when MX records lead to loopback or private addresses",
 	    TOP(relay.allow_private)},
+
+	{"webhook", "url", CONF_TYPE_TEXT, 0, 1024, "", NULL, RELOAD,
+	    "what happens to messages is posted there as JSON (decision 0101); empty: nowhere",
+	    TOP(webhook.url)},
+	{"webhook", "secret", CONF_TYPE_PATH, 0, PATH_OCTETS, "", NULL, RELOAD,
+	    "file whose first line is the key of the signatures", TOP(webhook.secret)},
+	{"webhook", "events", CONF_TYPE_LIST_WORD, 1, 6, EVENT_KIND_LIST, EVENT_KIND_WORDS, RELOAD,
+	    "which ones", TOP(webhook.events)},
+	{"webhook", "ca", CONF_TYPE_PATH, 0, PATH_OCTETS, "", NULL, RELOAD,
+	    "PEM file of authorities to trust there; empty: the system's", TOP(webhook.ca)},
+	{"webhook", "allow_private", CONF_TYPE_BOOL, 0, 1, "false", NULL, RELOAD,
+	    "also http, and loopback and private addresses", TOP(webhook.allow_private)},
+	{"webhook", "timeout", CONF_TYPE_DURATION_MS, 100, MINUTE_MS, "10s", NULL, RELOAD,
+	    "for one batch; it is tried again", TOP(webhook.timeout_ms)},
 
 	{"imap", "idle_timeout", CONF_TYPE_DURATION_MS, SECOND_MS, 24 * HOUR_MS, "30m", NULL, RELOAD,
 	    "a silent session ends (RFC 9051 section 5.4: at least 30m)",

@@ -32,16 +32,17 @@ static const struct section_row {
 	const char *name;
 	const char *help;
 } section_rows[] = {
-    {"tls",   "the certificate of all listeners"                        },
-    {"store", "where mail lies"					 },
-    {"smtp",  "mail that comes in"				      },
-    {"relay", "mail that goes out; one host for all: postroom relay add"},
-    {"imap",  ""							},
-    {"pop3",  ""							},
-    {"auth",  "logging in"					      },
-    {"oauth", "logging in by tokens of somebody else"                   },
-    {"dns",   ""							},
-    {"log",   ""							},
+    {"tls",     "the certificate of all listeners"                        },
+    {"store",   "where mail lies"					 },
+    {"smtp",    "mail that comes in"				      },
+    {"relay",   "mail that goes out; one host for all: postroom relay add"},
+    {"webhook", "what becomes of messages, told to a program"             },
+    {"imap",    ""							},
+    {"pop3",    ""							},
+    {"auth",    "logging in"					      },
+    {"oauth",   "logging in by tokens of somebody else"                   },
+    {"dns",     ""							},
+    {"log",     ""							},
 };
 
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))

@@ -20,12 +20,14 @@ static enum status
 post(const struct token_request *request, struct buf *answer)
 {
 	const struct http_post to = {.url = request->url,
-	    .form = request->form,
+	    .body = slice_from_cstr(request->form),
+	    .type = "application/x-www-form-urlencoded",
+	    .anywhere = true,
 	    .login = request->login,
 	    .ca_file = request->ca_file,
 	    .timeout_ms = request->timeout_ms};
 
-	return http_post(&to, answer);
+	return http_post(&to, answer, NULL);
 }
 
 struct world {

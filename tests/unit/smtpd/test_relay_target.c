@@ -49,8 +49,7 @@ test_private(void **state)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct relay_address a = {0};
 		assert_true(relay_address_literal(cases[i].text, 25, &a));
-		assert_int_equal(
-		    relay_address_is_private((const struct sockaddr *)&a.address),
+		assert_int_equal(address_is_private((const struct sockaddr *)&a.address),
 		    cases[i].private);
 	}
 }
