@@ -17,7 +17,7 @@
 #include "imapd/imap_mask.h"
 
 #define METADATA_BITS (IMAP_ENABLED_METADATA | IMAP_ENABLED_METADATA_SERVER)
-#define MSN_BITS      (IMAP_ROW_UID | IMAP_ROW_NO_EXPUNGE)
+#define MSN_BITS      (IMAP_ROW_UID | IMAP_ROW_NO_EXPUNGE | IMAP_ROW_BY_NUMBER)
 #define EXPUNGE_BITS  (IMAP_ROW_UID | IMAP_ROW_WRITES | IMAP_ROW_EXPUNGES)
 
 /* clang-format off */
@@ -33,7 +33,7 @@ static const struct imap_cmd_row rows[] = {
 	{"CLOSE", IMAP_IN_SELECTED, IMAP_ROW_NO_SYNC, imap_parse_none, imap_run_close,
 	    "RFC 9051 section 6.4.1"},
 	{"COMPRESS", IMAP_IN_USER, 0, imap_parse_compress, imap_run_compress, "RFC 4978"},
-	{"COPY", IMAP_IN_SELECTED, IMAP_ROW_UID, imap_parse_copy, imap_run_copy,
+	{"COPY", IMAP_IN_SELECTED, IMAP_ROW_UID | IMAP_ROW_BY_NUMBER, imap_parse_copy, imap_run_copy,
 	    "RFC 9051 section 6.4.7"},
 	{"CREATE", IMAP_IN_USER, 0, imap_parse_create, imap_run_create, "RFC 9051 section 6.3.4"},
 	{"DELETE", IMAP_IN_USER, 0, imap_parse_mailbox, imap_run_delete, "RFC 9051 section 6.3.5"},
@@ -58,14 +58,14 @@ static const struct imap_cmd_row rows[] = {
 	{"LOGOUT", IMAP_IN_ANY, IMAP_ROW_NO_SYNC, imap_parse_none, imap_run_logout,
 	    "RFC 9051 section 6.1.3"},
 	{"LSUB", IMAP_IN_USER, 0, imap_parse_lsub, imap_run_lsub, "RFC 3501 section 6.3.9"},
-	{"MOVE", IMAP_IN_SELECTED, EXPUNGE_BITS, imap_parse_copy, imap_run_move,
+	{"MOVE", IMAP_IN_SELECTED, EXPUNGE_BITS | IMAP_ROW_BY_NUMBER, imap_parse_copy, imap_run_move,
 	    "RFC 9051 section 6.4.8"},
 	{"NAMESPACE", IMAP_IN_USER, 0, imap_parse_none, imap_run_namespace,
 	    "RFC 9051 section 6.3.10"},
 	{"NOOP", IMAP_IN_ANY, 0, imap_parse_none, imap_run_noop, "RFC 9051 section 6.1.2"},
 	{"NOTIFY", IMAP_IN_USER, IMAP_ROW_NO_SYNC, imap_parse_notify, imap_run_notify, "RFC 5465"},
 	{"RENAME", IMAP_IN_USER, 0, imap_parse_rename, imap_run_rename, "RFC 9051 section 6.3.6"},
-	{"REPLACE", IMAP_IN_SELECTED, EXPUNGE_BITS, imap_parse_append, imap_run_append,
+	{"REPLACE", IMAP_IN_SELECTED, EXPUNGE_BITS | IMAP_ROW_BY_NUMBER, imap_parse_append, imap_run_append,
 	    "RFC 8508"},
 	{"SEARCH", IMAP_IN_SELECTED, MSN_BITS, imap_parse_search, imap_run_search,
 	    "RFC 9051 section 6.4.4"},
@@ -181,6 +181,7 @@ static const struct {
     {"QUOTA=RES-MESSAGE",     CAP_AFTER               },
     {"QUOTA=RES-MAILBOX",     CAP_AFTER               },
     {"UNAUTHENTICATE",        CAP_AFTER               },
+    {"UIDONLY",               CAP_AFTER               },
     {"COMPRESS=DEFLATE",      CAP_AFTER | CAP_COMPRESS},
 };
 
@@ -288,6 +289,7 @@ static const struct {
 } enables[] = {
     {"CONDSTORE",       IMAP_ENABLED_CONDSTORE                       },
     {"QRESYNC",         IMAP_ENABLED_QRESYNC | IMAP_ENABLED_CONDSTORE},
+    {"UIDONLY",         IMAP_ENABLED_UIDONLY                         },
     {"UTF8=ACCEPT",     IMAP_ENABLED_UTF8                            },
     {"IMAP4rev2",       IMAP_ENABLED_REV2                            },
     {"METADATA",        IMAP_ENABLED_METADATA                        },

@@ -46,6 +46,7 @@ enum imap_row_bits {
 	IMAP_ROW_WRITES = 1 << 3,     /* refused in a mailbox opened by EXAMINE */
 	IMAP_ROW_NO_SYNC = 1 << 4, /* no untagged news at its end (CLOSE, LOGOUT ...) */
 	IMAP_ROW_TLS_OR_PLAIN_OK = 1 << 5, /* sends a password */
+	IMAP_ROW_BY_NUMBER = 1 << 7,       /* without UID it takes message numbers */
 	IMAP_ROW_EXPUNGES = 1 << 6, /* its own EXPUNGEs are told whatever NOTIFY says */
 };
 

@@ -175,6 +175,11 @@ check_replaced(struct imap_session *s, struct imap_append *a)
 		append_fail(a, IMAP_BAD, NULL, "not in this state");
 		return;
 	}
+	if (imap_is_uidonly(s) && !a->reader.head.uid) {
+		append_fail(
+		    a, IMAP_BAD, "UIDREQUIRED", "message numbers are not used any more");
+		return;
+	}
 	if (s->read_only) {
 		append_fail(a, IMAP_NO, NULL, "the mailbox was opened read-only");
 		return;

@@ -95,7 +95,8 @@ write_selected(struct imap_session *s, const struct mailbox_info *info, struct s
 		imap_write_list(s, info, same ? SLICE_NULL : raw);
 	} else {
 		write_untagged_number(s, imap_recent_count(s), "RECENT");
-		uint32_t unseen = first_unseen_msn(s, info);
+		/* It is a message number. */
+		uint32_t unseen = imap_is_uidonly(s) ? 0 : first_unseen_msn(s, info);
 		if (unseen > 0)
 			write_code_number(s, "UNSEEN", unseen);
 	}
@@ -322,6 +323,9 @@ select_or_examine(struct imap_session *s, struct imap_command *cmd, bool read_on
 	if (args->qresync && !(s->enabled & IMAP_ENABLED_QRESYNC))
 		return imap_cmd_finish(s, cmd, IMAP_BAD, NULL,
 		    "ENABLE QRESYNC first (RFC 7162 section 3.2.5)");
+	if (args->qresync_match_msns && imap_is_uidonly(s))
+		return imap_cmd_finish(s, cmd, IMAP_BAD, "UIDREQUIRED",
+		    "message numbers are not used any more");
 	if (s->state == IMAP_STATE_SELECTED) {
 		buf_append(imap_out(s), SLICE("* OK [CLOSED] the mailbox before\r\n"));
 		imap_deselect(s);

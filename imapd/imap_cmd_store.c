@@ -68,10 +68,8 @@ write_modseq(struct imap_session *s, uint32_t msn, const struct flags_result *re
     bool with_uid)
 {
 	struct buf *out = imap_out(s);
-	buf_append(out, SLICE("* "));
-	buf_append_u64(out, msn);
-	buf_append(out, SLICE(" FETCH ("));
-	if (with_uid) {
+	imap_write_fetch_head(s, msn, result->uid);
+	if (with_uid && !imap_is_uidonly(s)) {
 		buf_append(out, SLICE("UID "));
 		buf_append_u64(out, result->uid);
 		buf_append_byte(out, ' ');

@@ -321,8 +321,8 @@ item_lex(struct imap_lex *lex, struct imap_fetch_args *args)
 	return imap_lex_bad(lex, "no such FETCH item");
 }
 
-bool
-imap_fetch_items_lex(struct imap_lex *lex, struct imap_fetch_args *args)
+static bool
+items_lex(struct imap_lex *lex, struct imap_fetch_args *args)
 {
 	args->bodies =
 	    ARENA_ARRAY(lex->arena, struct imap_fetch_body, IMAP_FETCH_BODIES_MAX);
@@ -338,6 +338,15 @@ imap_fetch_items_lex(struct imap_lex *lex, struct imap_fetch_args *args)
 			return false;
 	} while (imap_lex_try_char(lex, ' '));
 	return imap_lex_char(lex, ')');
+}
+
+bool
+imap_fetch_items_lex(struct imap_lex *lex, struct imap_fetch_args *args)
+{
+	bool ok = items_lex(lex, args);
+
+	args->asked_uid = args->items & IMAP_FETCH_UID;
+	return ok;
 }
 
 /* ---- modifiers ---- */

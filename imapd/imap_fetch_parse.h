@@ -64,6 +64,7 @@ struct imap_fetch_args {
 	bool uid;
 	struct imap_seqset set;
 	uint32_t items; /* enum imap_fetch_item bits */
+	bool asked_uid; /* UID is among the items that were written */
 	struct imap_fetch_body *bodies;
 	size_t body_count;
 	bool has_changedsince;

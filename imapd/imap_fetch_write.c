@@ -75,8 +75,15 @@ write_head(struct imap_fetch_writer *w, const struct message_record *record, uin
 	if (!start)
 		return separator;
 	char *p = PUT(start, "* ");
-	p = put_u64(p, msn);
-	p = PUT(p, " FETCH ");
+	if (imap_is_uidonly(w->s)) {
+		p = put_u64(p, record->uid);
+		p = PUT(p, " UIDFETCH ");
+		if (!w->args->asked_uid)
+			items &= ~(uint32_t)IMAP_FETCH_UID;
+	} else {
+		p = put_u64(p, msn);
+		p = PUT(p, " FETCH ");
+	}
 	if (items & IMAP_FETCH_UID) {
 		*p++ = separator;
 		separator = ' ';

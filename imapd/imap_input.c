@@ -47,6 +47,9 @@ command_check_and_run(struct imap_session *s, enum parse_result parsed, const ch
 	if (parsed == PARSE_BAD)
 		return imap_cmd_finish(s, cmd, IMAP_BAD, NULL, why);
 	ENSURE(row); /* or the parse would have failed */
+	if (imap_is_uidonly(s) && (row->bits & IMAP_ROW_BY_NUMBER) && !cmd->uid)
+		return imap_cmd_finish(s, cmd, IMAP_BAD, "UIDREQUIRED",
+		    "message numbers are not used any more");
 	if ((row->bits & IMAP_ROW_WRITES) && s->read_only)
 		return imap_cmd_finish(
 		    s, cmd, IMAP_NO, NULL, "the mailbox was opened read-only");

@@ -93,6 +93,7 @@ enum imap_enabled {
 	IMAP_ENABLED_REV2 = 1 << 3, /* IMAP4rev2 */
 	IMAP_ENABLED_METADATA = 1 << 4,
 	IMAP_ENABLED_METADATA_SERVER = 1 << 5,
+	IMAP_ENABLED_UIDONLY = 1 << 6, /* RFC 9586 */
 };
 
 struct imap_stats {
@@ -205,6 +206,13 @@ static inline bool
 imap_is_rev2(const struct imap_session *s)
 {
 	return s->enabled & IMAP_ENABLED_REV2;
+}
+
+/* No message number is taken or told any more (RFC 9586). */
+static inline bool
+imap_is_uidonly(const struct imap_session *s)
+{
+	return s->enabled & IMAP_ENABLED_UIDONLY;
 }
 
 /* QRESYNC implies CONDSTORE; both bits are set by ENABLE. */
@@ -349,8 +357,11 @@ void imap_deselect(struct imap_session *s);
  * client has not heard of are announced by FLAGS and PERMANENTFLAGS.  Valid until the
  * reader's end. */
 size_t imap_keywords(struct imap_session *s, struct slice out[MAILBOX_KEYWORDS_MAX]);
+/* "* n FETCH (", or "* u UIDFETCH (" (RFC 9586 section 3). */
+void imap_write_fetch_head(struct imap_session *s, uint32_t msn, uint32_t uid);
 /* "* n FETCH (UID u FLAGS (...) MODSEQ (m))": UID when `with_uid` (or always under
- * QRESYNC and IMAP4rev2), MODSEQ under CONDSTORE.  Names are imap_keywords'. */
+ * QRESYNC and IMAP4rev2, never in UIDFETCH), MODSEQ under CONDSTORE.  Names are
+ * imap_keywords'. */
 void imap_write_flags(struct imap_session *s, uint32_t msn, uint32_t uid, uint8_t flags,
     uint64_t keywords, uint64_t modseq, bool with_uid, const struct slice *names,
     size_t name_count);

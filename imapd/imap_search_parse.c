@@ -363,6 +363,8 @@ set_key_lex(struct search_lex *sl)
 		return NULL;
 	if (node->set.saved)
 		node->key = IMAP_SEARCH_UID;
+	else
+		sl->args->has_numbers = true;
 	return node;
 }
 

@@ -128,6 +128,7 @@ struct imap_search_args {
 	bool bad_charset;  /* reply NO [BADCHARSET]; the tree is not to be used */
 	bool has_fuzzy;    /* a FUZZY key */
 	bool needs_score;  /* RELEVANCY is asked for or sorted by */
+	bool has_numbers;  /* a set of message numbers */
 	bool has_modseq;   /* a MODSEQ key: the answer has the highest modseq */
 	struct imap_search_node *root; /* an AND */
 	struct imap_sort_key *sort;

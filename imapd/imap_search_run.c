@@ -119,6 +119,11 @@ imap_search_prepare(struct imap_session *s, struct imap_command *cmd,
 		    "BADCHARSET (US-ASCII UTF-8)", "that charset is not known here");
 		return false;
 	}
+	if (args->has_numbers && imap_is_uidonly(s)) {
+		*out_refused = imap_cmd_finish(s, cmd, IMAP_BAD, "UIDREQUIRED",
+		    "message numbers are not used any more: ALL or UID");
+		return false;
+	}
 	if ((args->returns & IMAP_RETURN_UPDATE) && imap_context_has_tag(s, cmd->tag)) {
 		*out_refused = imap_cmd_finish(s, cmd, IMAP_BAD, NULL,
 		    "a search of this tag is kept up to date already");

@@ -69,16 +69,25 @@ imap_keywords(struct imap_session *s, struct slice out[MAILBOX_KEYWORDS_MAX])
 }
 
 void
+imap_write_fetch_head(struct imap_session *s, uint32_t msn, uint32_t uid)
+{
+	struct buf *out = imap_out(s);
+
+	buf_append(out, SLICE("* "));
+	buf_append_u64(out, imap_is_uidonly(s) ? uid : msn);
+	buf_append(out, imap_is_uidonly(s) ? SLICE(" UIDFETCH (") : SLICE(" FETCH ("));
+}
+
+void
 imap_write_flags(struct imap_session *s, uint32_t msn, uint32_t uid, uint8_t flags,
     uint64_t keywords, uint64_t modseq, bool with_uid, const struct slice *names,
     size_t name_count)
 {
 	struct buf *out = imap_out(s);
 
-	buf_append(out, SLICE("* "));
-	buf_append_u64(out, msn);
-	buf_append(out, SLICE(" FETCH ("));
-	if (with_uid || imap_is_rev2(s) || (s->enabled & IMAP_ENABLED_QRESYNC)) {
+	imap_write_fetch_head(s, msn, uid);
+	if (!imap_is_uidonly(s) &&
+	    (with_uid || imap_is_rev2(s) || (s->enabled & IMAP_ENABLED_QRESYNC))) {
 		buf_append(out, SLICE("UID "));
 		buf_append_u64(out, uid);
 		buf_append_byte(out, ' ');
@@ -112,7 +121,7 @@ static void
 tell_expunged(struct imap_session *s, const struct mailbox_delta *d)
 {
 	struct buf *out = imap_out(s);
-	bool vanished = s->enabled & IMAP_ENABLED_QRESYNC;
+	bool vanished = s->enabled & (IMAP_ENABLED_QRESYNC | IMAP_ENABLED_UIDONLY);
 
 	if (d->expunged_count == 0)
 		return;
