@@ -167,6 +167,26 @@ restore_conf(struct cli *cli)
 	return code;
 }
 
+/* What is there is kept: its new name, or null.  Two may come in one second. */
+static char *
+move_aside(const char *path)
+{
+	enum { NAMES_MAX = 100 };
+	for (int i = 0; i < NAMES_MAX; i++) {
+		char *aside = NULL;
+		char more[8] = "";
+		if (i > 0)
+			snprintf(more, sizeof more, "-%d", i);
+		if (asprintf(&aside, "%s.before-%lld%s", path, (long long)time(NULL),
+			more) < 0)
+			abort();
+		if (access(aside, F_OK) != 0 && rename(path, aside) == 0)
+			return aside;
+		free(aside);
+	}
+	return NULL;
+}
+
 int
 cmd_restore(struct cli *cli)
 {
@@ -200,11 +220,8 @@ cmd_restore(struct cli *cli)
 		(void)mkdir(to_root, 0755);
 		parents_make(path, to_root);
 	} else if (lstat(path, &st) == 0) {
-		/* What is there is kept. */
-		if (asprintf(&aside, "%s.before-%lld", path, (long long)time(NULL)) < 0)
-			abort();
-		if (rename(path, aside) < 0) {
-			free(aside);
+		aside = move_aside(path);
+		if (!aside) {
 			code = cli_fail(CLI_IO, "could not move %s aside", path);
 			free(path);
 			return code;

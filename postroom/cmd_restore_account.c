@@ -4,7 +4,6 @@
  * account imported out of it: what is there already is left as it is, what is missing
  * comes back; an account that is gone is made again with its password and all UIDs.
  */
-#include <ftw.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -15,37 +14,30 @@
 #include "store/store_backup.h"
 
 struct side {
-	char *path;
+	struct store_side folder;
 	struct store *store;
 	struct store_reader *reader;
 };
-
-static int
-remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-	(void)st;
-	(void)flag;
-	(void)ftw;
-	return remove(path);
-}
 
 static int
 side_open(struct cli *cli, struct side *side)
 {
 	struct store_backup_totals totals;
 	char *error = NULL;
+	char *path = NULL;
 	/* In the store's own folder: the same disk, and ours to write to. */
-	if (asprintf(&side->path, "%s/spool/restore-%ld", cli->conf->store.path,
-		(long)getpid()) < 0)
+	store_side_sweep(cli->conf->store.path);
+	enum status status = store_side_make(cli->conf->store.path, &side->folder);
+	if (status != STATUS_OK)
+		return cli_fail_status(status, "make %s", side->folder.path);
+	if (asprintf(&path, "%s/store", side->folder.path) < 0)
 		abort();
 	struct store_backup_options options = {.progress = restore_progress, .arg = cli};
-	enum status status =
-	    store_restore(cli->arguments[0], side->path, &options, &totals, &error);
+	status = store_restore(cli->arguments[0], path, &options, &totals, &error);
 	restore_progress_end(cli);
 	if (status == STATUS_OK) {
-		const struct store_options store = {.path = side->path,
-		    .map_size = cli->conf->store.map_size,
-		    .sync = false};
+		const struct store_options store = {
+		    .path = path, .map_size = cli->conf->store.map_size, .sync = false};
 		status = store_open(&store, &side->store, &error);
 	}
 	int code = CLI_OK;
@@ -54,6 +46,7 @@ side_open(struct cli *cli, struct side *side)
 		    cli->arguments[0], error ? error : "");
 	else
 		side->reader = store_reader_new(side->store, NULL, NULL);
+	free(path);
 	free(error);
 	return code;
 }
@@ -63,9 +56,7 @@ side_close(struct side *side)
 {
 	store_reader_free(&side->reader);
 	store_close(&side->store);
-	if (side->path)
-		nftw(side->path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-	free(side->path);
+	store_side_remove(&side->folder);
 }
 
 /* The account here; made when it is gone. */
@@ -140,7 +131,7 @@ account_restore(struct cli *cli, struct side *side, const char *login)
 int
 restore_account(struct cli *cli, const char *login)
 {
-	struct side side = {NULL, NULL, NULL};
+	struct side side = {.folder = {.lock_fd = -1}};
 	int code = cli_need_store(cli);
 	if (code == CLI_OK)
 		code = side_open(cli, &side);

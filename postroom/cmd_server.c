@@ -13,6 +13,7 @@
 #include "postroom/cli.h"
 #include "postroom/supervisor.h"
 #include "store/queue.h"
+#include "store/store_backup.h"
 #include "store/store_maintain.h"
 #include "store/undelete.h"
 
@@ -194,6 +195,33 @@ window_account(const struct directory_account *account, void *arg)
 		   window_take, all->window) == STATUS_OK;
 }
 
+/* A backup that is under way, or null; one that stands still keeps old pages and files.
+ */
+static void
+backup_state_add(struct cli *cli, json_t *status)
+{
+	struct store_backup_state state;
+	int64_t now_s = clock_wall_s();
+	json_object_set_new(json_object_get(status, "store"), "backup",
+	    store_backup_state(cli->store, &state)
+		? json_pack("{s:I, s:I, s:I}", "pid", (json_int_t)state.pid, "age_s",
+		      (json_int_t)(state.started_s ? now_s - state.started_s : 0),
+		      "idle_s", (json_int_t)(now_s - state.moved_s))
+		: json_null());
+}
+
+static void
+backup_state_print(const json_t *status)
+{
+	long long pid, age, idle;
+	const json_t *backup =
+	    json_object_get(json_object_get(status, "store"), "backup");
+	if (json_unpack((json_t *)(uintptr_t)backup, "{s:I, s:I, s:I}", "pid", &pid,
+		"age_s", &age, "idle_s", &idle) == 0)
+		printf("backup by pid %lld under way for %lld s, went on %lld s ago\n",
+		    pid, age, idle);
+}
+
 /* What the store takes, what of it can still come back, and how long the oldest snapshot
  * of a daemon is open (with which old pages and files are kept). */
 static void
@@ -221,6 +249,7 @@ store_figures_add(struct cli *cli, json_t *status)
 		(json_int_t)space.index_bytes, "waiting_files", (json_int_t)space.retired,
 		"undelete_messages", (json_int_t)all.window[0], "undelete_bytes",
 		(json_int_t)all.window[1], "oldest_reader_age_ms", (json_int_t)oldest));
+	backup_state_add(cli, status);
 }
 
 static void
@@ -278,6 +307,7 @@ cmd_status(struct cli *cli)
 		printf("queue  %lld messages, %lld recipients, %lld held\n", messages,
 		    recipients, held);
 		store_figures_print(status);
+		backup_state_print(status);
 	}
 	json_decref(status);
 	return running ? CLI_OK : CLI_NOT_RUNNING;

@@ -26,6 +26,7 @@
 #include "base/ensure.h"
 #include "base/log.h"
 #include "base/stats.h"
+#include "store/store_backup.h"
 #include "store/store_maintain.h"
 
 enum {
@@ -320,6 +321,7 @@ store_start(struct service *s, const struct conf *conf)
 	    .undelete_days = conf->store.undelete_days,
 	};
 	char *error = NULL;
+	store_side_sweep(conf->store.path);
 	enum status status = store_open(&options, &s->store, &error);
 	if (status == STATUS_OK)
 		return 0;

@@ -435,9 +435,9 @@ backup_begin(struct backup *b)
 	if (b->dir_fd < 0 || b->store_fd < 0)
 		return backup_fail(b, status_from_errno(errno), b->dir);
 	b->lock_fd =
-	    openat(b->store_fd, LMDB_BACKUP_LOCK, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+	    openat(b->store_fd, BACKUP_LOCK_NAME, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
 	if (b->lock_fd < 0)
-		return backup_fail(b, status_from_errno(errno), LMDB_BACKUP_LOCK);
+		return backup_fail(b, status_from_errno(errno), BACKUP_LOCK_NAME);
 	/* Reclaim takes it for a moment to look. */
 	for (int tries = 0; flock(b->lock_fd, LOCK_EX | LOCK_NB) < 0; tries++) {
 		struct timespec pause = {0, 50 * 1000 * 1000};
@@ -445,6 +445,12 @@ backup_begin(struct backup *b)
 			return backup_fail(b, STATUS_BUSY, "another backup");
 		nanosleep(&pause, NULL);
 	}
+	/* Who and since when, for status; a full disk does not matter. */
+	char text[64];
+	int len = snprintf(text, sizeof text, "pid %ld started %lld\n", (long)getpid(),
+	    (long long)time(NULL));
+	(void)!ftruncate(b->lock_fd, 0);
+	(void)!pwrite(b->lock_fd, text, (size_t)len, 0);
 	futimens(b->lock_fd, NULL);
 	enum status status = same_store(b);
 	if (status != STATUS_OK)

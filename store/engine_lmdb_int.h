@@ -57,8 +57,6 @@ enum {
 	LMDB_PATH_MAX = 4096,
 };
 
-#define LMDB_BACKUP_LOCK "backup.lock" /* in the store's folder */
-
 struct lmdb_env;
 
 enum lmdb_room {

@@ -32,6 +32,7 @@
 
 #include "base/log.h"
 #include "store/engine_lmdb_int.h"
+#include "store/store_backup_int.h"
 
 enum {
 	MAINTAIN_FILES_MAX = 256,         /* deleted, an environment and call */
@@ -72,7 +73,7 @@ static bool
 backup_is_running(struct lmdb_env *env)
 {
 	char path[LMDB_PATH_MAX];
-	snprintf(path, sizeof path, "%s/" LMDB_BACKUP_LOCK, env->engine->path);
+	snprintf(path, sizeof path, "%s/" BACKUP_LOCK_NAME, env->engine->path);
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return false;

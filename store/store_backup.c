@@ -11,6 +11,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -190,6 +191,30 @@ store_backup(struct store *store, const char *dir,
 	*error = NULL;
 	*out = (struct store_backup_totals){0};
 	return engine_backup(store->engine, dir, options, out, error);
+}
+
+bool
+store_backup_state(const struct store *store, struct store_backup_state *out)
+{
+	char path[PATH_MAX_], text[64] = "";
+	struct stat st;
+	long long started = 0;
+	*out = (struct store_backup_state){0};
+	if (!store->path || snprintf(path, sizeof path, "%s/" BACKUP_LOCK_NAME,
+				store->path) >= (int)sizeof path)
+		return false;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	bool running = flock(fd, LOCK_SH | LOCK_NB) < 0 && fstat(fd, &st) == 0;
+	if (running) {
+		out->moved_s = (int64_t)st.st_mtime;
+		(void)!pread(fd, text, sizeof text - 1, 0);
+		if (sscanf(text, "pid %ld started %lld", &out->pid, &started) == 2)
+			out->started_s = started;
+	}
+	close(fd);
+	return running;
 }
 
 /* ---- restoring ---- */

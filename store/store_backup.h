@@ -35,4 +35,24 @@ enum status store_restore(const char *dir, const char *path,
     const struct store_backup_options *options, struct store_backup_totals *out,
     char **error) MUST_USE;
 
+/* Whether a backup of this store is under way; a process that stands still counts. */
+struct store_backup_state {
+	long pid;          /* 0: not known */
+	int64_t started_s; /* 0: not known */
+	int64_t moved_s;   /* when it last went on */
+};
+bool store_backup_state(const struct store *store, struct store_backup_state *out);
+
+/* A folder of this process below the store, to restore a backup beside it (store_side.c).
+ */
+struct store_side {
+	char *path;
+	int lock_fd;
+};
+/* The folder is there, empty or not, and locked.  Remove it also after a failure. */
+enum status store_side_make(const char *store_path, struct store_side *out) MUST_USE;
+void store_side_remove(struct store_side *side);
+/* Removes those of processes that are gone; how many. */
+unsigned store_side_sweep(const char *store_path);
+
 #endif

@@ -15,6 +15,10 @@
 #include "base/hashmap.h"
 #include "store/store_backup.h"
 
+/* In the store's folder: locked while a backup is under way, touched as it goes on; holds
+ * "pid N started SECONDS". */
+#define BACKUP_LOCK_NAME "backup.lock"
+
 enum {
 	BACKUP_NAME_MAX = 64, /* bytes of a file's name */
 	BACKUP_FILES_MAX = 4 * 1024 * 1024,

@@ -6,10 +6,12 @@ missing that was acknowledged before the backup began. The configuration, certif
 keys are in it with their modes, come back with --config and into a side root, and are not
 believed when they are damaged. $POSTROOM_BACKUP_ROUNDS: how many (2)."""
 
+import fcntl
 import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -130,6 +132,78 @@ for t in threads:
     t.join()
 r.equal(problems, [], "the load went on")
 r.check(len(acknowledged) > 50 and len(doomed) > 3, f"there was load: {len(acknowledged)}, {len(doomed)}")
+
+# ---- killed and standing still ----
+spool = os.path.join(post.root, "store", "spool")
+
+
+def left():
+    return [n for n in os.listdir(spool) if n.startswith("restore-")]
+
+
+def started(*words):
+    global last
+    last = subprocess.Popen([os.path.join(BIN, "postroom"), "--root", post.root, *words],
+                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return last
+
+
+def stopped_in(condition, *words):
+    """A command that stands still where the condition holds; some tries, it may be done first."""
+    for _ in range(50):
+        p = started(*words)
+        while p.poll() is None:
+            if condition():
+                p.send_signal(signal.SIGSTOP)
+                time.sleep(0.01)
+                if p.poll() is None and condition():
+                    return p
+                p.send_signal(signal.SIGCONT)
+                break
+        p.wait()
+    raise RuntimeError(f"never caught: {words}")
+
+
+def stored_aside():
+    return any(os.path.isdir(os.path.join(spool, n, "store")) for n in os.listdir(spool)
+               if n.startswith("restore-"))
+
+
+RESTORE = ("restore", backup, "--account", USERS[0])
+p = stopped_in(stored_aside, *RESTORE)
+p.kill()
+p.wait()
+r.equal(left(), [f"restore-{p.pid}"], "a killed restore leaves its folder")
+alive = stopped_in(lambda: os.path.isdir(os.path.join(spool, f"restore-{max(int(n[8:]) for n in left() or ['restore-0'])}", "store"))
+                   and len(left()) == 1 and left()[0] != f"restore-{p.pid}", *RESTORE)
+r.equal(left(), [f"restore-{alive.pid}"], "the next one removes it")
+os.makedirs(os.path.join(spool, "restore-1", "store"))
+post.run("restart")
+post.wait_running()
+r.equal(left(), [f"restore-{alive.pid}"], "a start removes what is dead, not what is alive")
+alive.send_signal(signal.SIGCONT)
+r.equal((alive.wait(), left()), (0, []), "which then comes to its end, and cleans up")
+
+r.equal(post.status()["store"]["backup"], None, "status: no backup")
+
+
+def locked():
+    with open(os.path.join(post.root, "store", "backup.lock")) as f:
+        try:
+            fcntl.flock(f, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return f"pid {last.pid} started" in f.read()
+    return False
+
+
+p = stopped_in(locked, "backup", os.path.join(work, "backup-2"))
+time.sleep(1.1)
+state = post.status()["store"]["backup"]
+r.check(state["pid"] == p.pid and 1 <= state["age_s"] < 60 and 1 <= state["idle_s"] < 60, f"status: {state}")
+r.check(f"backup by pid {p.pid} under way for" in post.run("status").stdout, "and as text")
+p.send_signal(signal.SIGCONT)
+r.equal(p.wait(), 0, "the backup goes on")
+r.equal(post.status()["store"]["backup"], None, "and is no longer there")
 
 # ---- the configuration ----
 etc = os.path.join(post.root, "etc")
