@@ -222,6 +222,7 @@ imap_session_new(
 	list_append(&w->sessions, &s->node);
 	stats_add(w->stats->sessions, 1);
 	s->conn = conn_new(w->loop, fd, on_event, s);
+	worker_conn_adopt(token, s->conn);
 	conn_deadline(s->conn, IMAP_PREAUTH_MS);
 	if (w->service && tls != LISTENER_TLS_NONE)
 		context = service_tls(w->service);

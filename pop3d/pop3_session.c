@@ -89,6 +89,7 @@ pop3_session_accept(struct service *service, struct worker *worker, int fd,
 	s->has_tls_settings = listener->tls == LISTENER_TLS_STARTTLS;
 	id_make(s->id);
 	s->conn = conn_new(worker_loop(worker), fd, session_event, s);
+	worker_conn_adopt(token, s->conn);
 	list_append(service_worker_user(worker), &s->node);
 	stats_add(stats_get("pop3_connections_total"), 1);
 	LOG_DEBUG(

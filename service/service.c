@@ -170,6 +170,8 @@ listener_settings(struct service *s, const struct conf *conf, struct listener *l
 			continue;
 		l->max_connections = c->max_connections;
 		l->max_per_ip = c->max_per_ip;
+		l->proxy_networks = c->proxy_networks.items;
+		l->proxy_network_count = c->proxy_networks.count;
 	}
 }
 

@@ -16,8 +16,8 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "net/network.h"
 #include "smtpd/relay.h"
-#include "smtpd/smtp_route.h"
 #include "text/date.h"
 #include "text/mime_convert.h"
 
@@ -214,9 +214,9 @@ report_take(const struct smtp_envelope *e)
 		wanted |= takes_reports(conf, &e->targets[i]);
 	if (!wanted || e->login.len > 0 || body_draft_size(e->draft) > RELAY_REPORT_MAX)
 		return;
-	bool trusted = s && smtp_route_is_trusted(conn_peer(s->conn),
-				conf->relay.report_networks.items,
-				conf->relay.report_networks.count);
+	bool trusted =
+	    s && network_list_has(conn_peer(s->conn), conf->relay.report_networks.items,
+		     conf->relay.report_networks.count);
 	relay_report_take(e->id, body_draft_bytes(e->draft), e->peer, trusted);
 }
 

@@ -75,6 +75,10 @@ cmd_ehlo(struct smtp_session *s, struct slice rest)
 		conn_write_format(s->conn, "250-FUTURERELEASE %llu %s\r\n",
 		    (unsigned long long)conf->smtp.max_hold_s, until);
 	}
+	if (s->xclient)
+		conn_write(
+		    s->conn, SLICE("250-XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR "
+				   "DESTPORT\r\n"));
 	if (starttls_is_offered(s))
 		conn_write(s->conn, SLICE("250-STARTTLS\r\n"));
 	if (mechanisms.len > 0)
@@ -126,11 +130,7 @@ cmd_starttls(struct smtp_session *s, struct slice rest)
 	smtp_resp(s, 220, "2.0.0", "begin TLS now");
 	/* RFC 3207 section 4.2: nothing said in clear survives.  What came behind the
 	 * command is thrown away by conn. */
-	smtp_session_reset(s);
-	free(s->helo);
-	s->helo = NULL;
-	free(s->login);
-	s->login = NULL;
+	smtp_session_forget_client(s);
 	smtp_set_state(s, SMTP_GREET);
 	conn_deadline(s->conn, SMTP_TLS_TIMEOUT_MS);
 	conn_start_tls_server(s->conn, tls);
@@ -160,6 +160,8 @@ static const struct smtp_command commands[] = {
 	{SLICE("STARTTLS"), SMTP_CMD_NEEDS_HELO | SMTP_CMD_NO_ARGUMENT,
 	                                          cmd_starttls,  "STARTTLS",                         "RFC 3207 section 4"},
 	{SLICE("VRFY"),     0,                    smtp_cmd_vrfy, "VRFY address",                     "RFC 5321 section 4.1.1.6"},
+	{SLICE("XCLIENT"),  SMTP_CMD_XCLIENT_ONLY,
+	                                          smtp_cmd_xclient, "XCLIENT NAME=value ...",          "Postfix XCLIENT_README"},
 };
 /* clang-format on */
 
@@ -173,7 +175,8 @@ smtp_cmd_table(size_t *out_count)
 static bool
 command_is_known(const struct smtp_session *s, const struct smtp_command *command)
 {
-	return s->submission || !(command->bits & SMTP_CMD_SUBMISSION_ONLY);
+	return (s->submission || !(command->bits & SMTP_CMD_SUBMISSION_ONLY)) &&
+	       (s->xclient || !(command->bits & SMTP_CMD_XCLIENT_ONLY));
 }
 
 static const struct smtp_command *

@@ -11,6 +11,7 @@ enum smtp_cmd_bits {
 	SMTP_CMD_NEEDS_LOGIN = 1 << 1, /* on submission listeners */
 	SMTP_CMD_NO_ARGUMENT = 1 << 2,
 	SMTP_CMD_SUBMISSION_ONLY = 1 << 3, /* elsewhere it is unknown */
+	SMTP_CMD_XCLIENT_ONLY = 1 << 4,    /* unknown but to smtp.xclient_networks */
 };
 
 struct smtp_command {
@@ -52,6 +53,9 @@ void smtp_cmd_vrfy(struct smtp_session *s, struct slice rest);
 void smtp_cmd_expn(struct smtp_session *s, struct slice rest);
 /* Is this client told which addresses there are? */
 bool smtp_vrfy_is_open(const struct smtp_session *s);
+
+/* smtp_cmd_xclient.c */
+void smtp_cmd_xclient(struct smtp_session *s, struct slice rest);
 
 /* smtp_cmd_data.c */
 void smtp_cmd_data(struct smtp_session *s, struct slice rest);

@@ -33,11 +33,6 @@ enum smtp_route {
 
 enum smtp_route smtp_route_decide(const struct smtp_route_facts *facts);
 
-/* True when the peer's address is in one of the networks ("10.0.0.0/8",
- * "2001:db8::/32", as conf normalises them). */
-bool smtp_route_is_trusted(
-    const struct sockaddr *peer, char *const *networks, size_t count);
-
 /* The open-relay matrix (anonymous senders and all known tricks of spelling) against the
  * parser and the table, with a directory of one domain.  Null when every row came out as
  * it must, else the first address that did not. */

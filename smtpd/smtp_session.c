@@ -7,9 +7,9 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "net/network.h"
 #include "smtpd/smtp_cmd.h"
 #include "smtpd/smtp_resp.h"
-#include "smtpd/smtp_route.h"
 
 #define STOPPING_TEXT "%s the server is stopping, try again in a moment"
 
@@ -107,7 +107,10 @@ smtp_session_accept(struct service *service, struct worker *worker, int fd,
 	s->submission = strcmp(listener->protocol, "submission") == 0;
 	id_make(s->id);
 	s->conn = conn_new(worker_loop(worker), fd, session_event, s);
-	s->trusted = !s->submission && smtp_route_is_trusted(conn_peer(s->conn),
+	worker_conn_adopt(token, s->conn);
+	s->xclient = network_list_has(conn_peer(s->conn),
+	    conf->smtp.xclient_networks.items, conf->smtp.xclient_networks.count);
+	s->trusted = !s->submission && network_list_has(conn_peer(s->conn),
 					   conf->smtp.trusted_networks.items,
 					   conf->smtp.trusted_networks.count);
 	list_append(&s->own->sessions, &s->node);
@@ -131,6 +134,16 @@ void
 smtp_session_reset(struct smtp_session *s)
 {
 	smtp_envelope_free(&s->envelope);
+}
+
+void
+smtp_session_forget_client(struct smtp_session *s)
+{
+	smtp_session_reset(s);
+	free(s->helo);
+	s->helo = NULL;
+	free(s->login);
+	s->login = NULL;
 }
 
 void

@@ -72,6 +72,7 @@ struct smtp_session {
 	struct conn *conn;
 	bool submission;           /* AUTH is offered, and required */
 	bool trusted;              /* the peer is in smtp.trusted_networks */
+	bool xclient;              /* the peer may say who its client is (XCLIENT) */
 	bool greeted;              /* the banner was sent */
 	bool extended;             /* EHLO, not HELO */
 	bool skipping_line;        /* the rest of an over-long line is thrown away */
@@ -111,6 +112,8 @@ void smtp_session_ready(struct smtp_session *s);
 void smtp_session_close(struct smtp_session *s, const char *reason);
 /* Forgets the mail transaction (RFC 5321 section 4.1.1.5). */
 void smtp_session_reset(struct smtp_session *s);
+/* Forgets what the client said and who it is: somebody else is behind the connection. */
+void smtp_session_forget_client(struct smtp_session *s);
 void smtp_session_helo(struct smtp_session *s, struct slice name, bool extended);
 /* The trace file, opened once for the process; null when it could not be. */
 struct trace *smtp_trace(struct service *service);

@@ -35,6 +35,7 @@ struct conf_listener {
 	bool enabled;
 	uint32_t max_connections; /* 0: no own limit */
 	uint32_t max_per_ip;
+	struct conf_list proxy_networks; /* their connections begin with a PROXY header */
 };
 
 struct conf {
@@ -69,9 +70,10 @@ struct conf {
 		uint64_t data_timeout_ms;
 		char *recipient_delimiter;
 		struct conf_list trusted_networks;
-		char *sender_check;    /* envelope, header, off */
-		uint32_t max_received; /* Received fields: loop limit */
-		char *always_bcc;      /* an address, or "" */
+		char *sender_check;                /* envelope, header, off */
+		uint32_t max_received;             /* Received fields: loop limit */
+		char *always_bcc;                  /* an address, or "" */
+		struct conf_list xclient_networks; /* may say who their client is */
 		bool srs;              /* forwarded mail's sender is rewritten */
 		char *vrfy;            /* "off", "trusted" */
 		uint32_t max_messages; /* of a session */

@@ -58,6 +58,9 @@ const struct conf_key conf_keys[] = {
 	    "connections at once; 0: no limit of its own", LISTENER(max_connections)},
 	{"listener", "max_per_ip", CONF_TYPE_U32, 0, 1000000, "100", NULL, RESTART,
 	    "connections at once of one address; 0: no limit", LISTENER(max_per_ip)},
+	{"listener", "proxy_networks", CONF_TYPE_LIST_NETWORK, 0, CONF_LIST_MAX, "", NULL, RESTART,
+	    "load balancers: a connection from there must begin with a PROXY header (version 1 or 2) and"
+	    " counts as from the address that it names; from elsewhere none is taken", LISTENER(proxy_networks)},
 
 	{"tls", "certificate", CONF_TYPE_PATH, 0, PATH_OCTETS, "", NULL, RELOAD,
 	    "PEM file with the chain; empty: etc/tls/server.pem in the root, else /etc/postroom/tls/server.pem",
@@ -114,6 +117,9 @@ const struct conf_key conf_keys[] = {
 	{"smtp", "always_bcc", CONF_TYPE_TEXT, 0, 320, "", NULL, RELOAD,
 	    "a copy of every message goes to this address too (a journal); empty: none",
 	    TOP(smtp.always_bcc)},
+	{"smtp", "xclient_networks", CONF_TYPE_LIST_NETWORK, 0, CONF_LIST_MAX, "", NULL, RELOAD,
+	    "proxies that may say by XCLIENT who their client is, even who has logged in; they are"
+	    " trusted with everything", TOP(smtp.xclient_networks)},
 	{"smtp", "srs", CONF_TYPE_BOOL, 0, 0, "true", NULL, RELOAD,
 	    "the sender of mail that an alias or account forwards to elsewhere is rewritten (SRS), so"
 	    " that SPF holds there", TOP(smtp.srs)},

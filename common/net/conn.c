@@ -585,6 +585,16 @@ conn_peer(const struct conn *c)
 	return &c->peer.any;
 }
 
+void
+conn_set_peer(struct conn *c, const struct sockaddr_storage *peer)
+{
+	ENSURE(c->magic == CONN_MAGIC);
+	memset(&c->peer, 0, sizeof(c->peer));
+	memcpy(&c->peer, peer,
+	    peer->ss_family == AF_INET ? sizeof(c->peer.v4) : sizeof(c->peer.v6));
+	address_text(&c->peer, c->peer_text, sizeof(c->peer_text));
+}
+
 const char *
 conn_error(const struct conn *c)
 {

@@ -137,5 +137,7 @@ uint16_t conn_peer_port(const struct conn *c);
 const char *conn_local_text(const struct conn *c);
 uint16_t conn_local_port(const struct conn *c);
 const struct sockaddr *conn_peer(const struct conn *c);
+/* The peer is who a trusted proxy says it is: AF_INET or AF_INET6. */
+void conn_set_peer(struct conn *c, const struct sockaddr_storage *peer);
 
 #endif

@@ -26,15 +26,23 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "base/clock.h"
 #include "base/ensure.h"
 #include "base/hashmap.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "net/conn.h"
 #include "net/loop_int.h"
+#include "net/network.h"
+#include "net/proxy.h"
 
 enum {
 	WORKER_THREADS_MAX = 256,
-	ACCEPT_TURN_MAX = 64,  /* connections of one listener in one turn */
-	ACCEPT_PAUSE_MS = 100, /* when descriptors or memory have run out */
-	ADDRESS_KEY_MAX = 21,  /* family, listener, address */
+	ACCEPT_TURN_MAX = 64,    /* connections of one listener in one turn */
+	ACCEPT_PAUSE_MS = 100,   /* when descriptors or memory have run out */
+	ADDRESS_KEY_MAX = 21,    /* family, listener, address */
+	PROXY_TIMEOUT_MS = 5000, /* for the PROXY header */
+	PROXY_LOOK_MS = 10,      /* between looks for more of it */
 	SET_MAGIC = 0x30274e25,
 };
 
@@ -45,6 +53,7 @@ struct worker {
 	pthread_t thread;
 	atomic_size_t count; /* connections */
 	bool stopping;       /* own thread only */
+	struct list waiting; /* struct worker_conn: for their PROXY headers */
 	void *user;
 };
 
@@ -62,6 +71,12 @@ struct worker_conn {
 	int fd;
 	unsigned char key_len;
 	char key[ADDRESS_KEY_MAX];
+	/* its PROXY header is read on its worker's thread, before its session begins */
+	bool proxied;
+	struct list node; /* in worker->waiting */
+	struct loop_timer timer;
+	uint64_t deadline_ms;           /* monotonic */
+	struct sockaddr_storage client; /* AF_UNSPEC: the peer itself */
 };
 
 struct worker_set {
@@ -128,6 +143,9 @@ static void
 address_release(struct worker_set *set, const struct worker_conn *token)
 {
 	struct slice key = slice_make(token->key, token->key_len);
+	/* A proxy that has not told its client yet. */
+	if (key.len == 0)
+		return;
 	pthread_mutex_lock(&set->address_mutex);
 	uintptr_t count = (uintptr_t)hashmap_get(set->addresses, key);
 	ENSURE(count > 0);
@@ -167,21 +185,6 @@ choose_worker(struct worker_set *set)
 	return best;
 }
 
-/* The worker's thread. */
-static void
-start_conn(void *arg)
-{
-	struct worker_conn *token = arg;
-	struct worker *worker = token->worker;
-	int fd = token->fd;
-	if (worker->stopping) {
-		close(fd);
-		worker_conn_done(token);
-		return;
-	}
-	worker->set->options.accept(worker, fd, &token->accepter->listener, token);
-}
-
 static void
 refuse(const struct listener *listener, int fd)
 {
@@ -192,6 +195,116 @@ refuse(const struct listener *listener, int fd)
 		(void)sent;
 	}
 	close(fd);
+}
+
+/* The worker's thread. */
+static void
+begin_conn(struct worker_conn *token)
+{
+	struct worker *worker = token->worker;
+	worker->set->options.accept(worker, token->fd, &token->accepter->listener, token);
+}
+
+static void
+proxy_drop(struct worker_conn *token, const char *reason)
+{
+	LOG_DEBUG("conn.close", LF_STR("listener", token->accepter->listener.name),
+	    LF_STR("reason", reason));
+	close(token->fd);
+	worker_conn_done(token);
+}
+
+/* The header is there: its octets are taken out of the socket, what follows stays. */
+static void
+proxy_take(struct worker_conn *token, size_t used)
+{
+	char bytes[PROXY_HEADER_MAX];
+	unsigned max = token->accepter->listener.max_per_ip;
+	if (recv(token->fd, bytes, used, MSG_DONTWAIT) != (ssize_t)used) {
+		proxy_drop(token, "the PROXY header could not be read");
+		return;
+	}
+	/* A proxy that speaks for itself (its health checks) is not counted. */
+	if (token->client.ss_family != AF_UNSPEC) {
+		make_key(token, &token->client);
+		if (!address_take(token->worker->set, token, max)) {
+			token->key_len = 0;
+			refuse(&token->accepter->listener, token->fd);
+			worker_conn_done(token);
+			return;
+		}
+	}
+	begin_conn(token);
+}
+
+/* Looks at what has come, without taking it, now and every PROXY_LOOK_MS: a header comes
+ * whole with the first segment, so it hardly ever waits. */
+static void
+proxy_look(void *arg)
+{
+	struct worker_conn *token = arg;
+	char bytes[PROXY_HEADER_MAX];
+	struct proxy_header header;
+	size_t used = 0;
+	ssize_t n = recv(token->fd, bytes, sizeof(bytes), MSG_PEEK | MSG_DONTWAIT);
+	enum proxy_result result = PROXY_MORE;
+	if (n > 0)
+		result = proxy_parse(slice_make(bytes, (size_t)n), &header, &used);
+	bool gone = n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
+	if (result == PROXY_MORE && !gone && clock_mono_ms() < token->deadline_ms) {
+		loop_timer_start(
+		    token->worker->loop, &token->timer, PROXY_LOOK_MS, proxy_look, token);
+		return;
+	}
+	list_remove(&token->node);
+	if (result != PROXY_DONE) {
+		proxy_drop(token, gone ? "closed before its PROXY header"
+				  : result == PROXY_BAD
+				      ? "no PROXY header in front"
+				      : "the PROXY header did not come");
+		return;
+	}
+	token->client = header.client;
+	proxy_take(token, used);
+}
+
+/* The worker's thread. */
+static void
+start_conn(void *arg)
+{
+	struct worker_conn *token = arg;
+	struct worker *worker = token->worker;
+	if (worker->stopping) {
+		close(token->fd);
+		worker_conn_done(token);
+		return;
+	}
+	if (!token->proxied) {
+		begin_conn(token);
+		return;
+	}
+	list_append(&worker->waiting, &token->node);
+	token->deadline_ms = clock_mono_ms() + PROXY_TIMEOUT_MS;
+	proxy_look(token);
+}
+
+/* The worker stops: who waits is let go. */
+static void
+proxy_stop(struct worker *worker)
+{
+	struct list *node;
+	while ((node = list_pop(&worker->waiting))) {
+		struct worker_conn *token = LIST_ENTRY(node, struct worker_conn, node);
+		loop_timer_stop(&token->timer);
+		proxy_drop(token, "server stops");
+	}
+}
+
+void
+worker_conn_adopt(const struct worker_conn *token, struct conn *conn)
+{
+	if (token && token->proxied && token->client.ss_family != AF_UNSPEC)
+		conn_set_peer(conn, &token->client);
 }
 
 static void
@@ -207,8 +320,11 @@ admit(struct accepter *a, int fd, const struct sockaddr_storage *peer)
 	token->worker = choose_worker(set);
 	token->accepter = a;
 	token->fd = fd;
-	make_key(token, peer);
-	if (!address_take(set, token, a->listener.max_per_ip)) {
+	token->proxied = network_list_has((const struct sockaddr *)peer,
+	    a->listener.proxy_networks, a->listener.proxy_network_count);
+	if (!token->proxied)
+		make_key(token, peer);
+	if (!token->proxied && !address_take(set, token, a->listener.max_per_ip)) {
 		free(token);
 		refuse(&a->listener, fd);
 		return;
@@ -318,6 +434,7 @@ run_worker(void *arg)
 	if (worker->index == 0)
 		close_accepters(set);
 	worker->stopping = true;
+	proxy_stop(worker);
 	if (set->options.stop)
 		set->options.stop(worker);
 	return NULL;
@@ -381,6 +498,7 @@ worker_set_start(const struct worker_set_options *options, struct worker_set **o
 		worker->set = set;
 		worker->index = (unsigned)i;
 		worker->loop = loop_new();
+		list_init(&worker->waiting);
 		atomic_init(&worker->count, 0);
 	}
 	/* The accepting one is started last: it needs all the others. */

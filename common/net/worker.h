@@ -23,7 +23,10 @@ struct listener {
 	unsigned max_connections; /* 0: no own limit */
 	unsigned max_per_ip;      /* 0: none */
 	struct slice refuse_text; /* sent when over a limit, with CRLF; borrowed */
-	void *owner;              /* the daemon's own settings for this listener */
+	/* Connections from these networks begin with a PROXY header; borrowed */
+	char *const *proxy_networks;
+	size_t proxy_network_count;
+	void *owner; /* the daemon's own settings for this listener */
 };
 
 struct worker;
@@ -33,6 +36,7 @@ struct worker_set;
  * be called once, on the same thread, when that connection has ended (worker_conn_done).
  */
 struct worker_conn;
+struct conn;
 typedef void (*worker_accept_fn)(struct worker *worker, int fd,
     const struct listener *listener, struct worker_conn *token);
 
@@ -66,5 +70,8 @@ void *worker_arg(struct worker *worker);
 void worker_set_user(struct worker *worker, void *user);
 void *worker_user(struct worker *worker);
 void worker_conn_done(struct worker_conn *token);
+/* To be called once the connection's conn is made: when a proxy told who the client is,
+ * that becomes its peer. */
+void worker_conn_adopt(const struct worker_conn *token, struct conn *conn);
 
 #endif
