@@ -48,7 +48,7 @@ ACCOUNTS = {"imap": {"ann@example.org": "secret"},
 AUTH = ["password_min = 6", "block_after = 0", "fail_delay = 0s"]
 # The IMAP transcripts are also a unit test's, whose server has these settings.
 CONF = {"imap": {"auth": [*AUTH, 'mechanisms = {"PLAIN", "LOGIN"}'],
-                 "imap": ["max_append_size = 4M"]},
+                 "imap": ["max_append_size = 4M", 'admin_uri = "mailto:help@example.org"']},
         "pop3": {"auth": AUTH, "pop3": ["delete_on_retrieval = true"]}}
 # imapd claims \\Recent in the background, which simultaneous sessions need not wait for
 # (RFC 3501 section 2.3.2); the transcripts count on it between commands.
