@@ -219,3 +219,27 @@ cli_confirm(const struct cli *cli, const char *question)
 	char line[16];
 	return fgets(line, sizeof(line), stdin) && (line[0] == 'y' || line[0] == 'Y');
 }
+
+void
+cli_json_print(const json_t *value)
+{
+	json_dumpf(value, stdout, JSON_INDENT(2));
+	putchar('\n');
+}
+
+int
+cli_rows_show(const struct cli *cli, json_t *rows, void (*print)(const json_t *row),
+    const char *empty)
+{
+	size_t i;
+	json_t *row;
+	if (cli->json) {
+		cli_json_print(rows);
+	} else {
+		json_array_foreach(rows, i, row) print(row);
+		if (json_array_size(rows) == 0 && empty && !cli->quiet)
+			puts(empty);
+	}
+	json_decref(rows);
+	return CLI_OK;
+}

@@ -8,6 +8,7 @@
 #ifndef POSTROOM_CLI_H
 #define POSTROOM_CLI_H
 
+#include <jansson.h>
 #include <stdio.h>
 
 #include "conf/conf.h"
@@ -90,6 +91,13 @@ char *cli_trace_dir(struct cli *cli);
 /* A question on the terminal; true at once with --yes or when not on a terminal is an
  * error that tells of --yes. */
 bool cli_confirm(const struct cli *cli, const char *question);
+
+/* Prints a value as JSON for people, with a line end. */
+void cli_json_print(const json_t *value);
+/* How a listing ends: `rows` as JSON, or each by `print`, or, when there is none, the
+ * line `empty` (null: nothing).  Takes the reference; returns CLI_OK. */
+int cli_rows_show(const struct cli *cli, json_t *rows, void (*print)(const json_t *row),
+    const char *empty);
 
 /* ---- the verbs ---- */
 int cmd_init(struct cli *cli);

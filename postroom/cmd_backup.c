@@ -63,8 +63,7 @@ totals_print(const struct cli *cli, const struct store_backup_totals *totals,
 		if (conf)
 			json_object_set_new(out, "config_files",
 			    json_integer((json_int_t)backup_conf_count(conf)));
-		json_dumpf(out, stdout, JSON_INDENT(2));
-		putchar('\n');
+		cli_json_print(out);
 		json_decref(out);
 	} else if (!cli->quiet) {
 		printf("%s: the store of %s, %" PRIu64 " files, %" PRIu64

@@ -64,8 +64,7 @@ migrate(struct cli *cli)
 	if (cli->json) {
 		json_t *out = json_pack("{s:i, s:i, s:i, s:b}", "found", (int)m.found,
 		    "now", (int)m.now, "newest", (int)m.newest, "dry_run", dry);
-		json_dumpf(out, stdout, JSON_INDENT(2));
-		putchar('\n');
+		cli_json_print(out);
 		json_decref(out);
 	} else if (!cli->quiet) {
 		printf(m.found == m.newest ? "the store has format %u, the newest\n"
@@ -115,8 +114,7 @@ cmd_check(struct cli *cli)
 		    "bodies", (json_int_t)totals.bodies, "queued",
 		    (json_int_t)totals.queued, "bytes", (json_int_t)totals.bytes,
 		    "problems", check.problems);
-		json_dumpf(out, stdout, JSON_INDENT(2));
-		putchar('\n');
+		cli_json_print(out);
 		json_decref(out);
 	} else {
 		if (!cli->quiet)

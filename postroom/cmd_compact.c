@@ -27,8 +27,7 @@ compact_print(const struct cli *cli, const struct store_space *before,
 		    (json_int_t)done->moved_bytes, "waiting_files",
 		    (json_int_t)after->retired, "unreadable_files",
 		    (json_int_t)done->unreadable);
-		json_dumpf(out, stdout, JSON_INDENT(2));
-		putchar('\n');
+		cli_json_print(out);
 		json_decref(out);
 	} else if (!cli->quiet) {
 		printf("%" PRIu64 " bytes before, %" PRIu64 " after, %" PRIu64

@@ -27,8 +27,7 @@ json_slice(struct slice s)
 static void
 json_print(json_t *value)
 {
-	json_dumpf(value, stdout, JSON_INDENT(2));
-	putchar('\n');
+	cli_json_print(value);
 	json_decref(value);
 }
 

@@ -407,8 +407,7 @@ cmd_explain(struct cli *cli)
 		explain_route(cli, &q, slice_from_cstr(from), buf_slice(&recipient),
 		    buf_slice(&ascii), out);
 		if (cli->json) {
-			json_dumpf(out, stdout, JSON_INDENT(2));
-			putchar('\n');
+			cli_json_print(out);
 		} else {
 			explain_print(out);
 		}

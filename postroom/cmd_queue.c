@@ -217,18 +217,7 @@ cmd_queue_list(struct cli *cli)
 		code = select_rows(cli, &rows);
 	if (code != CLI_OK)
 		return code;
-	if (cli->json) {
-		json_dumpf(rows, stdout, JSON_INDENT(2));
-		putchar('\n');
-	} else {
-		size_t i;
-		json_t *row;
-		json_array_foreach(rows, i, row) message_print(row);
-		if (json_array_size(rows) == 0 && !cli->quiet)
-			printf("the queue is empty\n");
-	}
-	json_decref(rows);
-	return CLI_OK;
+	return cli_rows_show(cli, rows, message_print, "the queue is empty");
 }
 
 int
@@ -246,8 +235,7 @@ cmd_queue_show(struct cli *cli)
 		    "%s is not in the queue: postroom trace %s tells where it went",
 		    cli->arguments[0], cli->arguments[0]);
 	if (cli->json) {
-		json_dumpf(row, stdout, JSON_INDENT(2));
-		putchar('\n');
+		cli_json_print(row);
 	} else {
 		message_print(row);
 	}

@@ -229,8 +229,7 @@ cmd_queue_top(struct cli *cli)
 	if (status != STATUS_OK) {
 		code = cli_fail_status(status, "read the queue");
 	} else if (cli->json) {
-		json_dumpf(rows, stdout, JSON_INDENT(2));
-		putchar('\n');
+		cli_json_print(rows);
 	} else {
 		size_t i;
 		json_t *row;

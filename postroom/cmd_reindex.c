@@ -125,8 +125,7 @@ cmd_reindex(struct cli *cli)
 			code = cli_fail_status(status, "reindex %s", r.login);
 	}
 	if (code == CLI_OK && cli->json) {
-		json_dumpf(r.rows, stdout, JSON_INDENT(2));
-		putchar('\n');
+		cli_json_print(r.rows);
 	} else if (code == CLI_OK && !cli->quiet && r.count > 1) {
 		printf("%zu accounts: index %" PRIu64 " bytes (%.1f %%)\n", r.count,
 		    r.sum.index_bytes, percent(&r.sum));

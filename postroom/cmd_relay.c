@@ -123,6 +123,18 @@ relay_list_one(const struct directory_relay *relay, void *arg)
 	return true;
 }
 
+static void
+rule_print(const json_t *row)
+{
+	const char *id, *from, *to, *host, *tls, *user = NULL;
+	int port;
+	json_unpack((json_t *)row, "{s:s, s:s, s:s, s:s, s:i, s:s, s?s}", "id", &id,
+	    "from", &from, "to", &to, "host", &host, "port", &port, "tls", &tls, "user",
+	    &user);
+	printf("%-6s from %s to %s by %s port %d, TLS %s%s%s\n", id, from, to, host, port,
+	    tls, user ? ", as " : "", user ? user : "");
+}
+
 int
 cmd_relay_list(struct cli *cli)
 {
@@ -133,25 +145,7 @@ cmd_relay_list(struct cli *cli)
 	enum status status = directory_relay_each(cli->reader, relay_list_one, list);
 	if (status != STATUS_OK)
 		return cli_fail_status(status, "list the relay rules");
-	size_t index;
-	json_t *row;
-	if (cli->json) {
-		json_dumpf(list, stdout, JSON_INDENT(2));
-		putchar('\n');
-	} else {
-		json_array_foreach(list, index, row)
-		{
-			const char *id, *from, *to, *host, *tls, *user = NULL;
-			int port;
-			json_unpack(row, "{s:s, s:s, s:s, s:s, s:i, s:s, s?s}", "id", &id,
-			    "from", &from, "to", &to, "host", &host, "port", &port, "tls",
-			    &tls, "user", &user);
-			printf("%-6s from %s to %s by %s port %d, TLS %s%s%s\n", id, from,
-			    to, host, port, tls, user ? ", as " : "", user ? user : "");
-		}
-	}
-	json_decref(list);
-	return CLI_OK;
+	return cli_rows_show(cli, list, rule_print, NULL);
 }
 
 int

@@ -97,13 +97,11 @@ list(struct cli *cli)
 {
 	struct used used = {.cli = cli, .rows = json_array()};
 	int64_t now_s = clock_wall_s();
-	size_t i;
-	json_t *row;
 	if (cli->conf->relay.rate) {
 		struct relay_rate rate = {cli->conf->relay.rate, 60};
 		char text[RELAY_RATE_TEXT_MAX];
 		relay_rate_text(&rate, text);
-		row = row_make(RELAY_RATE_SITE, SLICE("relay.rate"), text);
+		json_t *row = row_make(RELAY_RATE_SITE, SLICE("relay.rate"), text);
 		json_array_append_new(used.rows, row);
 	}
 	enum status status =
@@ -115,16 +113,7 @@ list(struct cli *cli)
 		json_decref(used.rows);
 		return cli_fail_status(status, "read the rates");
 	}
-	if (cli->json) {
-		json_dumpf(used.rows, stdout, JSON_INDENT(2));
-		putchar('\n');
-	} else {
-		json_array_foreach(used.rows, i, row) row_print(row);
-		if (json_array_size(used.rows) == 0 && !cli->quiet)
-			puts("no rate is set");
-	}
-	json_decref(used.rows);
-	return CLI_OK;
+	return cli_rows_show(cli, used.rows, row_print, "no rate is set");
 }
 
 /* The second and third argument as the key of a note; 0 or an exit code. */

@@ -61,18 +61,8 @@ list(struct cli *cli, struct slice domain)
 		json_decref(rows);
 		return cli_fail_status(status, "read the TLS levels");
 	}
-	size_t i;
-	json_t *row;
-	if (cli->json) {
-		json_dumpf(rows, stdout, JSON_INDENT(2));
-		putchar('\n');
-	} else {
-		json_array_foreach(rows, i, row) row_print(row);
-		if (json_array_size(rows) == 0 && !cli->quiet)
-			puts("no level is set: DANE and MTA-STS decide");
-	}
-	json_decref(rows);
-	return CLI_OK;
+	return cli_rows_show(
+	    cli, rows, row_print, "no level is set: DANE and MTA-STS decide");
 }
 
 static bool

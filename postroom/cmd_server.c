@@ -297,8 +297,7 @@ cmd_status(struct cli *cli)
 	queue_counts_add(cli, status);
 	store_figures_add(cli, status);
 	if (cli->json) {
-		json_dumpf(status, stdout, JSON_INDENT(2));
-		putchar('\n');
+		cli_json_print(status);
 	} else {
 		sockets_print(status);
 		long long messages = 0, recipients = 0, held = 0;

@@ -56,18 +56,7 @@ cmd_suppress_list(struct cli *cli)
 		json_decref(rows);
 		return cli_fail_status(status, "read the suppression list");
 	}
-	size_t i;
-	json_t *row;
-	if (cli->json) {
-		json_dumpf(rows, stdout, JSON_INDENT(2));
-		putchar('\n');
-	} else {
-		json_array_foreach(rows, i, row) row_print(row);
-		if (json_array_size(rows) == 0 && !cli->quiet)
-			puts("the suppression list is empty");
-	}
-	json_decref(rows);
-	return CLI_OK;
+	return cli_rows_show(cli, rows, row_print, "the suppression list is empty");
 }
 
 int

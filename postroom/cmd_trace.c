@@ -133,8 +133,7 @@ cmd_trace(struct cli *cli)
 	}
 	bool found = json_array_size(view.messages) > 0;
 	if (cli->json) {
-		json_dumpf(view.messages, stdout, JSON_INDENT(2));
-		putchar('\n');
+		cli_json_print(view.messages);
 	} else {
 		json_array_foreach(view.messages, i, message)
 		{

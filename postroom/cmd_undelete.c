@@ -159,8 +159,7 @@ report(struct undeleting *u, bool dry, uint64_t back)
 		json_t *out = json_pack("{s:I, s:I, s:I, s:b, s:O}", "found",
 		    (json_int_t)u->count, "bytes", (json_int_t)u->bytes, "back",
 		    (json_int_t)back, "dry_run", dry, "list", u->list);
-		json_dumpf(out, stdout, JSON_INDENT(2));
-		putchar('\n');
+		cli_json_print(out);
 		json_decref(out);
 	} else if (dry) {
 		list_print(u->list);

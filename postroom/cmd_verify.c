@@ -95,8 +95,7 @@ totals_print(struct verify_output *out, const struct store_verify_totals *totals
 		    (json_int_t)totals->healed, "quarantined",
 		    (json_int_t)totals->quarantined, "released",
 		    (json_int_t)totals->released, "findings", out->findings);
-		json_dumpf(json, stdout, JSON_INDENT(2));
-		putchar('\n');
+		cli_json_print(json);
 		json_decref(json);
 		return;
 	}

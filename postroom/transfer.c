@@ -170,8 +170,7 @@ transfer_finish(struct transfer *transfer, const char *account, const char *path
 		json_object_set_new(out, "problem_count",
 		    json_integer((json_int_t)transfer->problem_count));
 		json_object_set_new(out, "problems", transfer->problems);
-		json_dumpf(out, stdout, JSON_INDENT(2));
-		putchar('\n');
+		cli_json_print(out);
 		json_decref(out);
 	} else {
 		if (!cli->quiet) {
