@@ -182,6 +182,7 @@ static const struct {
     {"QUOTA=RES-MAILBOX",     CAP_AFTER               },
     {"UNAUTHENTICATE",        CAP_AFTER               },
     {"UIDONLY",               CAP_AFTER               },
+    {"INPROGRESS",            CAP_AFTER               },
     {"COMPRESS=DEFLATE",      CAP_AFTER | CAP_COMPRESS},
 };
 

@@ -170,6 +170,8 @@ box_done(struct imap_session *s, struct imap_command *cmd)
 	}
 	if (status != STATUS_OK)
 		return imap_cmd_fail(s, cmd, status);
+	run->progress_before += box.exists;
+	run->walk.examined = 0;
 	box.uidvalidity = mailbox_view_uidvalidity(run->view);
 	if (run->count)
 		imap_write_esearch(s, cmd, run, &box, run->uids, run->count);
@@ -200,6 +202,7 @@ imap_run_esearch(struct imap_session *s, struct imap_command *cmd)
 	enum status status = mailbox_each(imap_reader(s), s->account, collect, e);
 	if (status != STATUS_OK || e->full)
 		return imap_cmd_fail(s, cmd, e->full ? STATUS_LIMIT : status);
+	e->run.progress_goal = e->messages;
 	if (e->messages < IMAP_SEARCH_NARROW_MIN)
 		e->run.narrow.over = true;
 	return box_begin(s, cmd);

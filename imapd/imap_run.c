@@ -16,6 +16,7 @@
 
 #include "base/ensure.h"
 #include "base/log.h"
+#include "imapd/imap_progress.h"
 
 /* ---- the command's memory ---- */
 
@@ -115,6 +116,7 @@ imap_command_over(struct imap_session *s)
 	imap_command_drop(s);
 	if (s->phase != IMAP_PHASE_TLS)
 		s->phase = IMAP_PHASE_COMMAND;
+	imap_deadline(s);
 	if (s->conn)
 		conn_resume(s->conn);
 	if (s->worker->stopping)
@@ -146,6 +148,7 @@ imap_command_result(struct imap_session *s, enum cmd_result result)
 	case CMD_WAIT:
 		ENSURE(s->resume);
 		s->phase = IMAP_PHASE_WAIT;
+		imap_progress_wait(s);
 		/* The end of the input is then not told before the reply is out. */
 		conn_pause(s->conn);
 		break;

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "imapd/imap_context.h"
+#include "imapd/imap_progress.h"
 
 static void
 search_cleanup(struct imap_session *s)
@@ -65,6 +66,8 @@ imap_search_slice(struct imap_session *s, struct imap_command *cmd)
 	enum status status;
 
 	s->resume = imap_search_slice;
+	imap_progress(s, &run->told_ms, run->progress_before + run->walk.examined,
+	    run->progress_goal);
 	if (!imap_search_narrow_run(&run->narrow, imap_reader(s), s->account))
 		return CMD_AGAIN;
 	size_t name_count =
@@ -185,6 +188,7 @@ imap_search_begin(struct imap_session *s, struct imap_command *cmd, imap_run_fn 
 		return refused;
 	if (imap_search_box(s, run, s->view, s->mailbox, s->arena) != STATUS_OK)
 		return imap_cmd_fail(s, cmd, STATUS_LIMIT);
+	run->progress_goal = run->max;
 	if (run->max < IMAP_SEARCH_NARROW_MIN)
 		run->narrow.over = true;
 	return imap_search_slice(s, cmd);

@@ -30,6 +30,8 @@ struct imap_search_run {
 	uint32_t max;
 	uint64_t modseq_first, modseq_last, modseq_highest; /* of the messages found */
 	enum status failed;
+	uint64_t told_ms;                        /* progress */
+	uint64_t progress_before, progress_goal; /* messages of all mailboxes */
 	imap_run_fn done;
 	/* For SORT and THREAD: a message that matched and its place in uids. */
 	bool (*match)(struct imap_session *s, uint32_t at,

@@ -25,6 +25,7 @@
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "base/log.h"
+#include "imapd/imap_progress.h"
 
 /* ---- states ---- */
 
@@ -166,6 +167,7 @@ on_timeout(struct imap_session *s)
 	if (s->phase == IMAP_PHASE_WAIT && s->login) {
 		/* The store owes an answer; it always comes. */
 		imap_deadline(s);
+		imap_progress_waiting(s);
 		return;
 	}
 	imap_bye(s, NULL, s->login ? "too long without a command" : "too long to log in");
