@@ -1,8 +1,9 @@
 /*
  * XCLIENT: a proxy of smtp.xclient_networks says who its client is.  The session begins
  * anew, as if that client had connected: its address decides about trust, limits and log,
- * its log-in (when the proxy says that there was one) about relaying.  For anybody else
- * the command is unknown (SMTP_CMD_XCLIENT_ONLY).
+ * its log-in (when the proxy says that there was one) about relaying, and its address
+ * about XCLIENT too: what follows comes from that client, who must not say that he is
+ * somebody else.  For anybody else the command is unknown (SMTP_CMD_XCLIENT_ONLY).
  */
 #include <netinet/in.h>
 
@@ -49,6 +50,8 @@ address_take(struct smtp_session *s, const struct smtp_xclient *x)
 	s->trusted = !s->submission && network_list_has(conn_peer(s->conn),
 					   conf->smtp.trusted_networks.items,
 					   conf->smtp.trusted_networks.count);
+	s->xclient = network_list_has(conn_peer(s->conn),
+	    conf->smtp.xclient_networks.items, conf->smtp.xclient_networks.count);
 }
 
 void
@@ -71,6 +74,7 @@ smtp_cmd_xclient(struct smtp_session *s, struct slice rest)
 	if (x.login.ptr && !login_take(s, x.login)) {
 		smtp_resp(s, 550, "5.7.8", "LOGIN is no account here");
 	} else {
+		s->xclient = false;
 		address_take(s, &x);
 		if (x.helo.ptr)
 			smtp_session_helo(s, x.helo, x.extended);

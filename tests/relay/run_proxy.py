@@ -158,31 +158,43 @@ t = Talk("127.0.0.2", v1("192.0.2.9"))
 t.read()
 r.check(t.say("XCLIENT ADDR=10.9.9.9").startswith("500"), "nor from a client of the balancer")
 t.close()
+def proxied(what):
+    """A connection of the proxy that has said who its client is."""
+    talk = Talk("127.0.0.3")
+    talk.read()
+    r.check(talk.say(f"XCLIENT {what}").startswith("220"), f"taken: {what}")
+    return talk
+
+
 t = Talk("127.0.0.3")
 t.read()
 r.check("250-XCLIENT NAME ADDR" in t.say("EHLO proxy.test"), "it is offered to the proxy")
 r.equal(relays(t), "550", "who does not relay for himself")
-r.check(t.say("XCLIENT ADDR=10.9.9.9 HELO=pc.test PROTO=ESMTP").startswith("220"), "taken")
+for bad in ("", "ADDR=x", "WHAT=x", "ADDR=10.9.9.9 ADDR=10.9.9.9"):
+    r.check(t.say(f"XCLIENT {bad}").startswith("501"), f"refused: {bad}")
+r.check(t.say("XCLIENT LOGIN=nobody@demo.test").startswith("550"), "no such account")
+r.equal(relays(t), "550", "and then nobody is logged in")
+t.say("EHLO proxy.test")
+t.say("MAIL FROM:<x@from.test>")
+r.check(t.say("XCLIENT ADDR=192.0.2.1").startswith("503"), "not in the middle of a message")
+t.close()
+t = proxied("ADDR=10.9.9.9 HELO=pc.test PROTO=ESMTP")
 r.equal(relays(t), "250", "a trusted client relays")
-r.check(t.say("XCLIENT ADDR=192.0.2.1").startswith("220"), "the next client")
-r.equal(relays(t), "550", "does not")
-r.check(t.say("XCLIENT ADDR=[UNAVAILABLE]").startswith("220"), "one that is not known")
-r.equal(relays(t), "550", "does not either")
-r.check(t.say("XCLIENT ADDR=192.0.2.1 LOGIN=anna@demo.test").startswith("220"), "one with a log-in")
+t.close()
+t = proxied("ADDR=192.0.2.1 LOGIN=anna@demo.test")
 t.say("EHLO pc.test")
 r.check(t.say("MAIL FROM:<boss@demo.test>").startswith("553"), "sends as itself only")
 t.say("MAIL FROM:<anna@demo.test>")
 r.check(t.say("RCPT TO:<far@sink.test>").startswith("250"), "and relays")
-r.check(t.say("XCLIENT ADDR=192.0.2.1").startswith("503"), "not in the middle of a message")
-t.say("RSET")
-r.check(t.say("XCLIENT LOGIN=nobody@demo.test").startswith("550"), "no such account")
-r.equal(relays(t), "550", "and then nobody is logged in")
-for bad in ("", "ADDR=x", "WHAT=x", "ADDR=10.9.9.9 ADDR=10.9.9.9"):
-    r.check(t.say(f"XCLIENT {bad}").startswith("501"), f"refused: {bad}")
-t.say("XCLIENT ADDR=192.0.2.1 LOGIN=anna@demo.test")
-t.say("XCLIENT ADDR=192.0.2.1")
-r.equal(relays(t), "550", "a log-in ends with its client")
 t.close()
+# What follows is the client's: he does not become somebody else.
+for who in ("ADDR=192.0.2.1", "ADDR=[UNAVAILABLE]", "ADDR=10.9.9.9", "HELO=pc.test"):
+    t = proxied(who)
+    r.check("XCLIENT" not in t.say("EHLO pc.test"), f"not offered to the client {who}")
+    for more in ("LOGIN=anna@demo.test", "ADDR=10.9.9.9", "ADDR=127.0.0.3"):
+        r.check(t.say(f"XCLIENT {more}").startswith("500"), f"{who} does not become {more}")
+    r.equal(relays(t), "250" if "10.9" in who else "550", f"{who} relays by its address")
+    t.close()
 
 r.equal(half.read(), "", "half a header is waited for")
 r.check(3 < time.monotonic() - half_began < 10, "and no longer than 5 s")
