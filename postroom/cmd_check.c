@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "postroom/cli.h"
+#include "service/relay_proof.h"
 #include "store/check.h"
 #include "store/store_migrate.h"
 
@@ -83,7 +84,12 @@ cmd_check(struct cli *cli)
 	if (cli_option(cli, "--dry-run"))
 		return cli_fail(CLI_USAGE, "--dry-run goes with --migrate");
 	int code = cli_need_conf(cli);
+	struct buf why AUTO_BUF;
+	buf_init(&why, RELAY_PROOF_TEXT_MAX);
+	size_t tried = 0;
 	if (code == CLI_OK && cli_option(cli, "--config-only")) {
+		if (!relay_proof_run(NULL, cli->conf, &tried, &why))
+			return cli_fail(CLI_CONFIG, "%.*s", (int)why.len, why.ptr);
 		if (!cli->quiet)
 			printf("configuration fine\n");
 		return CLI_OK;
@@ -92,6 +98,9 @@ cmd_check(struct cli *cli)
 		code = cli_need_store(cli);
 	if (code != CLI_OK)
 		return code;
+	if (!relay_proof_run(cli->reader, cli->conf, &tried, &why))
+		return cli_fail(CLI_CONFIG, "%.*s", (int)why.len, why.ptr);
+	store_reader_end(cli->reader);
 	struct check check = {.cli = cli, .problems = json_array()};
 	struct store_check_options options = {
 	    .read_bodies = cli_option(cli, "--bodies") != NULL,
@@ -108,7 +117,8 @@ cmd_check(struct cli *cli)
 		return cli_fail_status(status, "check the store");
 	}
 	if (cli->json) {
-		json_t *out = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "accounts",
+		json_t *out = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
+		    "relay_proof_rows", (json_int_t)tried, "accounts",
 		    (json_int_t)totals.accounts, "mailboxes",
 		    (json_int_t)totals.mailboxes, "messages", (json_int_t)totals.messages,
 		    "bodies", (json_int_t)totals.bodies, "queued",
@@ -117,6 +127,8 @@ cmd_check(struct cli *cli)
 		cli_json_print(out);
 		json_decref(out);
 	} else {
+		if (!cli->quiet)
+			printf("no stranger can relay: %zu addresses tried\n", tried);
 		if (!cli->quiet)
 			printf(
 			    "%llu accounts, %llu mailboxes, %llu messages, %llu bodies "

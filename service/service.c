@@ -126,7 +126,8 @@ reload(void *arg)
 	struct service *s = arg;
 	struct conf *conf = conf_load(s);
 	struct token_rules *rules = NULL;
-	if (!conf || !service_tokens_load(conf, &rules) || !tls_load(s, conf)) {
+	if (!conf || (s->options->check && !s->options->check(s, conf)) ||
+	    !service_tokens_load(conf, &rules) || !tls_load(s, conf)) {
 		LOG_ERROR("server.reload",
 		    LF_STR("status", "configuration kept as it was: see postroom check"));
 		token_rules_unref(&rules);
@@ -404,7 +405,7 @@ service_main(int argc, char **argv, const struct service_options *options)
 	if (code != 0)
 		return code;
 	if (!tls_load(s, conf) || !service_auth_start(s, conf) ||
-	    !listeners_open(s, conf))
+	    (options->check && !options->check(s, conf)) || !listeners_open(s, conf))
 		return EXIT_CONFIG;
 	s->main_loop = loop_new();
 	struct worker_set_options workers = {

@@ -40,6 +40,9 @@ struct service_options {
 	enum conf_protocol protocols[2];
 	unsigned protocol_count;
 	struct slice refuse_text; /* sent to a connection over a limit */
+	/* Whether it may serve with this configuration, before it listens and before a
+	 * reload; says why not.  May be null. */
+	bool (*check)(struct service *service, const struct conf *conf);
 	/* A new connection, on its worker; `token` goes back by worker_conn_done. */
 	void (*accept)(struct service *service, struct worker *worker, int fd,
 	    const struct listener *listener, struct worker_conn *token);

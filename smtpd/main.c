@@ -9,9 +9,10 @@
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "base/log.h"
+#include "service/relay_proof.h"
 #include "smtpd/relay.h"
 #include "smtpd/smtp_rate.h"
-#include "smtpd/smtp_route.h"
+#include "smtpd/smtp_selftest.h"
 #include "smtpd/smtp_session.h"
 #include "smtpd/webhook.h"
 #include "store/pop3.h"
@@ -146,6 +147,28 @@ stopping(struct service *service)
 	webhook_stop();
 }
 
+/* Better no server than an open relay. */
+static bool
+check(struct service *service, const struct conf *conf)
+{
+	struct store_reader *reader =
+	    store_reader_new(service_store(service), NULL, NULL);
+	struct buf why AUTO_BUF;
+	buf_init(&why, RELAY_PROOF_TEXT_MAX);
+	size_t tried = 0;
+	bool proved = relay_proof_run(reader, conf, &tried, &why);
+	store_reader_free(&reader);
+	if (proved) {
+		LOG_INFO("server.start", LF_STR("relay_proof", "no stranger can relay"),
+		    LF_U64("rows", tried));
+		return true;
+	}
+	LOG_ERROR(
+	    "server.start", LF_STR("status", "refused"), LF("reason", buf_slice(&why)));
+	fprintf(stderr, "smtpd: %.*s\n", (int)why.len, why.ptr);
+	return false;
+}
+
 static void
 reloaded(struct service *service)
 {
@@ -162,6 +185,7 @@ main(int argc, char **argv)
 	    .protocols = {CONF_SMTP, CONF_SUBMISSION},
 	    .protocol_count = 2,
 	    .refuse_text = SLICE("421 4.7.0 too many connections, try again later\r\n"),
+	    .check = check,
 	    .accept = smtp_session_accept,
 	    .worker_start = smtp_sessions_start,
 	    .worker_stop = smtp_sessions_stop,

@@ -17,8 +17,8 @@
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "base/log.h"
+#include "service/smtp_recipient.h"
 #include "smtpd/relay_int.h"
-#include "smtpd/smtp_recipient.h"
 
 enum {
 	RELAY_POLL_MS = 30 * 1000, /* looks into the queue at least so often */

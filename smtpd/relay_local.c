@@ -11,8 +11,8 @@
 
 #include "base/clock.h"
 #include "base/ensure.h"
+#include "service/smtp_recipient.h"
 #include "smtpd/relay_int.h"
-#include "smtpd/smtp_recipient.h"
 #include "store/message.h"
 #include "text/address.h"
 #include "text/date.h"

@@ -7,12 +7,12 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "service/smtp_recipient.h"
+#include "service/smtp_route.h"
 #include "smtpd/smtp_accept.h"
 #include "smtpd/smtp_cmd.h"
 #include "smtpd/smtp_rate.h"
-#include "smtpd/smtp_recipient.h"
 #include "smtpd/smtp_resp.h"
-#include "smtpd/smtp_route.h"
 #include "store/relay_note.h"
 
 static struct slice

@@ -1,32 +1,10 @@
 /*
- * The decision table for recipients and its self-test; see smtp_route.h.
+ * The open-relay matrix against the parser; see smtp_selftest.h.
  */
-#include "smtpd/smtp_route.h"
+#include "smtpd/smtp_selftest.h"
 
+#include "service/smtp_route.h"
 #include "smtpd/smtp_parse.h"
-
-enum smtp_route
-smtp_route_decide(const struct smtp_route_facts *facts)
-{
-	switch (facts->answer) {
-	case DIRECTORY_NOT_LOCAL:
-		return facts->authenticated || facts->trusted ? SMTP_ROUTE_RELAY
-		                                              : SMTP_ROUTE_DENIED;
-	case DIRECTORY_UNKNOWN_USER:
-		return SMTP_ROUTE_UNKNOWN;
-	case DIRECTORY_LOOP:
-		return SMTP_ROUTE_LOOP;
-	case DIRECTORY_TARGETS:
-		/* An alias to elsewhere is the operator's wish: no relaying. */
-		if (facts->targets == 0)
-			return SMTP_ROUTE_UNKNOWN;
-		return facts->over_quota == facts->targets ? SMTP_ROUTE_QUOTA
-		                                           : SMTP_ROUTE_TARGETS;
-	}
-	return SMTP_ROUTE_DENIED;
-}
-
-/* ---- self-test ---- */
 
 /* The directory of the test: one domain, one user. */
 static enum directory_answer

@@ -2,7 +2,7 @@
  * The routing table over all of its inputs, and the open-relay matrix
  * (reference/smtp.md, X5), which the daemon also runs at every start.
  */
-#include "smtpd/smtp_route.h"
+#include "smtpd/smtp_selftest.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,6 +10,8 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+
+#include "service/smtp_route.h"
 
 static void
 open_relay_matrix(void **state)

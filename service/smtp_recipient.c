@@ -2,7 +2,7 @@
  * Recipients; see smtp_recipient.h.  Whoever holds the installation's key can send to
  * anywhere by an SRS address, so nothing here takes one whose hash does not fit.
  */
-#include "smtpd/smtp_recipient.h"
+#include "service/smtp_recipient.h"
 
 #include "auth/srs.h"
 #include "base/clock.h"

@@ -1,10 +1,10 @@
 /*
- * What a recipient address leads to, as smtpd sees it: what the directory says, and for
+ * What a recipient address leads to for smtpd: what the directory says, and for
  * addresses that were made by sender rewriting (SRS) the sender behind them.  Used at
- * RCPT and when the queue delivers here.
+ * RCPT, when the queue delivers here, and by the proof that nobody can relay.
  */
-#ifndef SMTPD_SMTP_RECIPIENT_H
-#define SMTPD_SMTP_RECIPIENT_H
+#ifndef SERVICE_SMTP_RECIPIENT_H
+#define SERVICE_SMTP_RECIPIENT_H
 
 #include "store/directory.h"
 #include "text/address.h"

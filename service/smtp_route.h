@@ -1,17 +1,15 @@
 /*
  * What happens to a recipient: refuse, deliver here, or relay.  One pure decision table,
- * so that the question whether this server is an open relay is answered in one place, by
- * a test (and by the daemon itself at each start, smtp_route_selftest).
+ * so that the question whether this server is an open relay is answered in one place:
+ * by tests, and by the daemon itself at each start (service/relay_proof.h,
+ * smtpd/smtp_selftest.h).
  *
  * Addresses are never rewritten: a "%", "!" or "@" inside a local part means nothing, a
  * source route is dropped before (RFC 5321 appendix C).
  */
-#ifndef SMTPD_SMTP_ROUTE_H
-#define SMTPD_SMTP_ROUTE_H
+#ifndef SERVICE_SMTP_ROUTE_H
+#define SERVICE_SMTP_ROUTE_H
 
-#include <sys/socket.h>
-
-#include "base/slice.h"
 #include "store/directory.h"
 
 struct smtp_route_facts {
@@ -32,10 +30,5 @@ enum smtp_route {
 };
 
 enum smtp_route smtp_route_decide(const struct smtp_route_facts *facts);
-
-/* The open-relay matrix (anonymous senders and all known tricks of spelling) against the
- * parser and the table, with a directory of one domain.  Null when every row came out as
- * it must, else the first address that did not. */
-const char *smtp_route_selftest(void);
 
 #endif
