@@ -269,6 +269,20 @@ wants_line(const struct pop3_session *s)
 	       s->waiting == POP3_WAITS_FOR_RESPONSE;
 }
 
+/* While a log-in is checked, an UPDATE is committed, or the client has to read first,
+ * nothing is read and the end of the input is not told: a client that has said all and
+ * shut its side down still gets its replies.  Not while the acknowledgement of what was
+ * retrieved is awaited: there the end of the connection has to be heard of. */
+static void
+input_gate(struct pop3_session *s)
+{
+	if (s->waiting == POP3_WAITS_FOR_AUTH || s->waiting == POP3_WAITS_FOR_OUTPUT ||
+	    s->waiting == POP3_WAITS_FOR_STORE)
+		conn_pause(s->conn);
+	else
+		conn_resume(s->conn);
+}
+
 void
 pop3_session_run(struct pop3_session *s)
 {
@@ -291,8 +305,11 @@ pop3_session_run(struct pop3_session *s)
 		if (i + 1 == POP3_COMMANDS_PER_TURN)
 			conn_read_again(s->conn);
 	}
+	if (!s->conn)
+		return;
+	input_gate(s);
 	/* Bytes that are no whole line do not make a client a live one. */
-	if (s->conn && progress)
+	if (progress)
 		deadline_set(s);
 }
 
