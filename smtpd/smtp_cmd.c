@@ -75,6 +75,8 @@ cmd_ehlo(struct smtp_session *s, struct slice rest)
 		conn_write_format(s->conn, "250-FUTURERELEASE %llu %s\r\n",
 		    (unsigned long long)conf->smtp.max_hold_s, until);
 	}
+	if (smtp_etrn_is_open(s))
+		conn_write(s->conn, SLICE("250-ETRN\r\n"));
 	if (s->xclient)
 		conn_write(
 		    s->conn, SLICE("250-XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR "
@@ -149,6 +151,7 @@ static const struct smtp_command commands[] = {
 	{SLICE("DATA"),     SMTP_CMD_NEEDS_HELO | SMTP_CMD_NO_ARGUMENT,
 	                                          smtp_cmd_data, "DATA",                             "RFC 5321 section 4.1.1.4"},
 	{SLICE("EHLO"),     0,                    cmd_ehlo,      "EHLO name",                        "RFC 5321 section 4.1.1.1"},
+	{SLICE("ETRN"),     SMTP_CMD_NEEDS_HELO,  smtp_cmd_etrn, "ETRN domain",                      "RFC 1985 section 5"},
 	{SLICE("EXPN"),     0,                    smtp_cmd_expn, "EXPN list",                        "RFC 5321 section 4.1.1.7"},
 	{SLICE("HELO"),     0,                    cmd_helo,      "HELO name",                        "RFC 5321 section 4.1.1.1"},
 	{SLICE("HELP"),     0,                    cmd_help,      "HELP",                             "RFC 5321 section 4.1.1.8"},

@@ -54,6 +54,11 @@ void smtp_cmd_expn(struct smtp_session *s, struct slice rest);
 /* Is this client told which addresses there are? */
 bool smtp_vrfy_is_open(const struct smtp_session *s);
 
+/* smtp_cmd_etrn.c */
+void smtp_cmd_etrn(struct smtp_session *s, struct slice rest);
+/* May this client have the queue run for a domain? */
+bool smtp_etrn_is_open(const struct smtp_session *s);
+
 /* smtp_cmd_xclient.c */
 void smtp_cmd_xclient(struct smtp_session *s, struct slice rest);
 

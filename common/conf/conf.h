@@ -76,6 +76,7 @@ struct conf {
 		struct conf_list xclient_networks; /* may say who their client is */
 		bool srs;              /* forwarded mail's sender is rewritten */
 		char *vrfy;            /* "off", "trusted" */
+		char *etrn;            /* "off", "trusted" */
 		uint32_t max_messages; /* of a session */
 		uint32_t max_priority; /* MT-PRIORITY, 0 to 9 */
 		uint64_t max_hold_s;   /* FUTURERELEASE; 0: off */

@@ -126,6 +126,9 @@ const struct conf_key conf_keys[] = {
 	{"smtp", "vrfy", CONF_TYPE_WORD, 0, 0, "off", "off|trusted", RELOAD,
 	    "who may ask for addresses and members of aliases (VRFY, EXPN): nobody, or log-ins and"
 	    " trusted networks", TOP(smtp.vrfy)},
+	{"smtp", "etrn", CONF_TYPE_WORD, 0, 0, "off", "off|trusted", RELOAD,
+	    "who may have the mail that waits for a domain tried at once (ETRN, RFC 1985): nobody, or"
+	    " log-ins and trusted networks", TOP(smtp.etrn)},
 	{"smtp", "max_messages", CONF_TYPE_U32, 1, 100000000, "10000", NULL, RELOAD,
 	    "messages of a session, then 421 (RFC 9422, MAILMAX)", TOP(smtp.max_messages)},
 	{"smtp", "max_priority", CONF_TYPE_U32, 0, 9, "4", NULL, RELOAD,

@@ -23,8 +23,9 @@ static const struct fault faults[] = {
      "1: " NO_HOST "0: warning: no listener is enabled: nobody can connect\n"                                                                     },
     {"unknown key, near",                HEAD "smtp {\n max_eror = 3\n}\n",
      "4: there is no key 'max_eror' in section 'smtp': did you mean 'max_errors'?\n"                                                              },
-    {"unknown key, of another section",  HEAD "smtp {\n retry = {\"5m\"}\n}\n",
-     "4: there is no key 'retry' in section 'smtp': it belongs in section relay\n"                                                                },
+    {"unknown key, of another section",  HEAD "smtp {\n warn_after = 5m\n}\n",
+     "4: there is no key 'warn_after' in section 'smtp': it belongs in section "
+	"relay\n"																 },
     {"unknown key, of the top level",    HEAD "smtp {\n threads = 3\n}\n",
      "4: there is no key 'threads' in section 'smtp': it belongs outside of all "
 	"sections\n"															      },
