@@ -43,7 +43,7 @@ static bool
 is_quiet(void *user)
 {
 	struct imap_worker *w = user;
-	imap_worker_stop(w);
+	imap_recents_flush(w, false); /* those that wait for their time are let go */
 	return list_is_empty(&w->sessions) && w->background_ops == 0;
 }
 
