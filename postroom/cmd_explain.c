@@ -15,7 +15,7 @@
 #include "postroom/cli.h"
 #include "postroom/forward.h"
 #include "service/relay_level.h"
-#include "service/relay_rate.h"
+#include "service/relay_pool.h"
 #include "text/address.h"
 #include "text/mta_sts.h"
 
@@ -256,6 +256,36 @@ explain_rates(struct cli *cli, struct slice from, struct slice domain, json_t *o
 	json_object_set_new(out, "rates", rates);
 }
 
+/* "source": where mail would leave from, as the rule or the pool for all says. */
+static void
+explain_source(struct cli *cli, const struct directory_relay *rule, json_t *out)
+{
+	struct relay_pool pool;
+	bool own = rule && rule->source.len;
+	struct slice name = own ? rule->source : SLICE(RELAY_POOL_DEFAULT);
+	struct slice ehlo = rule ? rule->ehlo : SLICE_NULL;
+	json_t *sources = json_array();
+	enum status status = STATUS_NOT_FOUND;
+	if (own || !rule || !rule->host.len)
+		status = relay_pool_find(cli->reader, name, ehlo, &pool);
+	if (own && status != STATUS_OK)
+		json_object_set_new(out, "problem",
+		    json_string("the rule's pool is not there: its mail waits"));
+	for (size_t i = 0; status == STATUS_OK && i < pool.count; i++) {
+		const struct relay_source *s = &pool.sources[i];
+		json_array_append_new(
+		    sources, json_pack("{s:s, s:s, s:i}", "address", s->text, "ehlo",
+				 s->ehlo[0] ? s->ehlo : cli->conf->hostname, "weight",
+				 (int)s->weight));
+	}
+	if (status == STATUS_OK)
+		json_object_set_new(out, "pool", json_slice(name));
+	else
+		json_object_set_new(out, "ehlo",
+		    ehlo.len ? json_slice(ehlo) : json_string(cli->conf->hostname));
+	json_object_set_new(out, "sources", sources);
+}
+
 static void
 explain_rule(struct question *q, const struct directory_relay *rule, json_t *out)
 {
@@ -288,7 +318,9 @@ explain_print(const json_t *out)
 		forward_explain_print(out);
 		return;
 	}
-	if (rule)
+	if (rule && strcmp(route, "mx") == 0)
+		printf("route        by MX, from where relay rule %s says\n", rule);
+	else if (rule)
 		printf("route        relay rule %s (from %s to %s)\n", rule,
 		    json_string_value(json_object_get(out, "rule_from")),
 		    json_string_value(json_object_get(out, "rule_to")));
@@ -322,6 +354,12 @@ explain_print(const json_t *out)
 	    (long long)json_integer_value(json_object_get(out, "port")),
 	    json_string_value(json_object_get(out, "tls")),
 	    (long long)json_integer_value(json_object_get(out, "connections")));
+	json_array_foreach(json_object_get(out, "sources"), i, row)
+	    printf("from         %s as %s, weight %lld (%s)\n",
+		json_string_value(json_object_get(row, "address")),
+		json_string_value(json_object_get(row, "ehlo")),
+		(long long)json_integer_value(json_object_get(row, "weight")),
+		json_string_value(json_object_get(out, "pool")));
 	json_array_foreach(json_object_get(out, "rates"), i, row)
 	    printf("rate         %s messages, %s %s, used %.1f\n",
 		json_string_value(json_object_get(row, "rate")),
@@ -362,10 +400,14 @@ explain_route(struct cli *cli, struct question *q, struct slice from, struct sli
 	}
 	explain_limits(cli->conf, out);
 	explain_rates(cli, from, domain, out);
-	if (directory_relay_find(cli->reader, from, domain, &rule) == STATUS_OK) {
+	bool ruled = directory_relay_find(cli->reader, from, domain, &rule) == STATUS_OK;
+	explain_source(cli, ruled ? &rule : NULL, out);
+	if (ruled && rule.host.len) {
 		explain_rule(q, &rule, out);
 		return;
 	}
+	if (ruled)
+		json_object_set_new(out, "rule", json_slice(rule.id));
 	json_object_set_new(out, "route", json_string("mx"));
 	json_object_set_new(out, "port",
 	    json_integer(cli->conf->relay.port ? cli->conf->relay.port : EXPLAIN_PORT));

@@ -9,6 +9,8 @@
 #include "base/ids.h"
 #include "postroom/cli.h"
 #include "postroom/password.h"
+#include "service/relay_pool.h"
+#include "text/address.h"
 
 enum { PORT_SUBMISSIONS = 465, PORT_SUBMISSION = 587, PORT_SMTP = 25 };
 
@@ -56,13 +58,38 @@ any_option(struct cli *cli, const char *name)
 	return text && strcmp(text, "*") != 0 ? slice_from_cstr(text) : SLICE_NULL;
 }
 
+/* --source is an address or a pool that is there, --ehlo a host name. */
+static int
+source_check(
+    struct cli *cli, struct directory_relay *relay, const char *ehlo, struct buf *name)
+{
+	struct relay_pool pool;
+	if (ehlo && !address_domain_to_ascii(slice_from_cstr(ehlo), name))
+		return cli_fail(CLI_DATA, "--ehlo wants a host name");
+	relay->ehlo = buf_slice(name);
+	if (!relay->source.len)
+		return CLI_OK;
+	enum status status =
+	    relay_pool_find(cli->reader, relay->source, relay->ehlo, &pool);
+	if (status == STATUS_NOT_FOUND)
+		return cli_fail(CLI_DATA,
+		    "--source is an address of this machine or a pool: postroom pool "
+		    "list shows them");
+	return status == STATUS_OK ? CLI_OK : cli_fail_status(status, "read the pool");
+}
+
 int
 cmd_relay_add(struct cli *cli)
 {
 	const char *host = cli_option(cli, "--host");
 	const char *user = cli_option(cli, "--user");
-	if (!host)
-		return cli_fail(CLI_USAGE, "--host says by which server to send");
+	const char *source = cli_option(cli, "--source");
+	const char *ehlo = cli_option(cli, "--ehlo");
+	if (!host && !source && !ehlo)
+		return cli_fail(CLI_USAGE,
+		    "--host says by which server to send, --source from which address");
+	if (!host && (user || cli_option(cli, "--port") || cli_option(cli, "--tls")))
+		return cli_fail(CLI_USAGE, "--port, --tls and --user go with --host");
 	if (!user && cli_option(cli, "--password-stdin"))
 		return cli_fail(CLI_USAGE, "--password-stdin goes with --user");
 	struct directory_relay relay = {
@@ -70,13 +97,18 @@ cmd_relay_add(struct cli *cli)
 	    .to = any_option(cli, "--to"),
 	    .host = slice_from_cstr(host),
 	    .user = slice_from_cstr(user),
+	    .source = slice_from_cstr(source),
 	};
+	struct buf name AUTO_BUF;
+	buf_init(&name, ADDRESS_DOMAIN_MAX);
 	char *password = NULL;
 	int code = cli_need_store(cli);
 	if (code == CLI_OK)
 		code = port_option(cli, user != NULL, &relay.port);
 	if (code == CLI_OK)
 		code = tls_option(cli, user != NULL, &relay.tls);
+	if (code == CLI_OK)
+		code = source_check(cli, &relay, ehlo, &name);
 	if (code == CLI_OK && user)
 		code = password_read(cli, 0, &password);
 	if (code != CLI_OK)
@@ -92,11 +124,15 @@ cmd_relay_add(struct cli *cli)
 		    "--host a host name or address");
 	if (status != STATUS_OK)
 		return cli_fail_status(status, "add the relay rule");
-	if (!cli->quiet)
-		printf("%s: mail from %s to %s goes by %s port %u, TLS %s\n", id,
-		    cli_option(cli, "--from") ? cli_option(cli, "--from") : "anybody",
-		    relay.to.ptr ? cli_option(cli, "--to") : "anywhere", host, relay.port,
-		    tls_word(relay.tls));
+	if (cli->quiet)
+		return CLI_OK;
+	printf("%s: mail from %s to %s goes by %s", id,
+	    cli_option(cli, "--from") ? cli_option(cli, "--from") : "anybody",
+	    relay.to.ptr ? cli_option(cli, "--to") : "anywhere", host ? host : "MX");
+	if (host)
+		printf(" port %u, TLS %s", relay.port, tls_word(relay.tls));
+	printf("%s%s%s%s\n", source ? ", from " : "", source ? source : "",
+	    ehlo ? ", as " : "", ehlo ? ehlo : "");
 	return CLI_OK;
 }
 
@@ -113,9 +149,18 @@ relay_list_one(const struct directory_relay *relay, void *arg)
 	json_object_set_new(row, "id", json_stringn(relay->id.ptr, relay->id.len));
 	json_object_set_new(row, "from", any_text(relay->from));
 	json_object_set_new(row, "to", any_text(relay->to));
-	json_object_set_new(row, "host", json_stringn(relay->host.ptr, relay->host.len));
-	json_object_set_new(row, "port", json_integer(relay->port));
-	json_object_set_new(row, "tls", json_string(tls_word(relay->tls)));
+	if (relay->host.len) {
+		json_object_set_new(
+		    row, "host", json_stringn(relay->host.ptr, relay->host.len));
+		json_object_set_new(row, "port", json_integer(relay->port));
+		json_object_set_new(row, "tls", json_string(tls_word(relay->tls)));
+	}
+	if (relay->source.len)
+		json_object_set_new(
+		    row, "source", json_stringn(relay->source.ptr, relay->source.len));
+	if (relay->ehlo.len)
+		json_object_set_new(
+		    row, "ehlo", json_stringn(relay->ehlo.ptr, relay->ehlo.len));
 	if (relay->user.len)
 		json_object_set_new(
 		    row, "user", json_stringn(relay->user.ptr, relay->user.len));
@@ -126,13 +171,18 @@ relay_list_one(const struct directory_relay *relay, void *arg)
 static void
 rule_print(const json_t *row)
 {
-	const char *id, *from, *to, *host, *tls, *user = NULL;
-	int port;
-	json_unpack((json_t *)row, "{s:s, s:s, s:s, s:s, s:i, s:s, s?s}", "id", &id,
-	    "from", &from, "to", &to, "host", &host, "port", &port, "tls", &tls, "user",
-	    &user);
-	printf("%-6s from %s to %s by %s port %d, TLS %s%s%s\n", id, from, to, host, port,
-	    tls, user ? ", as " : "", user ? user : "");
+	const char *id, *from, *to, *host = NULL, *tls = NULL;
+	const char *user = NULL, *source = NULL, *ehlo = NULL;
+	int port = 0;
+	json_unpack((json_t *)row, "{s:s, s:s, s:s, s?s, s?i, s?s, s?s, s?s, s?s}", "id",
+	    &id, "from", &from, "to", &to, "host", &host, "port", &port, "tls", &tls,
+	    "user", &user, "source", &source, "ehlo", &ehlo);
+	printf("%-6s from %s to %s by %s", id, from, to, host ? host : "MX");
+	if (host)
+		printf(" port %d, TLS %s", port, tls);
+	printf("%s%s%s%s%s%s\n", user ? ", as " : "", user ? user : "",
+	    source ? ", from " : "", source ? source : "", ehlo ? ", EHLO " : "",
+	    ehlo ? ehlo : "");
 }
 
 int

@@ -1,14 +1,14 @@
 /*
- * relay rate: how many messages may leave in a time, to a domain or from a sender.  What
- * is over it waits in the queue.  Rules count from the relay's next look at the queue on,
- * a second later at most when there is mail.
+ * relay rate: how many messages may leave in a time, to a domain, from a sender or
+ * from an address of this machine.  What is over it waits in the queue.  Rules count from
+ * the relay's next look at the queue on, a second later at most when there is mail.
  */
 #include <jansson.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "postroom/cli.h"
-#include "service/relay_rate.h"
+#include "service/relay_pool.h"
 #include "text/address.h"
 
 static json_t *
@@ -25,7 +25,8 @@ rule_add(const struct relay_note *note, void *rows)
 	struct relay_rate rate;
 	char text[RELAY_RATE_TEXT_MAX] = "damaged";
 	struct slice name = note->name;
-	if (!relay_rate_scope_parse(slice_split(&name, ':'), &scope))
+	if (!relay_rate_scope_parse(slice_split(&name, ':'), &scope) ||
+	    scope == RELAY_RATE_WARMUP)
 		return true;
 	if (relay_rate_parse(note->text, &rate))
 		relay_rate_text(&rate, text);
@@ -49,6 +50,7 @@ used_add(const struct relay_note *note, void *arg)
 	int64_t at_ms;
 	struct slice name = note->name;
 	if (!relay_rate_scope_parse(slice_split(&name, ':'), &scope) ||
+	    scope == RELAY_RATE_WARMUP ||
 	    !relay_rate_used_read(note->text, &used, &at_ms) ||
 	    relay_rate_find(u->cli->reader, u->cli->conf, scope, name, &rate) !=
 		STATUS_OK)
@@ -124,14 +126,24 @@ key_read(struct cli *cli, struct buf *out)
 	struct slice name = cli_argument(cli, 2);
 	struct buf ascii AUTO_BUF;
 	buf_init(&ascii, ADDRESS_DOMAIN_MAX);
-	if (!relay_rate_scope_parse(cli_argument(cli, 1), &scope))
-		return cli_fail(CLI_USAGE, "a rate is of a site or of a sender");
+	struct relay_source source;
+	const char *why;
+	if (!relay_rate_scope_parse(cli_argument(cli, 1), &scope) ||
+	    scope == RELAY_RATE_WARMUP)
+		return cli_fail(CLI_USAGE, "a rate is of a site, a sender or a source");
 	bool any = slice_equal(name, SLICE("*"));
-	bool domain = scope == RELAY_RATE_SITE || slice_index(name, '@') == SIZE_MAX;
+	bool domain = scope == RELAY_RATE_SITE ||
+	              (scope == RELAY_RATE_SENDER && slice_index(name, '@') == SIZE_MAX);
 	if (!any && domain) {
 		if (!address_domain_to_ascii(name, &ascii))
 			return cli_fail(CLI_DATA, "%s is no domain", cli->arguments[2]);
 		name = buf_slice(&ascii);
+	}
+	if (!any && scope == RELAY_RATE_SOURCE) {
+		if (!relay_source_parse(name, &source, &why) || source.ehlo[0] ||
+		    slice_index(name, '*') != SIZE_MAX)
+			return cli_fail(CLI_DATA, "%s is no address", cli->arguments[2]);
+		name = slice_from_cstr(source.text);
 	}
 	if (!relay_rate_name(scope, name, out))
 		return cli_fail(CLI_DATA, "%s is too long", cli->arguments[2]);
@@ -151,9 +163,9 @@ cmd_relay_rate(struct cli *cli)
 	bool set = strcmp(cli->arguments[0], "set") == 0;
 	bool remove = strcmp(cli->arguments[0], "remove") == 0;
 	if ((!set || cli->argument_count != 4) && (!remove || cli->argument_count != 3))
-		return cli_fail(CLI_USAGE,
-		    "relay rate set site|sender NAME COUNT/DURATION, or relay rate "
-		    "remove site|sender NAME");
+		return cli_fail(CLI_USAGE, "relay rate set site|sender|source NAME "
+		                           "COUNT/DURATION, or relay rate "
+					   "remove site|sender|source NAME");
 	if ((code = key_read(cli, &key)) != CLI_OK)
 		return code;
 	if (set && !relay_rate_parse(cli_argument(cli, 3), &rate))

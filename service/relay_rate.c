@@ -14,7 +14,8 @@
 
 enum { USED_PARTS = 1000, MS = 1000 };
 
-static const char *const scopes[RELAY_RATE_SCOPES] = {"site", "sender"};
+static const char *const scopes[RELAY_RATE_SCOPES] = {
+    "site", "sender", "source", "warmup"};
 
 const char *
 relay_rate_scope_text(enum relay_rate_scope scope)
@@ -114,6 +115,37 @@ relay_rate_room(const struct relay_rate *rate, double used, uint32_t ahead_s)
 	return rate->count - used + (double)ahead_s * rate->count / rate->period_s;
 }
 
+uint32_t
+relay_warmup_limit(uint32_t day)
+{
+	/* Half as much again to twice as much a day: what providers advise. */
+	static const uint32_t limits[] = {50, 100, 200, 400, 700, 1000, 1500, 2000, 3000,
+	    4000, 6000, 8000, 12000, 16000, 24000, 32000, 48000, 64000, 96000, 128000,
+	    192000};
+	if (day == 0)
+		day = 1;
+	return day > sizeof(limits) / sizeof(limits[0]) ? 0 : limits[day - 1];
+}
+
+void
+relay_warmup_rate(uint32_t day, struct relay_rate *out)
+{
+	/* At once what is an hour's, and what flows back in 24 hours is 23 hours'. */
+	uint64_t limit = relay_warmup_limit(day);
+	*out = (struct relay_rate){0};
+	if (limit == 0)
+		return;
+	out->count = (uint32_t)(limit / 24);
+	out->period_s = (uint32_t)(out->count * UINT64_C(24 * 86400) / (limit * 23)) + 1;
+}
+
+uint32_t
+relay_warmup_day(int64_t start_s, int64_t now_s)
+{
+	int64_t day = (now_s - start_s) / 86400 + 1;
+	return now_s < start_s ? 1 : day > UINT32_MAX ? UINT32_MAX : (uint32_t)day;
+}
+
 /* NOT_FOUND: there is no such rule. */
 static enum status
 rule_get(struct store_reader *reader, enum relay_rate_scope scope, struct slice name,
@@ -128,6 +160,10 @@ rule_get(struct store_reader *reader, enum relay_rate_scope scope, struct slice 
 	    reader, RELAY_NOTE_RATE, buf_slice(&key), clock_wall_s(), &note);
 	if (status != STATUS_OK)
 		return status;
+	if (scope == RELAY_RATE_WARMUP) {
+		relay_warmup_rate(relay_warmup_day(note.created_s, clock_wall_s()), out);
+		return STATUS_OK;
+	}
 	return relay_rate_parse(note.text, out) ? STATUS_OK : STATUS_CORRUPT;
 }
 
@@ -136,7 +172,7 @@ relay_rate_find(struct store_reader *reader, const struct conf *conf,
     enum relay_rate_scope scope, struct slice name, struct relay_rate *out)
 {
 	enum status status = rule_get(reader, scope, name, out);
-	if (status == STATUS_NOT_FOUND)
+	if (status == STATUS_NOT_FOUND && scope != RELAY_RATE_WARMUP)
 		status = rule_get(reader, scope, SLICE("*"), out);
 	if (status != STATUS_NOT_FOUND)
 		return status;

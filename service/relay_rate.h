@@ -1,8 +1,9 @@
 /*
- * How many messages may leave in a time: rates by the recipients' domain (site) and by
- * who sends (sender: the login, else the sender's domain).  A rate is a bucket: it holds
- * `count` messages, what went out of it flows back evenly over the period.  What finds
- * no room waits in the queue; that is no attempt.
+ * How many messages may leave in a time: rates by the recipients' domain (site), by who
+ * sends (sender: the login, else the sender's domain) and by the address that they leave
+ * from (source); and what an address that is warmed up may send (warmup).  A rate is a
+ * bucket: it holds `count` messages, what went out of it flows back evenly over the
+ * period.  What finds no room waits in the queue; that is no attempt.
  *
  * The rules and what is used lie in the queue's partition (store/relay_note.h), the
  * default for sites is relay.rate.  The relay follows them, `postroom relay rate`,
@@ -14,7 +15,17 @@
 #include "conf/conf.h"
 #include "store/relay_note.h"
 
-enum relay_rate_scope { RELAY_RATE_SITE, RELAY_RATE_SENDER, RELAY_RATE_SCOPES };
+enum relay_rate_scope {
+	/* of a message */
+	RELAY_RATE_SITE,
+	RELAY_RATE_SENDER,
+	RELAY_RATE_OF_MESSAGE, /* how many these are */
+	/* of a connection */
+	RELAY_RATE_SOURCE = RELAY_RATE_OF_MESSAGE,
+	RELAY_RATE_WARMUP, /* the note's `created_s` is the first day */
+	RELAY_RATE_SCOPES,
+	RELAY_RATE_OF_SOURCE = RELAY_RATE_SCOPES - RELAY_RATE_SOURCE,
+};
 
 enum {
 	RELAY_RATE_COUNT_MAX = 1000000000, /* messages */
@@ -29,7 +40,7 @@ struct relay_rate {
 	uint32_t period_s;
 };
 
-/* "site", "sender". */
+/* "site", "sender", "source", "warmup". */
 const char *relay_rate_scope_text(enum relay_rate_scope scope);
 bool relay_rate_scope_parse(struct slice text, enum relay_rate_scope *out);
 /* "100/1h", "none"; false: neither. */
@@ -45,6 +56,13 @@ double relay_rate_used(
 uint64_t relay_rate_wait_ms(const struct relay_rate *rate, double used);
 /* Messages that fit in from now until `ahead_s` later. */
 double relay_rate_room(const struct relay_rate *rate, double used, uint32_t ahead_s);
+
+/* Messages in the n-th day (from 1) of an address that is warmed up; 0: no limit any
+ * more.  As a rate it is spread over the day: what a day allows, any 24 hours do. */
+uint32_t relay_warmup_limit(uint32_t day);
+void relay_warmup_rate(uint32_t day, struct relay_rate *out);
+/* The day that it is for what began at start_s; at least 1. */
+uint32_t relay_warmup_day(int64_t start_s, int64_t now_s);
 
 /* The rate that counts for a name: its own rule, else the scope's ("*"), else relay.rate
  * (sites).  count is 0 when there is none. */

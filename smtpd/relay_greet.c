@@ -9,11 +9,19 @@
 #include "base/ensure.h"
 #include "text/encoding.h"
 
+const char *
+relay_session_own_name(const struct relay_session *s)
+{
+	if (s->origin.set && s->origin.source.ehlo[0])
+		return s->origin.source.ehlo;
+	return s->site->ehlo[0] ? s->site->ehlo : relay_session_conf(s)->hostname;
+}
+
 void
 relay_session_ehlo(struct relay_session *s)
 {
 	s->offer = (struct relay_offer){0};
-	relay_session_send(s, STATE_EHLO, "EHLO %s\r\n", relay_session_conf(s)->hostname);
+	relay_session_send(s, STATE_EHLO, "EHLO %s\r\n", relay_session_own_name(s));
 }
 
 static enum relay_level
@@ -155,7 +163,7 @@ ehlo_reply(struct relay_session *s, enum relay_reply_class class)
 		 !conn_is_secure(s->conn))
 		/* An old server: HELO (RFC 5321 section 3.2). */
 		relay_session_send(
-		    s, STATE_HELO, "HELO %s\r\n", relay_session_conf(s)->hostname);
+		    s, STATE_HELO, "HELO %s\r\n", relay_session_own_name(s));
 	else
 		relay_session_host_failed(
 		    s, s->state == STATE_EHLO ? "EHLO" : "HELO", s->reply.text);
@@ -196,8 +204,8 @@ relay_session_greet_reply(struct relay_session *s)
 	/* A refusal to talk at all: what it means for the site. */
 	if ((s->state == STATE_BANNER || s->state == STATE_EHLO) &&
 	    (class == REPLY_TRANSIENT || class == REPLY_PERMANENT))
-		(void)relay_refusal_judge(
-		    s->site, relay_session_address(s)->host, &s->reply, &due_s);
+		(void)relay_refusal_judge(s->site, relay_session_address(s)->host,
+		    s->source_change, &s->reply, &due_s);
 	if (s->state == STATE_BANNER) {
 		if (class == REPLY_GOOD)
 			relay_session_ehlo(s);

@@ -22,6 +22,7 @@
 #include "net/private_address.h"
 #include "net/resolver.h"
 #include "service/relay_level.h"
+#include "service/relay_pool.h"
 #include "service/relay_rate.h"
 #include "service/service.h"
 #include "service/trace.h"
@@ -52,6 +53,7 @@ enum {
 
 struct relay;
 struct relay_site;
+struct relay_origin;
 
 /* What QUEUE_DELIVERED means for who asked to be told of success. */
 enum relay_success {
@@ -100,7 +102,7 @@ struct relay_job {
 	struct body_handle body;
 	char via[300]; /* host and TLS, for the trace */
 	/* The rates that it is under, or null; null again once it counts there. */
-	struct relay_bucket *buckets[RELAY_RATE_SCOPES];
+	struct relay_bucket *buckets[RELAY_RATE_OF_MESSAGE];
 };
 
 struct relay_address {
@@ -170,6 +172,11 @@ struct relay_site {
 	bool implicit_tls;
 	char *user;
 	char *password;
+	char *source, *ehlo; /* of its rule, as directory_relay, or "" */
+	/* what a refusal brought (relay_source_other) */
+	char *other_pool;
+	int64_t other_until_s;
+	unsigned source_change; /* +1 each time: sessions from before end */
 
 	enum relay_site_state state;
 	int64_t known_until_s;
@@ -177,6 +184,7 @@ struct relay_site {
 	struct relay_lookup *lookup;
 
 	bool run_scheduled;
+	bool waits;          /* for a rate or a source */
 	struct list starved; /* in relay->starved: waits for any session to end */
 	struct list lines;   /* struct relay_line, served in turn */
 	size_t pending_count;
@@ -220,7 +228,7 @@ struct relay {
 		bool any[RELAY_RATE_SCOPES]; /* there is a rate in that scope */
 		uint64_t look;               /* +1 with every look at the rules */
 		uint64_t claim;              /* +1 with every relay_rates_ready */
-		bool changed, saving;
+		bool changed, waiting, saving;
 		struct loop_timer timer;
 	} rates;
 	unsigned connections;
@@ -260,8 +268,10 @@ void relay_recipient_settle(
 bool relay_job_open(struct relay *relay, struct relay_job *job);
 /* Opens connections for what is pending, within the limits. */
 void relay_site_run(struct relay_site *site);
-/* Null too when a gap after the last message has to pass; the site is run then. */
-struct relay_job *relay_site_next_job(struct relay_site *site);
+/* For a connection from there.  Null too when a gap after the last message has to pass or
+ * a rate is used up; the site is run then. */
+struct relay_job *relay_site_next_job(
+    struct relay_site *site, const struct relay_origin *origin);
 struct relay_job *relay_site_next_job_any(struct relay_site *site);
 /* Everything pending there gets this outcome (the site cannot be reached). */
 void relay_site_fail(
@@ -276,6 +286,8 @@ struct relay_site *relay_site_of(
     struct relay *relay, struct slice sender, struct slice domain, uint32_t flags);
 /* Forgets sites that nothing is waiting for, when there are many. */
 void relay_sites_prune(struct relay *relay);
+/* Sites whose jobs wait for a rate or a source look again: the rules may have changed. */
+void relay_sites_wake(struct relay *relay);
 /* Has the operator paused the address's domain? */
 bool relay_is_paused(struct relay *relay, struct slice address);
 char *relay_copy_text(struct slice s);
@@ -321,9 +333,10 @@ void relay_session_start(struct relay_site *site);
 /* Reads the table; errors are logged. */
 void relay_rules_load(struct relay *relay);
 /* What a refusal means for the recipient, and for the site by the rule that fits.
- * *out_due_s: tried again then, or 0. */
+ * source_change: the site's, when the connection was made.  *out_due_s: tried again then,
+ * or 0. */
 enum queue_outcome relay_refusal_judge(struct relay_site *site, const char *host,
-    const struct relay_reply *reply, int64_t *out_due_s);
+    unsigned source_change, const struct relay_reply *reply, int64_t *out_due_s);
 bool relay_site_is_paused(const struct relay_site *site);
 /* All that is pending there waits in the queue until the pause is over. */
 void relay_site_put_off(struct relay_site *site);
@@ -358,12 +371,12 @@ void relay_rates_read(struct relay *relay);
 bool relay_rate_is_near(struct relay *relay, enum relay_rate_scope scope, uint64_t hash);
 /* The buckets that a message to this domain is under. */
 void relay_rates_of(struct relay *relay, const struct queue_message *message,
-    struct slice domain, struct relay_bucket *out[RELAY_RATE_SCOPES]);
+    struct slice domain, struct relay_bucket *out[RELAY_RATE_OF_MESSAGE]);
 /* … and will all of them let one more through? */
-bool relay_rates_have_room(struct relay_bucket *const buckets[RELAY_RATE_SCOPES]);
+bool relay_rates_have_room(struct relay_bucket *const buckets[RELAY_RATE_OF_MESSAGE]);
 /* The job stands for one message more that will want room in its buckets. */
 void relay_rates_reserve(
-    struct relay_job *job, struct relay_bucket *const buckets[RELAY_RATE_SCOPES]);
+    struct relay_job *job, struct relay_bucket *const buckets[RELAY_RATE_OF_MESSAGE]);
 /* It does not any more; does nothing when it counts already. */
 void relay_rates_release(struct relay_job *job);
 /* Milliseconds until it may go; 0: now. */
@@ -372,7 +385,40 @@ uint64_t relay_rates_wait_ms(struct relay *relay, const struct relay_job *job);
 void relay_rates_take(struct relay *relay, struct relay_job *job);
 /* Jobs of the site that may go now, at most `max`; 0: *out_wait_ms says when one may. */
 size_t relay_rates_ready(struct relay_site *site, size_t max, uint64_t *out_wait_ms);
+/* The buckets of a source address; *out is to be held while a connection uses them.
+ * Milliseconds until one connection more finds room there; 0: now. */
+uint64_t relay_rates_source(struct relay *relay, const char *address,
+    struct relay_bucket *out[RELAY_RATE_OF_SOURCE]);
+void relay_rates_source_hold(
+    struct relay_bucket *const buckets[RELAY_RATE_OF_SOURCE], bool hold);
+/* May a message leave from there now?  It does. */
+bool relay_rates_source_may(
+    struct relay *relay, struct relay_bucket *const buckets[RELAY_RATE_OF_SOURCE]);
+void relay_rates_source_take(
+    struct relay *relay, struct relay_bucket *const buckets[RELAY_RATE_OF_SOURCE]);
 void relay_rates_stop(struct relay *relay);
+
+/* ---- relay_source.c ---- */
+/* Is there an address that a connection to the site may come from now?  False:
+ * *out_wait_ms until one is. */
+bool relay_source_is_ready(struct relay_site *site, uint64_t *out_wait_ms);
+/* Where a connection to this address comes from, and what it holds. */
+struct relay_origin {
+	bool set; /* else the machine decides */
+	struct relay_source source;
+	struct relay_bucket *buckets[RELAY_RATE_OF_SOURCE];
+};
+enum relay_origin_result {
+	RELAY_ORIGIN_PICKED,
+	RELAY_ORIGIN_LATER, /* those of its family may not be used now */
+	RELAY_ORIGIN_NONE,  /* there is none of its family */
+};
+enum relay_origin_result relay_origin_pick(
+    struct relay_site *site, const struct sockaddr *to, struct relay_origin *out);
+void relay_origin_release(struct relay_origin *origin);
+/* From now on and for so long the site's mail leaves from another pool; false: there is
+ * no such pool, or another refusal has chosen already. */
+bool relay_source_other(struct relay_site *site, struct slice pool, uint32_t lasts_s);
 
 /* ---- relay_result.c ---- */
 void relay_results_add(struct relay *relay, const struct relay_job *job,

@@ -260,7 +260,7 @@ recipient_load(struct load *load, const struct queue_due *due, const char *key)
 {
 	struct relay *relay = load->relay;
 	struct queue_recipient recipient;
-	struct relay_bucket *buckets[RELAY_RATE_SCOPES] = {0};
+	struct relay_bucket *buckets[RELAY_RATE_OF_MESSAGE] = {0};
 	struct slice id = slice_from_cstr(due->id);
 	if (!message_read(load, due->id) ||
 	    queue_recipient_get(relay->reader, id, due->number, &recipient) != STATUS_OK)
@@ -423,6 +423,7 @@ load_posted(void *arg)
 		paused_read(relay);
 		relay_rates_read(relay);
 		expiring_decide(relay);
+		relay_sites_wake(relay);
 		relay->load.open = true;
 		relay->load.again = false;
 		relay->load.left = false;

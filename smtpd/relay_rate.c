@@ -1,5 +1,6 @@
 /*
- * The relay's rates: buckets by site and sender, see service/relay_rate.h.
+ * The relay's rates: buckets by site, sender and source address, see
+ * service/relay_rate.h.
  *
  * The loader takes into memory only what the buckets let through within
  * RELAY_RATE_AHEAD_S (a job *reserves* room), the rest stays in the queue and is passed
@@ -160,9 +161,9 @@ relay_rate_is_near(struct relay *relay, enum relay_rate_scope scope, uint64_t ha
 }
 
 bool
-relay_rates_have_room(struct relay_bucket *const buckets[RELAY_RATE_SCOPES])
+relay_rates_have_room(struct relay_bucket *const buckets[RELAY_RATE_OF_MESSAGE])
 {
-	for (int i = 0; i < RELAY_RATE_SCOPES; i++)
+	for (int i = 0; i < RELAY_RATE_OF_MESSAGE; i++)
 		if (buckets[i] && !has_room(buckets[i]))
 			return false;
 	return true;
@@ -170,13 +171,13 @@ relay_rates_have_room(struct relay_bucket *const buckets[RELAY_RATE_SCOPES])
 
 void
 relay_rates_of(struct relay *relay, const struct queue_message *message,
-    struct slice domain, struct relay_bucket *out[RELAY_RATE_SCOPES])
+    struct slice domain, struct relay_bucket *out[RELAY_RATE_OF_MESSAGE])
 {
-	struct slice names[RELAY_RATE_SCOPES] = {
+	struct slice names[RELAY_RATE_OF_MESSAGE] = {
 	    [RELAY_RATE_SITE] = domain,
 	    [RELAY_RATE_SENDER] = queue_sender_name(message),
 	};
-	for (int i = 0; i < RELAY_RATE_SCOPES; i++) {
+	for (int i = 0; i < RELAY_RATE_OF_MESSAGE; i++) {
 		out[i] = NULL;
 		if (!relay->rates.any[i] || names[i].len == 0)
 			continue;
@@ -189,9 +190,9 @@ relay_rates_of(struct relay *relay, const struct queue_message *message,
 
 void
 relay_rates_reserve(
-    struct relay_job *job, struct relay_bucket *const buckets[RELAY_RATE_SCOPES])
+    struct relay_job *job, struct relay_bucket *const buckets[RELAY_RATE_OF_MESSAGE])
 {
-	for (int i = 0; i < RELAY_RATE_SCOPES; i++) {
+	for (int i = 0; i < RELAY_RATE_OF_MESSAGE; i++) {
 		job->buckets[i] = buckets[i];
 		if (buckets[i])
 			buckets[i]->reserved++;
@@ -201,7 +202,7 @@ relay_rates_reserve(
 void
 relay_rates_release(struct relay_job *job)
 {
-	for (int i = 0; i < RELAY_RATE_SCOPES; i++) {
+	for (int i = 0; i < RELAY_RATE_OF_MESSAGE; i++) {
 		if (job->buckets[i])
 			job->buckets[i]->reserved--;
 		job->buckets[i] = NULL;
@@ -210,12 +211,12 @@ relay_rates_release(struct relay_job *job)
 
 /* ---- the sites' side ---- */
 
-uint64_t
-relay_rates_wait_ms(struct relay *relay, const struct relay_job *job)
+static uint64_t
+wait_of(struct relay *relay, struct relay_bucket *const *buckets, int count)
 {
 	uint64_t wait_ms = 0;
-	for (int i = 0; i < RELAY_RATE_SCOPES; i++) {
-		struct relay_bucket *b = job->buckets[i];
+	for (int i = 0; i < count; i++) {
+		struct relay_bucket *b = buckets[i];
 		if (!b)
 			continue;
 		bucket_refresh(relay, b);
@@ -225,31 +226,92 @@ relay_rates_wait_ms(struct relay *relay, const struct relay_job *job)
 	return wait_ms;
 }
 
-void
-relay_rates_take(struct relay *relay, struct relay_job *job)
+static void
+take_of(struct relay *relay, struct relay_bucket *const *buckets, int count)
 {
-	for (int i = 0; i < RELAY_RATE_SCOPES; i++) {
-		struct relay_bucket *b = job->buckets[i];
+	for (int i = 0; i < count; i++) {
+		struct relay_bucket *b = buckets[i];
 		if (!b)
 			continue;
 		b->used += 1;
 		b->changed = true;
 		save_later(relay);
 	}
+}
+
+uint64_t
+relay_rates_wait_ms(struct relay *relay, const struct relay_job *job)
+{
+	return wait_of(relay, job->buckets, RELAY_RATE_OF_MESSAGE);
+}
+
+void
+relay_rates_take(struct relay *relay, struct relay_job *job)
+{
+	take_of(relay, job->buckets, RELAY_RATE_OF_MESSAGE);
 	relay_rates_release(job);
+}
+
+/* ---- the connections' side ---- */
+
+uint64_t
+relay_rates_source(struct relay *relay, const char *address,
+    struct relay_bucket *out[RELAY_RATE_OF_SOURCE])
+{
+	uint64_t wait_ms = 0;
+	for (int i = 0; i < RELAY_RATE_OF_SOURCE; i++) {
+		enum relay_rate_scope scope =
+		    (enum relay_rate_scope)(RELAY_RATE_SOURCE + i);
+		out[i] = NULL;
+		if (!relay->rates.any[scope])
+			continue;
+		struct relay_bucket *b =
+		    bucket_make(relay, scope, slice_from_cstr(address));
+		bucket_refresh(relay, b);
+		if (b->rate.count == 0)
+			continue;
+		/* Those that stand there will want one more each. */
+		uint64_t one_ms = relay_rate_wait_ms(&b->rate, b->used + b->reserved);
+		wait_ms = one_ms > wait_ms ? one_ms : wait_ms;
+		out[i] = b;
+	}
+	return wait_ms;
+}
+
+void
+relay_rates_source_hold(
+    struct relay_bucket *const buckets[RELAY_RATE_OF_SOURCE], bool hold)
+{
+	for (int i = 0; i < RELAY_RATE_OF_SOURCE; i++)
+		if (buckets[i])
+			buckets[i]->reserved += hold ? 1 : -1U;
+}
+
+bool
+relay_rates_source_may(
+    struct relay *relay, struct relay_bucket *const buckets[RELAY_RATE_OF_SOURCE])
+{
+	return wait_of(relay, buckets, RELAY_RATE_OF_SOURCE) == 0;
+}
+
+void
+relay_rates_source_take(
+    struct relay *relay, struct relay_bucket *const buckets[RELAY_RATE_OF_SOURCE])
+{
+	take_of(relay, buckets, RELAY_RATE_OF_SOURCE);
 }
 
 /* Counts the job as one that goes; false: those before it have taken all room. */
 static bool
 claim(struct relay *relay, const struct relay_job *job)
 {
-	for (int i = 0; i < RELAY_RATE_SCOPES; i++) {
+	for (int i = 0; i < RELAY_RATE_OF_MESSAGE; i++) {
 		struct relay_bucket *b = job->buckets[i];
 		if (b && b->claim == relay->rates.claim && b->rate.count &&
 		    relay_rate_wait_ms(&b->rate, b->used + b->claimed) > 0)
 			return false;
 	}
-	for (int i = 0; i < RELAY_RATE_SCOPES; i++) {
+	for (int i = 0; i < RELAY_RATE_OF_MESSAGE; i++) {
 		struct relay_bucket *b = job->buckets[i];
 		if (!b)
 			continue;
@@ -346,6 +408,7 @@ save_now(void *arg)
 	save->arena = arena_new(SAVE_ARENA_MAX);
 	save->notes = xcalloc(hashmap_count(relay->buckets) + 1, sizeof(*save->notes));
 	relay->rates.changed = false;
+	relay->rates.waiting = false;
 	relay->rates.saving = true;
 	hashmap_each(relay->buckets, changed_note, save);
 	save->op.op.done = saved;
@@ -359,11 +422,12 @@ save_now(void *arg)
 static void
 save_later(struct relay *relay)
 {
-	bool set = relay->rates.changed;
 	relay->rates.changed = true;
-	if (!set && !relay->rates.saving)
-		loop_timer_start(
-		    relay->loop, &relay->rates.timer, SAVE_MS, save_now, relay);
+	/* What comes meanwhile is noted when the one under way is done. */
+	if (relay->rates.saving || relay->rates.waiting)
+		return;
+	relay->rates.waiting = true;
+	loop_timer_start(relay->loop, &relay->rates.timer, SAVE_MS, save_now, relay);
 }
 
 static bool

@@ -142,7 +142,7 @@ relay_site_put_off(struct relay_site *site)
 }
 
 enum queue_outcome
-relay_refusal_judge(struct relay_site *site, const char *host,
+relay_refusal_judge(struct relay_site *site, const char *host, unsigned source_change,
     const struct relay_reply *reply, int64_t *out_due_s)
 {
 	enum queue_outcome outcome =
@@ -152,7 +152,7 @@ relay_refusal_judge(struct relay_site *site, const char *host,
 	*out_due_s = 0;
 	if (!rule)
 		return outcome;
-	static const char *const names[] = {"pause", "slow", "retry", "fail"};
+	static const char *const names[] = {"pause", "slow", "retry", "fail", "pool"};
 	LOG_INFO("relay.rule", LF_STR("host", host), LF_STR("site", site->domain),
 	    LF_U64("line", rule->line), LF_STR("action", names[rule->action]),
 	    LF_U64("wait_s", rule->wait_s), LF_STR("reply", reply->text));
@@ -169,6 +169,13 @@ relay_refusal_judge(struct relay_site *site, const char *host,
 		return QUEUE_DEFERRED;
 	case REPLY_FAIL:
 		return QUEUE_FAILED;
+	case REPLY_POOL:
+		/* From the other pool at once; from there it means what it says. */
+		if (source_change == site->source_change &&
+		    !relay_source_other(site, rule->pool, rule->wait_s))
+			return outcome;
+		*out_due_s = clock_wall_s();
+		return QUEUE_DEFERRED;
 	}
 	UNREACHABLE();
 }

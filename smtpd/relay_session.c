@@ -59,6 +59,7 @@ session_end(struct relay_session *s)
 	if (s->conn)
 		conn_close(&s->conn, s->state != STATE_BODY);
 	struct relay_site *site = s->site;
+	relay_origin_release(&s->origin);
 	loop_defer(s->relay->loop, session_free, s);
 	relay_session_ended(site, s->sender);
 }
@@ -71,9 +72,25 @@ address_try(struct relay_session *s)
 		s->state = STATE_CONNECT;
 		s->offer = (struct relay_offer){0};
 		relay_reply_reset(&s->reply);
-		s->conn =
-		    conn_connect(s->relay->loop, (const struct sockaddr *)&a->address,
-			a->len, NULL, 0, session_event, s);
+		const struct sockaddr *to = (const struct sockaddr *)&a->address;
+		relay_origin_release(&s->origin);
+		enum relay_origin_result picked =
+		    relay_origin_pick(s->site, to, &s->origin);
+		if (picked == RELAY_ORIGIN_NONE) {
+			s->tried = true;
+			snprintf(s->error, sizeof(s->error),
+			    "451 4.4.1 the pool has no address of the kind that %s has",
+			    a->host);
+		}
+		if (picked != RELAY_ORIGIN_PICKED) {
+			s->address++;
+			continue;
+		}
+		s->tried = true;
+		s->conn = conn_connect(s->relay->loop, to, a->len,
+		    s->origin.set ? (const struct sockaddr *)&s->origin.source.address
+				  : NULL,
+		    s->origin.set ? s->origin.source.len : 0, session_event, s);
 		if (s->conn) {
 			conn_deadline(
 			    s->conn, relay_session_conf(s)->relay.connect_timeout_ms);
@@ -82,6 +99,11 @@ address_try(struct relay_session *s)
 		snprintf(s->error, sizeof(s->error),
 		    "451 4.4.1 no connection to %s could be made from here", a->host);
 		s->address++;
+	}
+	/* No address of ours may be used now: nothing was tried. */
+	if (!s->tried) {
+		session_end(s);
+		return;
 	}
 	/* Others get through: it is our number that the site does not like. */
 	unsigned fewer = s->site->connections - 1;
@@ -100,8 +122,9 @@ relay_session_host_failed(struct relay_session *s, const char *stage, const char
 	    s->unfit ? "550 5.7.30" : "451 4.4.1", relay_session_address(s)->host,
 	    s->conn ? conn_peer_text(s->conn) : "", stage, why);
 	conn_close(&s->conn, false);
-	/* It wants to be left alone: so do its other hosts. */
-	if (relay_site_is_paused(s->site)) {
+	/* It wants to be left alone, so do its other hosts; or it is tried again from
+	 * another pool. */
+	if (relay_site_is_paused(s->site) || s->source_change != s->site->source_change) {
 		session_end(s);
 		return;
 	}
@@ -344,16 +367,18 @@ static void
 job_next(struct relay_session *s)
 {
 	while (!s->job && s->messages < RELAY_MESSAGES_PER_CONNECTION) {
-		s->job = relay_site_next_job(s->site);
+		if (s->source_change == s->site->source_change)
+			s->job = relay_site_next_job(s->site, &s->origin);
 		if (!s->job)
 			break;
 		if (!relay_job_open(s->relay, s->job)) {
 			s->job = NULL;
 			continue;
 		}
-		snprintf(s->job->via, sizeof(s->job->via), "%s[%s]%s",
+		snprintf(s->job->via, sizeof(s->job->via), "%.150s[%s]%s%s%s",
 		    relay_session_address(s)->host, conn_peer_text(s->conn),
-		    relay_session_tls_text(s));
+		    relay_session_tls_text(s), s->origin.set ? " from " : "",
+		    s->origin.set ? s->origin.source.text : "");
 		const char *impossible = job_convert(s);
 		if (!impossible)
 			impossible = job_impossible(s);
@@ -398,7 +423,7 @@ refuse(struct relay_session *s, struct relay_recipient *recipients, size_t count
 {
 	int64_t due_s;
 	enum queue_outcome outcome = relay_refusal_judge(
-	    s->site, relay_session_address(s)->host, &s->reply, &due_s);
+	    s->site, relay_session_address(s)->host, s->source_change, &s->reply, &due_s);
 	for (size_t i = 0; i < count; i++) {
 		if (recipients[i].settled)
 			continue;
@@ -632,6 +657,7 @@ relay_session_start(struct relay_site *site)
 	s->site = site;
 	s->relay = site->relay;
 	s->hosts = relay_hosts_ref(site->hosts);
+	s->source_change = site->source_change;
 	buf_init(&s->dialogue, RELAY_DIALOGUE_MAX + 64);
 	address_try(s);
 }

@@ -37,10 +37,13 @@ struct relay_session {
 	struct relay_hosts *hosts;   /* as they were known when it was opened */
 	struct relay *relay;
 	struct conn *conn;
-	size_t address;     /* index of the one being used */
-	bool no_tls;        /* opportunistic TLS failed at this address */
-	bool dane_unusable; /* no TLSA record could be used: TLS without a check */
-	bool unfit;         /* some host cannot do what the messages demand */
+	struct relay_origin origin;
+	bool tried;             /* a connection, at least once */
+	unsigned source_change; /* the site's, when it was picked */
+	size_t address;         /* index of the one being used */
+	bool no_tls;            /* opportunistic TLS failed at this address */
+	bool dane_unusable;     /* no TLSA record could be used: TLS without a check */
+	bool unfit;             /* some host cannot do what the messages demand */
 	struct relay_reply reply;
 	struct relay_offer offer;
 	char error[RELAY_REPLY_TEXT_MAX + 1]; /* why the last host failed */
@@ -68,6 +71,9 @@ relay_session_address(const struct relay_session *s)
 {
 	return &s->hosts->addresses[s->address];
 }
+
+/* The name that this server has there. */
+const char *relay_session_own_name(const struct relay_session *s);
 
 /* ---- relay_session.c ---- */
 /* This host will not do: the next one, or the site's jobs wait. */

@@ -15,7 +15,7 @@
 #include "smtpd/relay_int.h"
 
 enum {
-	SITE_KEY_MAX = 700,
+	SITE_KEY_MAX = 1300,
 	SITES_KEPT = 1000,       /* idle sites remembered with their addresses */
 	WAIT_MS_MAX = 30 * 1000, /* for a gap or a rate; then it looks again */
 	STARVED_RUN = 64,        /* of them, at the end of one session */
@@ -80,6 +80,7 @@ site_run_deferred(void *arg)
 	struct relay_site *site = arg;
 	struct relay *relay = site->relay;
 	site->run_scheduled = false;
+	site->waits = false;
 	if (relay->stopping || site->pending_count == 0)
 		return;
 	if (site->state == SITE_RESOLVING)
@@ -99,12 +100,15 @@ site_run_deferred(void *arg)
 	 */
 	uint64_t wait_ms;
 	size_t wanted = relay_rates_ready(site, site_limit(site), &wait_ms);
+	if (wanted > 0 && !relay_source_is_ready(site, &wait_ms))
+		wanted = 0;
 	if (wanted == 0) {
+		site->waits = true;
 		site_wait(site, wait_ms);
 		return;
 	}
-	while (wanted > 0 && site->connections < site_limit(site) &&
-	       !list_is_empty(&site->lines) &&
+	while (wanted > 0 && relay_source_is_ready(site, &wait_ms) &&
+	       site->connections < site_limit(site) && !list_is_empty(&site->lines) &&
 	       relay_fair_may_connect(
 		   relay->connections, line_first(site)->sender->connections)) {
 		relay_session_start(site);
@@ -165,11 +169,14 @@ job_in_turn(struct relay_site *site)
 }
 
 struct relay_job *
-relay_site_next_job(struct relay_site *site)
+relay_site_next_job(struct relay_site *site, const struct relay_origin *origin)
 {
-	if (relay_site_is_paused(site) || gap_is_open(site))
+	if (relay_site_is_paused(site) || gap_is_open(site) ||
+	    !relay_rates_source_may(site->relay, origin->buckets))
 		return NULL;
 	struct relay_job *job = job_in_turn(site);
+	if (job)
+		relay_rates_source_take(site->relay, origin->buckets);
 	if (job)
 		site->next_ms = site->gap_ms ? clock_mono_ms() + site->gap_ms : 0;
 	return job;
@@ -275,6 +282,11 @@ site_new(struct relay *relay, const char *key, struct slice domain,
 	struct relay_site *site = xcalloc(1, sizeof(*site));
 	site->relay = relay;
 	site->key = xstrdup(key);
+	site->source = relay_copy_text(rule ? rule->source : SLICE_NULL);
+	site->ehlo = relay_copy_text(rule ? rule->ehlo : SLICE_NULL);
+	/* One without a host only says from where. */
+	if (rule && rule->host.len == 0)
+		rule = NULL;
 	site->by_rule = rule != NULL;
 	site->domain = relay_copy_text(rule ? rule->host : domain);
 	site->port = rule ? rule->port : conf->relay.port ? conf->relay.port : PORT_SMTP;
@@ -310,12 +322,17 @@ relay_site_of(
 	char key[SITE_KEY_MAX];
 	bool by_rule =
 	    directory_relay_find(relay->reader, sender, domain, &rule) == STATUS_OK;
-	if (by_rule)
+	if (by_rule && rule.host.len)
 		snprintf(key, sizeof(key), "host:%.*s:%.*s:%u:%d:%.*s:%016llx",
 		    SLICE_ARG(rule.id), SLICE_ARG(rule.host), rule.port, (int)rule.tls,
 		    SLICE_ARG(rule.user), (unsigned long long)hash_keyed(rule.password));
 	else
 		snprintf(key, sizeof(key), "mx:%.*s", SLICE_ARG(domain));
+	if (by_rule && (rule.source.len || rule.ehlo.len)) {
+		size_t len = strlen(key);
+		snprintf(key + len, sizeof(key) - len, ":from:%.*s:%.*s",
+		    SLICE_ARG(rule.source), SLICE_ARG(rule.ehlo));
+	}
 	/* A connection is never used for a message that needs a better one. */
 	enum relay_want want = want_of(sender, flags);
 	static const char *const suffixes[] = {"", ":tls", ":any"};
@@ -326,6 +343,17 @@ relay_site_of(
 		site->want = want;
 	}
 	return site;
+}
+
+void
+relay_sites_wake(struct relay *relay)
+{
+	LIST_EACH(&relay->sites_list, node)
+	{
+		struct relay_site *site = LIST_ENTRY(node, struct relay_site, node);
+		if (site->waits && site->connections == 0)
+			relay_site_run(site);
+	}
 }
 
 /* Sites that nothing is waiting for, when there are many: a bulk run may have named
@@ -339,7 +367,8 @@ relay_sites_prune(struct relay *relay)
 	{
 		struct relay_site *site = LIST_ENTRY(node, struct relay_site, node);
 		if (site->pending_count > 0 || site->connections > 0 || site->lookup ||
-		    site->run_scheduled || relay_site_is_paused(site) || site->gap_ms)
+		    site->run_scheduled || relay_site_is_paused(site) || site->gap_ms ||
+		    clock_wall_s() < site->other_until_s)
 			continue;
 		loop_timer_stop(&site->timer);
 		free(site->paused_reply);
@@ -350,6 +379,9 @@ relay_sites_prune(struct relay *relay)
 		free(site->key);
 		free(site->domain);
 		free(site->user);
+		free(site->source);
+		free(site->ehlo);
+		free(site->other_pool);
 		free(site->password);
 		free(site);
 	}

@@ -159,12 +159,14 @@ struct directory_relay {
 	struct slice id;   /* short, stable: "r1" */
 	struct slice from; /* sender address, domain, or null for any */
 	struct slice to;   /* recipient domain, or null for any */
-	struct slice host;
+	struct slice host; /* empty: by MX, from `source` */
 	uint16_t port;
 	enum relay_tls tls;
 	bool implicit_tls; /* port 465 */
 	struct slice user;
 	struct slice password;
+	struct slice source; /* an address of this machine or a pool; empty: any */
+	struct slice ehlo;   /* the name said there; empty: the pool's or the server's */
 };
 
 /* The rule that wins: from address + to, address, domain + to, domain, to, default (RFC

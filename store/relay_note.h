@@ -14,6 +14,7 @@ enum relay_note_table {
 	RELAY_NOTE_STS = 's', /* domain → mode; text: the record's id, more: policy */
 	RELAY_NOTE_SUPPRESSED = 'x', /* address → enum relay_suppress; text: why */
 	RELAY_NOTE_RATE = 'v', /* "site:…", "sender:…" → text: "100/1h", "none" */
+	RELAY_NOTE_POOL = 'q', /* a pool's name → more: its members */
 	RELAY_NOTE_USED = 'u', /* the same → text: how much of it is used, and when */
 };
 

@@ -64,6 +64,8 @@ relay_tell(struct slice key, const struct relay_record *record, char *id_text,
 	    .implicit_tls = record->implicit_tls,
 	    .user = record->user,
 	    .password = record->password,
+	    .source = record->source,
+	    .ehlo = record->ehlo,
 	};
 	return true;
 }
@@ -244,10 +246,14 @@ directory_relay_add(
 			 .host = relay->host,
 			 .user = relay->user,
 			 .password = relay->password,
+			 .source = relay->source,
+			 .ehlo = relay->ehlo,
 			 },
 	};
-	if (relay->host.len == 0 || relay->host.len > RELAY_HOST_MAX ||
-	    relay->user.len > RELAY_SECRET_MAX ||
+	bool by_mx = relay->host.len == 0;
+	if ((by_mx && relay->source.len == 0 && relay->ehlo.len == 0) ||
+	    relay->host.len > RELAY_HOST_MAX || relay->source.len > RELAY_HOST_MAX ||
+	    relay->ehlo.len > RELAY_HOST_MAX || relay->user.len > RELAY_SECRET_MAX ||
 	    relay->password.len > RELAY_SECRET_MAX ||
 	    !key_relay(&change.key, relay->from, relay->to))
 		return STATUS_INVALID;

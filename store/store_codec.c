@@ -610,6 +610,10 @@ relay_encode(const struct relay_record *relay, struct buf *out)
 	text_append(out, relay->host);
 	text_append(out, relay->user);
 	text_append(out, relay->password);
+	if (relay->source.len == 0 && relay->ehlo.len == 0)
+		return;
+	text_append(out, relay->source);
+	text_append(out, relay->ehlo);
 }
 
 bool
@@ -624,8 +628,14 @@ relay_decode(struct slice record, struct relay_record *out)
 	out->tls = (enum relay_tls)p[RELAY_TLS];
 	out->implicit_tls = p[RELAY_IMPLICIT] != 0;
 	struct slice rest = slice_from(record, RELAY_TEXTS);
-	return text_take(&rest, &out->host) && text_take(&rest, &out->user) &&
-	       text_take(&rest, &out->password) && rest.len == 0;
+	out->source = out->ehlo = SLICE_NULL;
+	if (!text_take(&rest, &out->host) || !text_take(&rest, &out->user) ||
+	    !text_take(&rest, &out->password))
+		return false;
+	if (rest.len == 0)
+		return true;
+	return text_take(&rest, &out->source) && text_take(&rest, &out->ehlo) &&
+	       (out->source.len > 0 || out->ehlo.len > 0) && rest.len == 0;
 }
 
 /* ---- queue ---- */

@@ -230,6 +230,7 @@ struct relay_record {
 	enum relay_tls tls;
 	bool implicit_tls;
 	struct slice host, user, password;
+	struct slice source, ehlo; /* not kept when both are empty */
 };
 enum { RELAY_RECORD_MAX = 4 * 1024 };
 void relay_encode(const struct relay_record *relay, struct buf *out);

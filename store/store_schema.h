@@ -73,6 +73,7 @@
  *   s domain                     MTA-STS policy that was fetched: NOTE_*
  *   x address                    address that nothing is sent to: NOTE_*
  *   v scope:name                 rate that the operator set: NOTE_*
+ *   q name                       pool of source addresses: NOTE_*
  *   u scope:name                 what is used of a rate: NOTE_*
  *
  * INVARIANTS (store_check reports the number)
@@ -182,6 +183,7 @@ enum {
 	KEY_NOTE_SUPPRESSED = 'x',
 	KEY_NOTE_RATE       = 'v',
 	KEY_NOTE_USED       = 'u',
+	KEY_NOTE_POOL       = 'q',
 };
 
 /* Account (A), 62 bytes; then, only when there is one, the quota of messages u64. */
@@ -353,7 +355,8 @@ enum {
 	JOURNAL_FLAG_OUT  = 1 << 1, /* J: of what its people send */
 };
 
-/* Relay (R), 9 bytes, then length u16 and bytes of host, user, password. */
+/* Relay (R), 9 bytes, then length u16 and bytes of host, user, password; behind them, when
+ * one of them is not empty, of source and ehlo.  An empty host: by MX. */
 enum {
 	RELAY_NUMBER   = 1, /* u32 */
 	RELAY_PORT     = 5, /* u16 */
@@ -392,7 +395,7 @@ enum {
  * recipient's domain), as hash_stable of the text in lower case: for fairness only. */
 enum { QDUE_SENDER = 1, QDUE_SITE = 9, QDUE_SIZE = 17 };
 
-/* Notes (t, s, x, v, u), 18 bytes, then length u16 and bytes of text and more. */
+/* Notes (t, s, x, v, u, q), 18 bytes, then length u16 and bytes of text and more. */
 enum {
 	NOTE_KIND    = 1,  /* u8: enum relay_level, mta_sts_mode, relay_suppress */
 	NOTE_CREATED = 2,  /* i64, seconds */

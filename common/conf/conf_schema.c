@@ -155,7 +155,7 @@ const struct conf_key conf_keys[] = {
 	{"relay", "tls", CONF_TYPE_WORD, 0, 0, "opportunistic", "opportunistic|required", RELOAD,
 	    "required: mail waits rather than go in clear", TOP(relay.tls)},
 	{"relay", "reply_rules", CONF_TYPE_PATH, 0, PATH_OCTETS, "", NULL, RELOAD,
-	    "file of what refusals mean: pause, slow, retry, fail; empty: what `postroom relay rules` prints",
+	    "file of what refusals mean: pause, slow, retry, fail, pool; empty: what `postroom relay rules` prints",
 	    TOP(relay.reply_rules)},
 	{"relay", "suppress_for", CONF_TYPE_DURATION_S, 0, 3650 * DAY_S, "0", NULL, RELOAD,
 	    "an address that was refused for good is on the suppression list so long; 0: not put there",

@@ -70,7 +70,7 @@ code_is_good(struct slice code)
 static const char *
 rule_parse(struct slice line, struct reply_rule *out)
 {
-	static const char *const actions[] = {"pause", "slow", "retry", "fail"};
+	static const char *const actions[] = {"pause", "slow", "retry", "fail", "pool"};
 	struct slice action, wait, more;
 	if (!word_take(&line, &out->host) || !word_take(&line, &out->code) ||
 	    !word_take(&line, &out->enhanced) || !word_take(&line, &out->text) ||
@@ -80,17 +80,21 @@ rule_parse(struct slice line, struct reply_rule *out)
 		return "HOST and ENHANCED are at least *";
 	if (!code_is_good(out->code))
 		return "CODE is 4 or 5 and two digits or x";
-	for (int i = REPLY_PAUSE; i <= REPLY_FAIL; i++) {
+	for (int i = REPLY_PAUSE; i <= REPLY_POOL; i++) {
 		if (!slice_equal(action, slice_from_cstr(actions[i])))
 			continue;
 		out->action = (enum reply_action)i;
-		bool waits = i == REPLY_PAUSE || i == REPLY_RETRY;
+		bool waits = i == REPLY_PAUSE || i == REPLY_RETRY || i == REPLY_POOL;
+		if (i == REPLY_POOL &&
+		    (!word_take(&line, &out->pool) || slice_is_empty(out->pool)))
+			return "pool wants the pool's name and a time";
 		if (waits &&
 		    (!word_take(&line, &wait) || !wait_parse(wait, &out->wait_s)))
-			return "pause and retry want a time such as 15m, at most 7d";
+			return "pause, retry and pool want a time such as 15m, at most "
+			       "7d";
 		return word_take(&line, &more) ? "there is more behind the action" : NULL;
 	}
-	return "ACTION is pause, slow, retry or fail";
+	return "ACTION is pause, slow, retry, fail or pool";
 }
 
 bool

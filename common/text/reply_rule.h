@@ -10,7 +10,9 @@
  * ENHANCED: "4.7.28", "4.7.*", "*".  TEXT: found in the reply in any case; "" always.
  * Actions: "pause DURATION" nothing is sent to the site until then; "slow" fewer
  * connections and gaps between messages, both wear off with what goes through; "retry
- * DURATION" this recipient again then, also after a 5xx; "fail" it is final, also a 4xx.
+ * DURATION" this recipient again then, also after a 5xx; "fail" it is final, also a 4xx;
+ * "pool NAME DURATION" again at once and all of the site's mail for so long from the
+ * addresses of that pool.
  * "#" begins a comment.  Pure, fuzzed.
  */
 #ifndef TEXT_REPLY_RULE_H
@@ -24,12 +26,13 @@ enum {
 	REPLY_RULE_WAIT_S_MAX = 7 * 24 * 3600,
 };
 
-enum reply_action { REPLY_PAUSE, REPLY_SLOW, REPLY_RETRY, REPLY_FAIL };
+enum reply_action { REPLY_PAUSE, REPLY_SLOW, REPLY_RETRY, REPLY_FAIL, REPLY_POOL };
 
 struct reply_rule {
 	struct slice host, code, enhanced, text; /* borrow the table's text */
 	enum reply_action action;
-	uint32_t wait_s; /* PAUSE, RETRY */
+	uint32_t wait_s;   /* PAUSE, RETRY, POOL */
+	struct slice pool; /* POOL: its name */
 	unsigned line;
 };
 

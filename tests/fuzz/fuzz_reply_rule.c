@@ -26,8 +26,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (size_t i = 0; i < rules.count; i++) {
 		const struct reply_rule *r = &rules.rules[i];
 		ENSURE(r->code.len == 3 && r->wait_s <= REPLY_RULE_WAIT_S_MAX);
-		ENSURE((r->action == REPLY_PAUSE || r->action == REPLY_RETRY) ==
-		       (r->wait_s > 0));
+		ENSURE((r->action == REPLY_PAUSE || r->action == REPLY_RETRY ||
+			   r->action == REPLY_POOL) == (r->wait_s > 0));
+		ENSURE((r->action == REPLY_POOL) == (r->pool.len > 0));
 	}
 	(void)reply_rules_find(&rules, SLICE("mx.google.com"), reply);
 	return 0;

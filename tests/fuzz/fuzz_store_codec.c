@@ -165,6 +165,14 @@ fuzz_directory(void)
 		inside(relay.host);
 		inside(relay.user);
 		inside(relay.password);
+		inside(relay.source);
+		inside(relay.ehlo);
+		struct buf buf;
+		buf_init(&buf, record.len + 1);
+		relay_encode(&relay, &buf);
+		/* The flag may stand as any number but 0. */
+		ENSURE(buf.len == record.len);
+		buf_fini(&buf);
 	}
 }
 

@@ -244,7 +244,8 @@ class Sink:
         self.messages = []
         self.commands = []  # MAIL and RCPT lines as they came
         self.lock = threading.Lock()
-        self.here = threading.local()  # .kept: of this connection, not heard of since
+        self.here = threading.local()  # of this connection: .peer, .name (EHLO's), .kept: not
+        #                                heard of since
         self.server = socket.create_server(where, backlog=256)
         self.port = self.server.getsockname()[1]
         self.closed = False
@@ -270,7 +271,7 @@ class Sink:
             threading.Thread(target=self._serve, args=(conn,), daemon=True).start()
 
     def _serve(self, conn):
-        self.here.kept = None
+        self.here.kept, self.here.peer = None, conn.getpeername()[0]
         try:
             with conn, conn.makefile("rb") as lines:
                 again = self._dialogue(conn, lines)
@@ -305,6 +306,8 @@ class Sink:
             verb = text.split(" ")[0].upper()
             if verb in ("MAIL", "RCPT"):
                 self.commands.append(text)
+            if verb in ("EHLO", "HELO"):
+                self.here.name = text.split(" ", 1)[-1]
             if verb == "EHLO":
                 offer = ["sink.test", *self.extensions]
                 if self.tls and not secure:

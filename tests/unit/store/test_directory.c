@@ -664,6 +664,9 @@ relays(struct fixture *f)
 		relay.from = slice_from_cstr(rules[i].from);
 		relay.to = slice_from_cstr(rules[i].to);
 		relay.host = slice_from_cstr(rules[i].host);
+		/* One by MX, from an address. */
+		relay.source = i == 1 ? SLICE("192.0.2.1") : SLICE_NULL;
+		relay.ehlo = i == 1 ? SLICE("out.example.net") : SLICE_NULL;
 		assert_int_equal(directory_relay_add(f->reader, &relay, id), STATUS_OK);
 		assert_int_equal(
 		    directory_relay_add(f->reader, &relay, id), STATUS_EXISTS);
@@ -678,6 +681,10 @@ relays(struct fixture *f)
 		    STATUS_OK);
 		assert_true(slice_equal(found.host, slice_from_cstr(rules[i].host)));
 		assert_int_equal(found.port, 587);
+		assert_true(slice_equal(
+		    found.source, i == 1 ? SLICE("192.0.2.1") : SLICE("")));
+		assert_true(slice_equal(
+		    found.ehlo, i == 1 ? SLICE("out.example.net") : SLICE("")));
 		assert_int_equal(found.tls, RELAY_TLS_REQUIRED);
 		assert_true(slice_equal(found.password, SLICE("p")));
 		assert_true(slice_copy_cstr(found.id, id, sizeof(id)));

@@ -61,9 +61,13 @@ test_first_counts(void **state)
 	assert_true(
 	    reply_rules_parse(SLICE("# mine\r\n\r\nmx.A.test 550 * \"no\" fail\r\n"
 				    "*.a.test 5xx 5.7.* \"\" retry 2d\n"
-				    "* 4xx * \"\" pause 90s"),
+				    "* 4xx * \"\" pause 90s\n"
+				    "* 5xx * \"listed\" pool other-2 1h"),
 		&rules, &line, &why));
-	assert_int_equal(rules.count, 3);
+	assert_int_equal(rules.count, 4);
+	assert_int_equal(rules.rules[3].action, REPLY_POOL);
+	assert_int_equal(rules.rules[3].wait_s, 3600);
+	assert_true(slice_equal(rules.rules[3].pool, SLICE("other-2")));
 	assert_int_equal(
 	    reply_rules_find(&rules, SLICE("MX.a.test"), SLICE("550 NO way"))->line, 3);
 	assert_int_equal(
@@ -83,6 +87,8 @@ test_bad(void **state)
 	    "* 4xx * \"open slow", "* 4xx * \"\" pause", "* 4xx * \"\" pause 5",
 	    "* 4xx * \"\" pause 0s", "* 4xx * \"\" pause 8d", "* 4xx * \"\" pause 5w",
 	    "* 4xx * \"\" slow 5m", "\"\" 4xx * \"\" slow", "* 4xx \"\" \"\" slow",
+	    "* 5xx * \"\" pool", "* 5xx * \"\" pool a", "* 5xx * \"\" pool a 0s",
+	    "* 5xx * \"\" pool \"\" 1h", "* 5xx * \"\" pool a 1h b",
 	    "* 4xx * \"\" retry 99999999999999999999s"};
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		unsigned line;
