@@ -359,10 +359,10 @@ changed_note(struct slice key, void *value, void *arg)
 	struct buf name AUTO_BUF;
 	struct buf text AUTO_BUF;
 	(void)key;
-	if (!b->changed)
-		return true;
 	buf_init(&name, RELAY_NOTE_NAME_MAX);
 	buf_init(&text, RELAY_NOTE_TEXT_MAX);
+	if (!b->changed)
+		return true;
 	b->changed = false;
 	if (!relay_rate_name(
 		(enum relay_rate_scope)b->key.scope, slice_from_cstr(b->name), &name))

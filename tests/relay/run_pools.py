@@ -146,6 +146,8 @@ for i in range(4):
 r.check(wait_for(lambda: sum(t.endswith("@cold.test") for t in came) == 2), "two")
 time.sleep(0.3)
 r.equal(sum(t.endswith("@cold.test") for t in came), 2, "and no more")
+r.check("server.died" not in open(os.path.join(post.root, "log", "postroom.log")).read(),
+        "the daemon has run all the time")
 post.run("check")
 post.close()
 sink.close()

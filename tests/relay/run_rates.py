@@ -118,6 +118,8 @@ r.check("5.4.7" in str(post.json("trace", "a2@free.test")), "and says why")
 r.check("p@shut.test" not in at, "without an attempt")
 r.check(wait_for(lambda: any("p@shut.test" in str(m) and "5.4.7" in str(m)
                              for m in [post.json("trace", "p@shut.test")])), "its sender is told")
+r.check("server.died" not in open(os.path.join(post.root, "log", "postroom.log")).read(),
+        "the daemon has run all the time")
 post.run("check")
 post.close()
 sink.close()
