@@ -78,6 +78,7 @@ time.sleep(max(0, 2.1 - (time.monotonic() - max(at.values()))))
 send("anna", *[f"m{i}@slow.test" for i in range(6)])
 r.check(wait_for(lambda: sum(t.startswith("m") for t in at) == 6, 2), "one message, six times to")
 
+post.run("relay", "rate", "set", "site", "free.test", "90/1m")
 # A sender's rate: bert is not anna's business; it is shown; a restart does not forget it.
 post.run("relay", "rate", "set", "sender", "*", "2/1h")
 post.run("relay", "rate", "set", "sender", "Bert@demo.test", "none")
@@ -86,6 +87,8 @@ for i in range(3):
     send("bert", f"b{i}@free.test")
 r.check(wait_for(lambda: all(f"b{i}@free.test" in at for i in range(3))), "bert's go")
 r.check(wait_for(lambda: sum(t.startswith("a") for t in at) == 2), "two of anna's")
+top = {x["site"]: x for x in post.json("queue", "top")}
+r.equal(top.get("free.test", {}).get("rate"), "90/1m", "queue top shows the site's")
 
 
 def used():
@@ -100,9 +103,6 @@ r.equal([(x["scope"], x["name"], x["rate"]) for x in told],
          ("sender", "demo.test", "2/1h")], "explain")
 r.check("rate         2/2s" in post.run("explain", "--from", "a@b.test", "--to", "x@slow.test")
         .stdout, "explain in words")
-post.run("relay", "rate", "set", "site", "free.test", "90/1m")
-top = {x["site"]: x for x in post.json("queue", "top")}
-r.equal(top.get("free.test", {}).get("rate"), "90/1m", "queue top shows the site's")
 post.run("queue", "pause", "shut.test")
 send("bert", "p@shut.test")
 post.stop()
