@@ -164,7 +164,7 @@ cmd_relay_rate(struct cli *cli)
 	bool remove = strcmp(cli->arguments[0], "remove") == 0;
 	if ((!set || cli->argument_count != 4) && (!remove || cli->argument_count != 3))
 		return cli_fail(CLI_USAGE, "relay rate set site|sender|source NAME "
-		                           "COUNT/DURATION, or relay rate "
+					   "COUNT/DURATION, or relay rate "
 					   "remove site|sender|source NAME");
 	if ((code = key_read(cli, &key)) != CLI_OK)
 		return code;

@@ -681,8 +681,8 @@ relays(struct fixture *f)
 		    STATUS_OK);
 		assert_true(slice_equal(found.host, slice_from_cstr(rules[i].host)));
 		assert_int_equal(found.port, 587);
-		assert_true(slice_equal(
-		    found.source, i == 1 ? SLICE("192.0.2.1") : SLICE("")));
+		assert_true(
+		    slice_equal(found.source, i == 1 ? SLICE("192.0.2.1") : SLICE("")));
 		assert_true(slice_equal(
 		    found.ehlo, i == 1 ? SLICE("out.example.net") : SLICE("")));
 		assert_int_equal(found.tls, RELAY_TLS_REQUIRED);
