@@ -9,14 +9,19 @@ backup` run again and again beside them and are killed too.  The threads keep a
 ledger: for each message the set of states in which it may be.  One state once the server
 has said OK, two while its answer is outstanding.  At a random moment one daemon, or all of
 them and the supervisor, are killed; after the restart every mailbox is read by IMAP and
-compared with the ledger.  Now and then the backup that was made under all this is
+compared with the ledger, and so is what SEARCH finds in it: a word that all messages have,
+words of some that are there and of some that are gone (the index is built, and killed,
+beside it all).  Now and then the backup that was made under all this is
 brought up to date, restored into a root of its own, and compared.  At the end `postroom check --bodies` finds nothing, and every
 submitted message has reached the sink (twice only if a kill came between its arrival and
 the note of it).
 
-$POSTROOM_KILL_ROUNDS (25) rounds, with the seed $POSTROOM_SEED (random, printed)."""
+$POSTROOM_KILL_ROUNDS (25) rounds, with the seed $POSTROOM_SEED (random, printed; with an odd
+one the store compresses)."""
 
 import atexit
+import base64
+import hashlib
 import os
 import random
 import re
@@ -40,6 +45,7 @@ AFTER_S = 0.1              # of load behind it: the other daemons go on
 RESTORE_ROUNDS = 12        # between two looks at the backup
 CLI_OK, CLI_KILLED = 0, -signal.SIGKILL
 MESSAGES_KEPT = 1500       # in a mailbox, then it is emptied
+SEARCHES = 3               # for words of messages that are there, and that are gone
 BROKEN = (OSError, EOFError, smtplib.SMTPException, imaplib.IMAP4.abort, poplib.error_proto)
 BOXES = ("INBOX", "Archive")
 ACCOUNTS = ("in1", "in2", "append", "flags", "move", "pop", "submit")
@@ -52,9 +58,14 @@ post = Instance(
     accounts={f"{a}@demo.test": f"secret-{a}-1" for a in ACCOUNTS},
     conf={"relay": ["allow_private = true", f"port = {sink.port}", 'retry = {"1s"}'],
           "auth": ["block_after = 0"], "pop3": ["delete_on_retrieval = true"],
-          "store": ["undelete_days = 0"]},
+          "store": ["undelete_days = 0", f"compress = {'true' if SEED % 2 else 'false'}"]},
     folder=os.environ.get("POSTROOM_KILL_FOLDER"),
     dns="sink.test MX 10 mx.sink.test\nmx.sink.test A 127.0.0.1\n")
+
+
+def word_of(name):
+    """A word of the message's text that no other has, nor much of it."""
+    return base64.b32encode(hashlib.sha256(name.encode()).digest()[:15]).decode().lower()
 
 
 class Ledger:
@@ -71,12 +82,25 @@ class Ledger:
         self.states[name] = {state}
         self.acknowledged += 1
 
+    def search(self, m, box, uids):
+        """What SEARCH finds is what FETCH has shown; `uids` by name."""
+        def found(text):
+            return sorted(m.uid("SEARCH", "BODY", f'"{text}"')[1][0].split())
+
+        r.equal(found("xxxxxxxxxx"), sorted(uids.values()), f"{self.account} {box}: SEARCH of all")
+        names = dice.sample(sorted(uids), min(len(uids), SEARCHES))
+        gone = sorted(self.gone - uids.keys())
+        for name in names + dice.sample(gone, min(len(gone), SEARCHES)):
+            want = [uids[name]] if name in uids else []
+            r.equal(found(word_of(name)), want, f"{self.account} {box}: SEARCH of {name}")
+
     def compare(self):
         seen = {}
         m = post.imap(f"{self.account}@demo.test")
         for box in BOXES:
             if m.select(box, readonly=True)[0] != "OK":
                 continue
+            uids = {}
             _, rows = m.uid("FETCH", "1:*", "(FLAGS BODY.PEEK[HEADER.FIELDS (SUBJECT)])")
             for row in rows or []:
                 if isinstance(row, tuple):
@@ -85,6 +109,8 @@ class Ledger:
                                             if f in (b"\\Flagged", b"\\Deleted")))
                     name = row[1].split(b":", 1)[1].strip().decode()
                     seen.setdefault(name, []).append((box, flags))
+                    uids[name] = re.search(rb"UID (\d+)", row[0]).group(1)
+            self.search(m, box, uids)
         good = True
         for name, allowed in self.states.items():
             have = seen.pop(name, [None])
@@ -125,7 +151,8 @@ def new_id(kind):
 
 def text(name, size):
     return (f"From: x@remote.test\r\nSubject: {name}\r\n\r\n" +
-            "x" * 70 + "\r\n" * (size > 0) + ("y" * 70 + "\r\n") * size).encode()
+            f"{word_of(name)}\r\n" + "x" * 70 + "\r\n" * (size > 0) +
+            ("y" * 70 + "\r\n") * size).encode()
 
 
 def size_of(rng):
