@@ -21,7 +21,7 @@
 #include "base/ensure.h"
 #include "store/engine.h"
 
-enum { BODIES = 600 /* more than wait for one sync */, TEXT_MAX = 9000 };
+enum { BODIES = 300 /* more than wait for one sync */, TEXT_MAX = 9000 };
 
 static char root[64];
 static bool compress; /* what waits is packed then (body_pack.h) */
