@@ -357,6 +357,8 @@ directory_account_remove(struct store_reader *reader, struct slice login)
 	for (int i = 0; i < REMOVE_STEPS_AT_ONCE && more && status == STATUS_OK; i++)
 		status = account_empty_step(reader->store, change.id, &more);
 	store_reader_end(reader);
+	/* What fails here stays in the lists and gives nothing: ids are never reused. */
+	(void)!acl_forget(reader, change.id);
 	/* The account is gone for everybody; what is left is store_maintain's work. */
 	return STATUS_OK;
 }

@@ -57,6 +57,11 @@ enum status account_make(
 /* EXISTS when another mailbox than `except` has one of the uses.  One scan over S. */
 enum status use_check(struct engine_txn *txn, uint32_t use, uint32_t except) MUST_USE;
 
+/* ---- acl.c ---- */
+/* A new mailbox takes its parent's list over (RFC 4314 section 4, CREATE). */
+enum status acl_inherit(
+    struct engine_txn *txn, struct slice name, uint32_t mailbox) MUST_USE;
+
 /* ---- metadata.c ---- */
 /* A mailbox's annotations, to be put into another one (RENAME INBOX); LIMIT when the
  * account would have too many. */
@@ -144,10 +149,11 @@ bool mailbox_map_load(struct engine_txn *txn, const struct mailbox_state *state,
 
 /* ---- message_copy.c ---- */
 /* Moves records into another mailbox (or the same), all with one modseq a mailbox.  Both
- * states are changed, not saved; they are the same pointer for the same mailbox. */
+ * states are changed, not saved; they are the same pointer for the same mailbox.  They
+ * lose `drop_flags`. */
 void message_move_records(struct engine_txn *txn, struct account_state *account,
     struct mailbox_state *source, struct mailbox_state *target,
-    const struct message_record *records, size_t count, int64_t now_s,
+    const struct message_record *records, size_t count, uint8_t drop_flags, int64_t now_s,
     uint32_t *out_target_uids);
 
 #endif

@@ -33,6 +33,7 @@ mailbox_make(struct engine_txn *txn, struct account_state *account, struct slice
 	be32_put(record + NAME_NUMBER, out->number);
 	engine_put(txn, key_slice(&key), slice_make(record, sizeof(record)));
 	state_save(txn, out);
+	(void)!acl_inherit(txn, name, out->number); /* damaged: the owner's alone */
 }
 
 enum status
@@ -238,6 +239,7 @@ change_delete(struct engine_txn *txn, struct mailbox_op_state *state,
 	delete_prefix(txn, KEY_MAP, number);
 	delete_prefix(txn, KEY_RESERVED, number);
 	metadata_drop(txn, number);
+	delete_prefix(txn, KEY_ACL, number);
 	delete_prefix(txn, KEY_STATE, number);
 	key_name(&key, KEY_NAME, op->name);
 	engine_del(txn, key_slice(&key));
@@ -329,7 +331,7 @@ rename_inbox(struct engine_txn *txn, struct mailbox_op_state *state,
 	if (keywords.count)
 		keywords_save(txn, state->out.number, &keywords);
 	message_move_records(txn, account, &inbox, &state->out, state->records.ptr,
-	    state->records.count, state->base.now_s, NULL);
+	    state->records.count, 0, state->base.now_s, NULL);
 	state_save(txn, &inbox);
 	state_save(txn, &state->out);
 	account_save(txn, account);

@@ -126,6 +126,9 @@ struct flags_op {
 	uint8_t flags;
 	const struct slice *keywords; /* names; new ones are made.  LIMIT when too many */
 	size_t keyword_count;
+	/* FLAGS_SET leaves these as they are: the user may not change them. */
+	uint8_t keep_flags;
+	bool keep_keywords;
 	bool has_unchangedsince;
 	uint64_t unchangedsince;
 	struct flags_result *out; /* messages looked at and fitting, ascending uids */
@@ -159,6 +162,9 @@ struct copy_op {
 	size_t range_count;
 	struct slice target; /* mailbox name; NOT_FOUND: [TRYCREATE] */
 	bool move;
+	/* What the copies do not get: the user may not set it there. */
+	uint8_t drop_flags;
+	bool drop_keywords;
 	uint32_t out_uidvalidity;
 	uint32_t out_mailbox;
 	uint32_t *out_source_uids;

@@ -45,7 +45,7 @@ keywords_translate(const struct keyword_list *from, struct keyword_list *to,
 void
 message_move_records(struct engine_txn *txn, struct account_state *account,
     struct mailbox_state *source, struct mailbox_state *target,
-    const struct message_record *records, size_t count, int64_t now_s,
+    const struct message_record *records, size_t count, uint8_t drop_flags, int64_t now_s,
     uint32_t *out_target_uids)
 {
 	uint64_t source_modseq = source->modseq + 1;
@@ -57,6 +57,7 @@ message_move_records(struct engine_txn *txn, struct account_state *account,
 		message_take(txn, account, source, &message);
 		message_mark_gone(txn, source->number, message.uid, source_modseq, now_s);
 		message.save_date_s = now_s;
+		message.flags &= (uint8_t)~drop_flags;
 		message_add(txn, account, target, &message, target_modseq);
 		if (out_target_uids)
 			out_target_uids[i] = message.uid;
@@ -67,7 +68,7 @@ message_move_records(struct engine_txn *txn, struct account_state *account,
 
 static enum status
 copy_records(struct engine_txn *txn, struct copy_state *state,
-    struct account_state *account, struct mailbox_state *target)
+    struct account_state *account, struct mailbox_state *target, uint8_t drop_flags)
 {
 	const struct message_record *records = state->records.ptr;
 	uint32_t *uids = state->target_uids.ptr;
@@ -78,6 +79,7 @@ copy_records(struct engine_txn *txn, struct copy_state *state,
 		if (status != STATUS_OK)
 			return status == STATUS_NOT_FOUND ? STATUS_CORRUPT : status;
 		message.save_date_s = state->base.now_s;
+		message.flags &= (uint8_t)~drop_flags;
 		message_add(txn, account, target, &message, modseq);
 		uids[i] = message.uid;
 	}
@@ -113,10 +115,12 @@ copy_check(struct engine_txn *txn, struct copy_state *state, struct copy_op *op,
 		return status;
 	if (count > UINT32_MAX - target->uidnext)
 		return STATUS_LIMIT;
-	const struct message_record *records = state->records.ptr;
+	struct message_record *records = state->records.ptr;
 	for (size_t i = 0; i < count; i++) {
 		((uint32_t *)state->source_uids.ptr)[i] = records[i].uid;
 		bytes += records[i].size;
+		if (op->drop_keywords)
+			records[i].keywords = 0;
 	}
 	if (!op->move && quota_is_passed(account, bytes, count))
 		return STATUS_QUOTA;
@@ -164,9 +168,10 @@ commit_copy(struct engine_txn *txn, void *arg)
 	}
 	if (op->move)
 		message_move_records(txn, &account, &source, target, state->records.ptr,
-		    state->records.count, state->base.now_s, state->target_uids.ptr);
+		    state->records.count, op->drop_flags, state->base.now_s,
+		    state->target_uids.ptr);
 	else
-		status = copy_records(txn, state, &account, target);
+		status = copy_records(txn, state, &account, target, op->drop_flags);
 	if (status != STATUS_OK)
 		return status;
 	if (op->move || target == &source)

@@ -27,8 +27,10 @@ flags_apply(const struct flags_op *op, uint64_t keyword_bits,
 	uint64_t new_keywords = message->keywords;
 	switch (op->mode) {
 	case FLAGS_SET:
-		new_flags = flags;
-		new_keywords = keyword_bits;
+		new_flags = (uint8_t)((flags & ~op->keep_flags) |
+				      (message->flags & op->keep_flags));
+		if (!op->keep_keywords)
+			new_keywords = keyword_bits;
 		break;
 	case FLAGS_ADD:
 		new_flags |= flags;

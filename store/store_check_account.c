@@ -1,5 +1,5 @@
 /*
- * Invariants 1 to 18 of one account's partition (but 13's reference counts, which are
+ * Invariants 1 to 19 of one account's partition (but 13's reference counts, which are
  * store_check_body's, and 15, which is search_check's): mailbox states are read first,
  * then one walk over all keys.
  */
@@ -403,6 +403,18 @@ look_metadata_last(struct look *look, struct slice key, struct slice value)
 }
 
 static void
+look_acl(struct look *look, struct slice key, struct slice value)
+{
+	struct acl acl;
+	if (key.len != 5 || !acl_decode(value, &acl))
+		check_problem(look->check, 1, "damaged access control list");
+	else if (!box_find(look, be32_get(key.ptr + 1)))
+		check_problem(look->check, 19,
+		    "access control list of mailbox %u that is not there",
+		    (unsigned)be32_get(key.ptr + 1));
+}
+
+static void
 look_key(struct look *look, struct slice key, struct slice value)
 {
 	switch (key.len ? key.ptr[0] : 0) {
@@ -448,6 +460,9 @@ look_key(struct look *look, struct slice key, struct slice value)
 		break;
 	case KEY_RETRIEVED:
 		look_retrieved(look, key, value);
+		break;
+	case KEY_ACL:
+		look_acl(look, key, value);
 		break;
 	case KEY_METADATA:
 		look_metadata(look, key, value);

@@ -1,6 +1,7 @@
 /*
  * Invariants 20 to 26: one walk over the directory's keys.  They come in the order A, C,
- * D, E, F, G, I, J, K, L, R, W, r, so a domain is known before its aliases and accounts.
+ * D, E, F, G, I, J, K, L, R, W, Z, r, so a domain is known before its aliases and
+ * accounts.
  */
 #include "store/store_check_int.h"
 
@@ -269,6 +270,11 @@ look_key(struct look *look, struct slice key, struct slice value)
 		break;
 	case KEY_APOP:
 		look_apop(look, key, value);
+		break;
+	case KEY_SHARE:
+		if (key.len != SHARE_KEY_SIZE || value.len != 1 ||
+		    value.ptr[0] != STORE_RECORD_VERSION)
+			check_problem(look->check, 1, "damaged mark of a sharer");
 		break;
 	case KEY_SEND_AS:
 	case KEY_IMAP_WITHOUT:

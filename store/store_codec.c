@@ -287,6 +287,48 @@ name_decode(struct slice record, uint32_t *out_number)
 }
 
 size_t
+acl_encode(const struct acl *acl, char out[ACL_RECORD_MAX])
+{
+	char *p = out + ACL_LIST;
+	ENSURE(acl->count <= ACL_ENTRIES_MAX);
+	out[0] = STORE_RECORD_VERSION;
+	be16_put(out + ACL_COUNT, (uint16_t)acl->count);
+	for (size_t i = 0; i < acl->count; i++, p += ACL_ENTRY_SIZE) {
+		p[ACL_ENTRY_WHO] = (char)acl->at[i].who;
+		p[ACL_ENTRY_NEGATIVE] = acl->at[i].negative;
+		memcpy(p + ACL_ENTRY_ID, acl->at[i].id.v, sizeof(acl->at[i].id.v));
+		be16_put(p + ACL_ENTRY_RIGHTS, acl->at[i].rights);
+	}
+	return (size_t)(p - out);
+}
+
+bool
+acl_decode(struct slice record, struct acl *out)
+{
+	if (!record_fits(record, ACL_LIST))
+		return false;
+	size_t count = be16_get(record.ptr + ACL_COUNT);
+	const char *p = record.ptr + ACL_LIST;
+	if (count == 0 || count > ACL_ENTRIES_MAX ||
+	    record.len != ACL_LIST + count * ACL_ENTRY_SIZE)
+		return false;
+	for (size_t i = 0; i < count; i++, p += ACL_ENTRY_SIZE) {
+		struct acl_entry *e = &out->at[i];
+		if ((unsigned char)p[ACL_ENTRY_WHO] > ACL_WHO_AUTHENTICATED ||
+		    (unsigned char)p[ACL_ENTRY_NEGATIVE] > 1)
+			return false;
+		e->who = (enum acl_who)p[ACL_ENTRY_WHO];
+		e->negative = p[ACL_ENTRY_NEGATIVE];
+		memcpy(e->id.v, p + ACL_ENTRY_ID, sizeof(e->id.v));
+		e->rights = be16_get(p + ACL_ENTRY_RIGHTS);
+		if (e->rights == 0 || (e->rights & ~ACL_ALL))
+			return false;
+	}
+	out->count = count;
+	return true;
+}
+
+size_t
 metadata_encode(uint64_t change, struct slice value, char *out)
 {
 	ENSURE(value.len <= METADATA_VALUE_MAX);

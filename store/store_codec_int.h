@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "base/ids.h"
+#include "store/acl.h"
 #include "store/directory.h"
 #include "store/engine.h"
 #include "store/message.h"
@@ -105,6 +106,12 @@ size_t state_encode(const struct mailbox_state *state, char out[STATE_SIZE_MAX])
 bool state_decode(struct slice record, struct mailbox_state *out);
 
 bool name_decode(struct slice record, uint32_t *out_number);
+
+/* Lists (V). */
+enum { ACL_RECORD_MAX = ACL_LIST + ACL_ENTRIES_MAX * ACL_ENTRY_SIZE };
+/* Returns the record's length. */
+size_t acl_encode(const struct acl *acl, char out[ACL_RECORD_MAX]);
+bool acl_decode(struct slice record, struct acl *out);
 
 /* Annotations (E, e): `out` has room for METADATA_VALUE bytes and the value. */
 size_t metadata_encode(uint64_t change, struct slice value, char *out);

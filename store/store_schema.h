@@ -34,6 +34,8 @@
  *   e                            number of the last change of an annotation; METADATA_*
  *                                without a value
  *
+ *   V mbox32                     who else may do what in the mailbox (ACL_*); absent: none
+ *
  *   Derived, may be missing in whole or in part (store/search.h, decision 0035):
  *   i                            state of the search index (SEARCH_STATE_*)
  *   j mbox32                     uid32: messages of the mailbox below it are covered
@@ -59,6 +61,11 @@
  *   J domain                     the domain's journal: FORWARD_* with one address
  *   K domain NUL local           the account's password itself, for APOP (decision 0033);
  *                                version byte, then its bytes
+ *
+ *   Z grantee16 owner16          the owner may share a mailbox with the grantee: an account,
+ *                                or 'D', 7 zeros and hash_stable of a domain for all of
+ *                                its accounts; version byte.  A superset of what the V
+ *                                records say, but for negative entries
  *
  * QUEUE PARTITION ('Q' and zeros); id16 is the id's 16 characters in lower case
  *
@@ -106,6 +113,7 @@
  *   17. Every J belongs to a mailbox that has an S; its end is at most uidnext, its
  *       next not 0 and at most its end; no M has a uid of next up to end.
  *   18. Every E's mailbox is 0 or has an S; its change is at most e's.
+ *   19. Every V belongs to a mailbox that has an S.
  *   Directory:
  *   20. L and A are one to one; every L's domain has its D.
  *   21. D.accounts and D.aliases are counts of L and F; D.postmaster is an account of the
@@ -149,6 +157,7 @@ enum {
 	KEY_UIDL       = 'Y',
 	KEY_RETRIEVED  = 'Q',
 	KEY_RESERVED   = 'J',
+	KEY_ACL        = 'V',
 	KEY_METADATA   = 'E',
 	KEY_METADATA_LAST = 'e',
 
@@ -170,6 +179,7 @@ enum {
 	KEY_FORWARD    = 'E',
 	KEY_JOURNAL    = 'J', /* of the directory */
 	KEY_APOP       = 'K',
+	KEY_SHARE      = 'Z',
 
 	KEY_QCOUNTS    = 'c',
 	KEY_QMESSAGE   = 'm',
@@ -225,6 +235,20 @@ enum {
 	STATE_NAME         = 53,
 	STATE_FLAG_MAPPED  = 1 << 0,
 };
+
+/* Access control list (V): count u16, then 20 bytes of each entry. */
+enum {
+	ACL_COUNT = 1, /* u16 */
+	ACL_LIST  = 3,
+
+	ACL_ENTRY_WHO      = 0, /* u8, enum acl_who */
+	ACL_ENTRY_NEGATIVE = 1, /* u8, 0 or 1 */
+	ACL_ENTRY_ID       = 2, /* id16 */
+	ACL_ENTRY_RIGHTS   = 18, /* u16, enum acl_right bits, not 0 */
+	ACL_ENTRY_SIZE     = 20,
+};
+
+enum { SHARE_KEY_SIZE = 33 }; /* Z */
 
 /* Annotation (E), 9 bytes and the value; e has no value. */
 enum {

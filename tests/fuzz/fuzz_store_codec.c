@@ -245,6 +245,23 @@ fuzz_metadata(void)
 }
 
 static void
+fuzz_acl(void)
+{
+	static struct acl acl;
+	static char out[ACL_RECORD_MAX];
+	uint16_t rights;
+	char text[ACL_RIGHTS_TEXT_MAX];
+	if (acl_decode(record, &acl))
+		same(out, acl_encode(&acl, out));
+	if (acl_rights_read(record, &rights)) {
+		uint16_t again;
+		acl_rights_write(rights, text);
+		ENSURE(acl_rights_read(slice_from_cstr(text), &again));
+		ENSURE((again & rights) == rights);
+	}
+}
+
+static void
 fuzz_body(void)
 {
 	char out[BODY_SEGMENT_HEADER_SIZE];
@@ -314,6 +331,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	    fuzz_note,
 	    fuzz_map,
 	    fuzz_metadata,
+	    fuzz_acl,
 	};
 	if (size == 0)
 		return 0;

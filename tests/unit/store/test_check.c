@@ -250,6 +250,12 @@ account_damage(struct fixture *f)
 	key_metadata(&key, 77, f->jo);
 	key_bytes(&key, SLICE("/private/comment"));
 	damage(f, part, &key, SLICE("\1\0\0\0\0\0\0\0\1x"), 18);
+	key_mailbox(&key, KEY_ACL, inbox);
+	damage(f, part, &key, SLICE("\1\0\0"), 1);
+	damage(f, part, &key, SLICE("\1\0\1\7\0AAAAAAAAAAAAAAAA\0\1"), 1);
+	damage(f, part, &key, SLICE("\1\0\1\0\0AAAAAAAAAAAAAAAA\0\0"), 1);
+	key_mailbox(&key, KEY_ACL, 77);
+	damage(f, part, &key, SLICE("\1\0\1\0\0AAAAAAAAAAAAAAAA\0\1"), 19);
 	key_begin(&key, KEY_METADATA_LAST);
 	damage(f, part, &key, SLICE("\1\0\0\0\0\0\0\0\1x"), 1);
 }
@@ -299,6 +305,8 @@ directory_damage(struct fixture *f)
 	damage(f, part, &key, slice_sub(flagged, 0, DOMAIN_SIZE), 26);
 	assert_true(key_address(&key, KEY_APOP, SLICE("nobody"), SLICE("example.org")));
 	damage(f, part, &key, SLICE("\1secret"), 26);
+	key_id(&key, KEY_SHARE, f->jo);
+	damage(f, part, &key, SLICE("\1"), 1);
 	key_begin(&key, KEY_INSTALL);
 	damage(f, part, &key, SLICE("\1"), 23);
 	key_begin(&key, KEY_RELAY_BACK);
