@@ -110,6 +110,14 @@ IMAP_RUN(getmetadata);
 IMAP_RUN(setmetadata);
 IMAP_PARSE(getmetadata);
 IMAP_PARSE(setmetadata);
+/* imap_cmd_acl.c */
+IMAP_RUN(setacl); /* and DELETEACL */
+IMAP_RUN(getacl);
+IMAP_RUN(listrights);
+IMAP_RUN(myrights);
+IMAP_PARSE(setacl);
+IMAP_PARSE(listrights); /* and DELETEACL */
+IMAP_PARSE(getacl);     /* and MYRIGHTS */
 /* imap_sync.c */
 IMAP_RUN(idle);
 /* imap_notify.c, imap_notify_parse.c */

@@ -24,7 +24,7 @@ enum { SEAL_INLINE_MAX = 128 * 1024 }; /* octets indexed on the loop's thread */
 
 struct imap_append {
 	struct imap_append_reader reader; /* its head's and item's texts are copies */
-	struct slice mailbox;             /* the store's name */
+	struct imap_box box;              /* where it goes */
 	struct append_message *messages;
 	size_t count, room;
 	struct body_draft *draft; /* of the message that comes now */
@@ -150,15 +150,15 @@ message_complete(struct imap_session *s, struct imap_append *a)
 static void
 check_mailbox(struct imap_session *s, struct imap_append *a)
 {
-	struct mailbox_info info;
+	struct slice path;
 	const char *text;
 
-	if (!imap_mailbox_decode(s, a->reader.head.mailbox, &a->mailbox, &text)) {
+	if (!imap_mailbox_decode(s, a->reader.head.mailbox, &path, &text)) {
 		append_fail(a, IMAP_NO, "CANNOT", text);
 		return;
 	}
-	enum status status = mailbox_find(imap_reader(s), s->account, a->mailbox, &info);
-	if (status == STATUS_NOT_FOUND || (status == STATUS_OK && info.exists_not))
+	enum status status = imap_box_find(s, path, ACL_INSERT, &a->box);
+	if (status == STATUS_NOT_FOUND)
 		append_fail(a, IMAP_NO, "TRYCREATE", "no such mailbox");
 	else if (status != STATUS_OK)
 		append_fail_status(a, status);
@@ -184,6 +184,16 @@ check_replaced(struct imap_session *s, struct imap_append *a)
 		append_fail(a, IMAP_NO, NULL, "the mailbox was opened read-only");
 		return;
 	}
+	/* As MOVE (RFC 6851 section 4.4); one commit cannot hold two accounts. */
+	if ((s->rights & (ACL_TRASH | ACL_EXPUNGE)) != (ACL_TRASH | ACL_EXPUNGE)) {
+		append_fail_status(a, STATUS_DENIED);
+		return;
+	}
+	if (!imap_same_account(a->box.account, s->box_account)) {
+		append_fail(a, IMAP_NO, "CANNOT",
+		    "a message cannot be replaced in another account");
+		return;
+	}
 	uint32_t exists = mailbox_view_count(s->view);
 	uint32_t msn = head->number == IMAP_REPLACE_LAST ? exists : head->number;
 	if (head->uid && head->number != IMAP_REPLACE_LAST)
@@ -193,7 +203,7 @@ check_replaced(struct imap_session *s, struct imap_append *a)
 		return;
 	}
 	uint32_t uid = msn ? mailbox_view_uid(s->view, msn) : 0;
-	if (uid == 0 || message_get(imap_reader(s), s->account, s->mailbox, uid,
+	if (uid == 0 || message_get(imap_reader(s), s->box_account, s->mailbox, uid,
 			    &record) != STATUS_OK) {
 		append_fail(a, IMAP_NO, "NONEXISTENT", "the message does not exist");
 		return;
@@ -220,7 +230,7 @@ check_size(struct imap_session *s, struct imap_append *a, uint64_t size)
 		 a->total > a->limit * IMAP_APPEND_TOTAL_FACTOR)
 		append_fail(
 		    a, IMAP_NO, "LIMIT", "too much in one APPEND, send fewer at once");
-	else if (account_usage_get(imap_reader(s), s->account, &usage) == STATUS_OK &&
+	else if (account_usage_get(imap_reader(s), a->box.account, &usage) == STATUS_OK &&
 		 account_usage_is_passed(&usage,
 		     a->total > a->freed ? a->total - a->freed : 0,
 		     a->count + 1 - (a->op.replaced_uid != 0)))
@@ -459,8 +469,9 @@ append_done(struct imap_session *s, struct imap_command *cmd)
 	if (a->op.op.status != STATUS_OK)
 		return imap_cmd_fail(s, cmd, a->op.op.status);
 	stats_add(s->worker->stats->appended, a->count);
-	imap_notify_own(
-	    s, a->op.out_mailbox, a->messages[0].uid, a->messages[a->count - 1].uid);
+	if (imap_is_selected(s, a->box.account, a->op.out_mailbox))
+		imap_notify_own(s, a->op.out_mailbox, a->messages[0].uid,
+		    a->messages[a->count - 1].uid);
 	struct slice code = appenduid_code(s, a);
 	if (a->reader.head.replace)
 		return replace_done(s, cmd, code);
@@ -470,8 +481,17 @@ append_done(struct imap_session *s, struct imap_command *cmd)
 static enum cmd_result
 append_submit(struct imap_session *s, struct imap_append *a)
 {
-	a->op.account = s->account;
-	a->op.mailbox = a->mailbox;
+	bool keywords;
+	uint8_t allowed = imap_box_flags(a->box.rights, &keywords);
+
+	/* Flags that may not be set there are left out (RFC 4314 section 4). */
+	for (size_t i = 0; i < a->count; i++) {
+		a->messages[i].flags &= allowed;
+		if (!keywords)
+			a->messages[i].keyword_count = 0;
+	}
+	a->op.account = a->box.account;
+	a->op.mailbox = a->box.name;
 	a->op.messages = a->messages;
 	a->op.message_count = a->count;
 	imap_op_begin(s, &a->op.op);

@@ -6,7 +6,7 @@
 
 #include "imapd/imap_int.h"
 
-enum { COPYUID_MAX = 8 * 1024 * 1024 }; /* bytes of a COPYUID code */
+enum { MOVE_RIGHTS = ACL_TRASH | ACL_EXPUNGE };
 
 /* ---- parsing ---- */
 
@@ -51,21 +51,21 @@ imap_parse_expunge(struct imap_lex *lex, struct arena *arena, struct imap_comman
 
 /* ---- COPY and MOVE ---- */
 
-/* "COPYUID validity source target" (RFC 4315 section 3); null when nothing was copied. */
-static struct slice
-copyuid_code(struct imap_session *s, const struct copy_op *op)
+struct slice
+imap_copyuid_code(struct imap_session *s, uint32_t uidvalidity, const uint32_t *source,
+    const uint32_t *target, size_t count)
 {
 	AUTO_BUF struct buf code;
 
-	buf_init(&code, COPYUID_MAX);
-	if (op->out_count == 0)
+	buf_init(&code, IMAP_COPYUID_MAX);
+	if (count == 0)
 		return SLICE_NULL;
 	buf_append(&code, SLICE("COPYUID "));
-	buf_append_u64(&code, op->out_uidvalidity);
+	buf_append_u64(&code, uidvalidity);
 	buf_append_byte(&code, ' ');
-	imap_seqset_write(&code, op->out_source_uids, op->out_count);
+	imap_seqset_write(&code, source, count);
 	buf_append_byte(&code, ' ');
-	imap_seqset_write(&code, op->out_target_uids, op->out_count);
+	imap_seqset_write(&code, target, count);
 	return buf_ok(&code) ? arena_copy(s->arena, buf_slice(&code)) : SLICE_NULL;
 }
 
@@ -76,15 +76,16 @@ copy_failed(struct imap_session *s, struct imap_command *cmd, enum status status
 {
 	struct mailbox_info info;
 	if (status == STATUS_NOT_FOUND &&
-	    mailbox_by_number(imap_reader(s), s->account, s->mailbox, &info) == STATUS_OK)
+	    mailbox_by_number(imap_reader(s), s->box_account, s->mailbox, &info) ==
+		STATUS_OK)
 		return imap_cmd_finish(
 		    s, cmd, IMAP_NO, "TRYCREATE", "there is no such mailbox");
 	return imap_cmd_fail(s, cmd, status);
 }
 
 /* RFC 7162 section 3.2.10: the tagged OK tells what has become of the modseq. */
-static enum cmd_result
-finish_modseq(
+enum cmd_result
+imap_copy_finish(
     struct imap_session *s, struct imap_command *cmd, uint64_t modseq, const char *text)
 {
 	if (!(s->enabled & IMAP_ENABLED_QRESYNC) || modseq == 0)
@@ -101,7 +102,8 @@ copy_done(struct imap_session *s, struct imap_command *cmd)
 
 	if (op->op.status != STATUS_OK)
 		return copy_failed(s, cmd, op->op.status);
-	struct slice code = copyuid_code(s, op);
+	struct slice code = imap_copyuid_code(s, op->out_uidvalidity, op->out_source_uids,
+	    op->out_target_uids, op->out_count);
 	if (!op->move) {
 		if (!code.ptr)
 			return imap_cmd_finish(
@@ -115,7 +117,7 @@ copy_done(struct imap_session *s, struct imap_command *cmd)
 		buf_append(out, code);
 		buf_append(out, SLICE("] moved\r\n"));
 	}
-	return finish_modseq(
+	return imap_copy_finish(
 	    s, cmd, op->out_count ? op->out_modseq : 0, "move completed");
 }
 
@@ -124,25 +126,37 @@ copy_run(struct imap_session *s, struct imap_command *cmd, bool move)
 {
 	const struct imap_copy_args *args = cmd->u.copy;
 	struct imap_uid_ranges ranges;
-	struct slice target;
+	struct slice path;
+	struct imap_box target;
 	const char *text;
 	enum cmd_result refused;
+	bool keywords;
 
-	if (!imap_mailbox_decode(s, args->mailbox, &target, &text))
+	if (!imap_mailbox_decode(s, args->mailbox, &path, &text))
 		return imap_cmd_finish(s, cmd, IMAP_NO, "CANNOT", text);
+	/* RFC 6851 section 4.4: what STORE \Deleted and EXPUNGE would need. */
+	if (move && (s->rights & MOVE_RIGHTS) != MOVE_RIGHTS)
+		return imap_cmd_fail(s, cmd, STATUS_DENIED);
+	enum status status = imap_box_find(s, path, ACL_INSERT, &target);
+	if (status != STATUS_OK)
+		return copy_failed(s, cmd, status);
 	if (!imap_set_resolve(s, cmd, &args->set, &ranges, &refused))
 		return refused;
 	if (imap_uid_ranges_count(&ranges, s->view) == 0)
 		return imap_cmd_finish(s, cmd, IMAP_OK, NULL, "no messages found");
 
+	if (!imap_same_account(target.account, s->box_account))
+		return imap_copy_across(s, cmd, &target, &ranges, move);
 	struct copy_op *op = ARENA_NEW(s->arena, struct copy_op);
 	*op = (struct copy_op){
-	    .account = s->account,
+	    .account = s->box_account,
 	    .mailbox = s->mailbox,
 	    .ranges = ranges.ranges,
 	    .range_count = ranges.count,
-	    .target = target,
+	    .target = target.name,
 	    .move = move,
+	    .drop_flags = (uint8_t)~imap_box_flags(target.rights, &keywords),
+	    .drop_keywords = !keywords,
 	};
 	s->cmd_data = op;
 	s->resume = copy_done;
@@ -172,7 +186,7 @@ expunge_done(struct imap_session *s, struct imap_command *cmd)
 
 	if (op->op.status != STATUS_OK)
 		return imap_cmd_fail(s, cmd, op->op.status);
-	return finish_modseq(
+	return imap_copy_finish(
 	    s, cmd, op->out_count ? op->out_modseq : 0, "expunge completed");
 }
 
@@ -186,9 +200,11 @@ imap_run_expunge(struct imap_session *s, struct imap_command *cmd)
 
 	if (args->has_set && !imap_set_resolve(s, cmd, &args->set, &ranges, &refused))
 		return refused;
+	if (!(s->rights & ACL_EXPUNGE))
+		return imap_cmd_fail(s, cmd, STATUS_DENIED);
 	/* Clients expunge on every occasion: no commit when there is nothing to do. */
 	enum status status =
-	    mailbox_by_number(imap_reader(s), s->account, s->mailbox, &info);
+	    mailbox_by_number(imap_reader(s), s->box_account, s->mailbox, &info);
 	if (status != STATUS_OK)
 		return imap_cmd_fail(s, cmd, status);
 	if (info.deleted == 0 || (args->has_set && ranges.count == 0))
@@ -196,7 +212,7 @@ imap_run_expunge(struct imap_session *s, struct imap_command *cmd)
 
 	struct expunge_op *op = ARENA_NEW(s->arena, struct expunge_op);
 	*op = (struct expunge_op){
-	    .account = s->account,
+	    .account = s->box_account,
 	    .mailbox = s->mailbox,
 	    .ranges = args->has_set ? ranges.ranges : NULL,
 	    .range_count = ranges.count,

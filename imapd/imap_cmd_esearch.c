@@ -22,6 +22,7 @@ struct esearch {
 	struct imap_search_run run;
 	struct mailbox_info *boxes; /* names in the command's arena */
 	size_t count, room, next;
+	size_t foreign; /* boxes from here on: the selected one of another account */
 	uint64_t messages;
 	struct mailbox_view *view; /* owned; null while the selected one is searched */
 	struct arena *arena;       /* of one mailbox */
@@ -44,11 +45,21 @@ esearch_free(void *user)
 
 /* ---- which mailboxes ---- */
 
+/* Is the selected mailbox searched, whatever its name? */
+static bool
+names_selected(const struct imap_search_args *args)
+{
+	for (size_t i = 0; i < args->source_count; i++)
+		if (imap_source_is_selected(&args->sources[i]))
+			return true;
+	return args->source_count == 0;
+}
+
 static bool
 is_source(const struct esearch *e, const struct mailbox_info *box)
 {
 	const struct imap_search_args *args = e->run.args;
-	bool selected = e->s->view && box->number == e->s->mailbox;
+	bool selected = imap_is_selected(e->s, e->s->account, box->number);
 
 	if (args->source_count == 0)
 		return selected;
@@ -60,13 +71,10 @@ is_source(const struct esearch *e, const struct mailbox_info *box)
 }
 
 static bool
-collect(const struct mailbox_info *info, void *arg)
+box_add(struct esearch *e, const struct mailbox_info *info)
 {
-	struct esearch *e = arg;
 	struct arena *arena = imap_arena(e->s);
 
-	if (info->exists_not || !is_source(e, info))
-		return true;
 	if (e->count == e->room) {
 		size_t room = e->room ? e->room * 2 : 16;
 		struct mailbox_info *grown =
@@ -87,6 +95,30 @@ collect(const struct mailbox_info *info, void *arg)
 	e->count++;
 	e->messages += info->exists;
 	return !e->full;
+}
+
+static bool
+collect(const struct mailbox_info *info, void *arg)
+{
+	struct esearch *e = arg;
+
+	return info->exists_not || !is_source(e, info) || box_add(e, info);
+}
+
+/* The selected mailbox when it is somebody else's: the others are one's own. */
+static enum status
+collect_selected(struct imap_session *s, struct esearch *e)
+{
+	struct mailbox_info box;
+
+	e->foreign = e->count;
+	if (!s->view || imap_same_account(s->box_account, s->account) ||
+	    !names_selected(e->run.args))
+		return STATUS_OK;
+	enum status status = imap_box_selected(s, &box);
+	if (status == STATUS_OK)
+		(void)box_add(e, &box);
+	return status;
 }
 
 /* Names that cannot be a mailbox's name none (RFC 7377 section 5: no telling apart). */
@@ -139,7 +171,8 @@ box_begin(struct imap_session *s, struct imap_command *cmd)
 	mailbox_view_close(&e->view);
 	while (e->next < e->count) {
 		const struct mailbox_info *box = &e->boxes[e->next++];
-		bool selected = s->view && box->number == s->mailbox;
+		bool selected =
+		    e->next > e->foreign || imap_is_selected(s, s->account, box->number);
 		if (!selected &&
 		    (box->exists == 0 || mailbox_view_open(imap_reader(s), s->account,
 					     box->number, &e->view) != STATUS_OK))
@@ -200,6 +233,8 @@ imap_run_esearch(struct imap_session *s, struct imap_command *cmd)
 	if (!imap_search_prepare(s, cmd, &e->run, &refused))
 		return refused;
 	enum status status = mailbox_each(imap_reader(s), s->account, collect, e);
+	if (status == STATUS_OK)
+		status = collect_selected(s, e);
 	if (status != STATUS_OK || e->full)
 		return imap_cmd_fail(s, cmd, e->full ? STATUS_LIMIT : status);
 	e->run.progress_goal = e->messages;

@@ -143,7 +143,7 @@ static enum cmd_result
 fetch_write_begin(struct imap_session *s, struct imap_command *cmd)
 {
 	struct fetch_run *run = s->cmd_data;
-	imap_walk_init(&run->walk, s->view, s->mailbox, &run->ranges);
+	imap_walk_init(&run->walk, s->view, s->box_account, s->mailbox, &run->ranges);
 	s->resume = fetch_write;
 	return fetch_write(s, cmd);
 }
@@ -190,7 +190,7 @@ fetch_collect(struct imap_session *s, struct imap_command *cmd)
 	if (unseen.count == 0)
 		return fetch_write_begin(s, cmd);
 	run->op = (struct flags_op){
-	    .account = s->account,
+	    .account = s->box_account,
 	    .mailbox = s->mailbox,
 	    .ranges = unseen.ranges,
 	    .range_count = unseen.count,
@@ -327,7 +327,7 @@ write_vanished(struct imap_session *s, const struct imap_fetch_args *args)
 	buf_init(&line, IMAP_OUT_MAX / 2);
 	if (!vanished_wanted(s, &args->set, &wanted))
 		return STATUS_LIMIT;
-	enum status status = mailbox_vanished(imap_reader(s), s->account, s->mailbox,
+	enum status status = mailbox_vanished(imap_reader(s), s->box_account, s->mailbox,
 	    args->changedsince, s->arena, VANISHED_MAX, &uids, &count, &complete);
 	if (status != STATUS_OK)
 		return status;
@@ -380,12 +380,13 @@ imap_run_fetch(struct imap_session *s, struct imap_command *cmd)
 	run->writer_ready = true;
 	s->cmd_data = run;
 	s->cleanup = fetch_cleanup;
-	if (sets_seen(args) && !s->read_only) {
+	if (sets_seen(args) && !s->read_only && (s->rights & ACL_SEEN)) {
 		run->unseen =
 		    ARENA_ARRAY(s->arena, uint32_t, run->expected ? run->expected : 1);
 		if (!run->unseen)
 			return imap_cmd_fail(s, cmd, STATUS_LIMIT);
-		imap_walk_init(&run->walk, s->view, s->mailbox, &run->ranges);
+		imap_walk_init(
+		    &run->walk, s->view, s->box_account, s->mailbox, &run->ranges);
 		s->resume = fetch_collect;
 		return fetch_collect(s, cmd);
 	}

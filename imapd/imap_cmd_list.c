@@ -6,7 +6,7 @@
  *
  * RFC 9051 section 6.3.9, RFC 5258 (LIST-EXTENDED), RFC 3348 (CHILDREN), RFC 6154
  * (SPECIAL-USE), RFC 5819 (LIST-STATUS), RFC 9590 (LIST-METADATA), RFC 3501 section
- * 6.3.9 (LSUB), RFC 2342.
+ * 6.3.9 (LSUB), RFC 2342, RFC 4314 section 4 (l), RFC 8440 (LIST-MYRIGHTS).
  */
 #include "imapd/imap_int.h"
 
@@ -14,11 +14,15 @@
 #include "imapd/imap_pattern.h"
 #include "text/encoding.h"
 
+enum { METADATA_RIGHTS = ACL_READ | ACL_SEEN | ACL_WRITE | ACL_INSERT | ACL_POST };
+
 struct list_entry {
 	struct mailbox_info info;
-	bool matched;  /* by a pattern */
-	bool selected; /* by the selection options */
-	bool below;    /* a selected descendant is not itself in the answer */
+	struct account_id account;
+	uint16_t rights; /* of the session; own: all */
+	bool matched;    /* by a pattern */
+	bool selected;   /* by the selection options */
+	bool below;      /* a selected descendant is not itself in the answer */
 };
 
 struct list_run {
@@ -76,6 +80,8 @@ entry_add(struct list_run *run, const struct mailbox_info *info)
 		return NULL;
 	}
 	e->info = *info;
+	e->account = run->s->account;
+	e->rights = ACL_ALL;
 	e->matched = matches(run, info->name);
 	e->selected = is_selected(run, info);
 	run->entries[run->count++] = e;
@@ -99,6 +105,70 @@ parent_add(struct list_run *run, struct slice name)
 	if (e)
 		e->selected = false;
 	return e;
+}
+
+/* Somebody else's.  Its name may be there as one that is only subscribed. */
+struct list_shared {
+	struct list_run *run;
+	struct hashmap *by_name;
+};
+
+static bool
+collect_shared(const struct imap_box *box, void *arg)
+{
+	struct list_shared *c = arg;
+	struct list_run *run = c->run;
+	struct mailbox_info info = box->info;
+	struct list_entry *e = hashmap_get(c->by_name, info.name);
+
+	if (e && !e->info.exists_not)
+		return true; /* one's own of the same name wins */
+	info.subscribed = e && e->info.subscribed;
+	if (e) {
+		e->info = info;
+		e->selected = is_selected(run, &info);
+	} else if ((e = entry_add(run, &info))) {
+		hashmap_put(c->by_name, info.name, e);
+	}
+	if (!e)
+		return false;
+	e->account = box->account;
+	e->rights = box->rights;
+	return true;
+}
+
+/* Names above it: those that may be seen have children now; others are places in the
+ * hierarchy and no mailboxes (RFC 4314 section 4). */
+static void
+add_above(struct list_shared *c, struct slice name)
+{
+	for (size_t cut; (cut = slice_rindex(name, '/')) != SIZE_MAX;) {
+		name = slice_sub(name, 0, cut);
+		struct list_entry *e = hashmap_get(c->by_name, name);
+		struct mailbox_info info = {.name = name, .exists_not = true};
+		if (!e && (e = entry_add(c->run, &info)))
+			hashmap_put(c->by_name, name, e);
+		if (!e)
+			return;
+		e->info.has_children = true;
+		e->selected = is_selected(c->run, &e->info);
+	}
+}
+
+static enum status
+scan_shared(struct list_run *run)
+{
+	struct list_shared c = {.run = run, .by_name = hashmap_new()};
+
+	for (size_t i = 0; i < run->count; i++)
+		hashmap_put(c.by_name, run->entries[i]->info.name, run->entries[i]);
+	enum status status = imap_box_each_shared(run->s, collect_shared, &c);
+	size_t count = run->count;
+	for (size_t i = 0; status == STATUS_OK && i < count && !run->full; i++)
+		if (!imap_same_account(run->entries[i]->account, run->s->account))
+			add_above(&c, run->entries[i]->info.name);
+	hashmap_free(&c.by_name, NULL);
+	return status;
 }
 
 /* Marks the parents of what is selected but not in the answer (RECURSIVEMATCH, LSUB). */
@@ -170,6 +240,8 @@ scan(struct list_run *run)
 	if (!compile_all(run))
 		return STATUS_LIMIT;
 	enum status status = mailbox_each(imap_reader(s), s->account, collect, run);
+	if (status == STATUS_OK)
+		status = scan_shared(run);
 	if (status == STATUS_OK && run->full)
 		status = STATUS_LIMIT;
 	return status;
@@ -274,12 +346,17 @@ write_entry(const struct list_run *run, const struct list_entry *e)
 		buf_append(out, SLICE("))"));
 	}
 	buf_append(out, SLICE("\r\n"));
-	if ((args->returns & IMAP_LIST_RETURN_STATUS) && !e->info.exists_not)
-		imap_write_status(s, &e->info, args->status_items);
+	if ((args->returns & IMAP_LIST_RETURN_MYRIGHTS) && !e->info.exists_not)
+		imap_write_myrights(s, e->info.name, e->rights);
+	if ((args->returns & IMAP_LIST_RETURN_STATUS) && !e->info.exists_not &&
+	    (e->rights & ACL_READ))
+		imap_write_status(s, e->account, &e->info, args->status_items);
 	/* What cannot be read is left out (RFC 9590 section 3). */
 	uint64_t longest;
-	if ((args->returns & IMAP_LIST_RETURN_METADATA) && !e->info.exists_not)
-		(void)!imap_metadata_write(s, &e->info, args->metadata, &longest);
+	if ((args->returns & IMAP_LIST_RETURN_METADATA) && !e->info.exists_not &&
+	    (e->rights & METADATA_RIGHTS))
+		(void)!imap_metadata_write(
+		    s, e->account, &e->info, args->metadata, &longest);
 }
 
 /* ---- the commands ---- */
@@ -360,6 +437,10 @@ imap_run_lsub(struct imap_session *s, struct imap_command *cmd)
 enum cmd_result
 imap_run_namespace(struct imap_session *s, struct imap_command *cmd)
 {
-	buf_append(imap_out(s), SLICE("* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n"));
+	buf_append(
+	    imap_out(s), imap_conf(s)->imap.sharing == CONF_SHARING_NONE
+			     ? SLICE("* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n")
+			     : SLICE("* NAMESPACE ((\"\" \"/\")) ((\"" IMAP_NS_OTHERS
+				     "\" \"/\")) ((\"" IMAP_NS_SHARED "\" \"/\"))\r\n"));
 	return imap_cmd_finish(s, cmd, IMAP_OK, NULL, "NAMESPACE completed");
 }

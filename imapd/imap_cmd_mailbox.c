@@ -55,11 +55,12 @@ imap_name_refused(struct imap_session *s, struct imap_command *cmd, const char *
 /* ---- changes ---- */
 
 static struct mailbox_op *
-change_new(struct imap_session *s, enum mailbox_change change, struct slice name)
+change_new(struct imap_session *s, enum mailbox_change change, struct account_id account,
+    struct slice name)
 {
 	struct mailbox_op *op = ARENA_NEW(imap_arena(s), struct mailbox_op);
 
-	op->account = s->account;
+	op->account = account;
 	op->change = change;
 	op->name = name;
 	s->cmd_data = op;
@@ -89,7 +90,7 @@ create_done(struct imap_session *s, struct imap_command *cmd)
 		return imap_cmd_fail(s, cmd, op->op.status);
 	buf_init(&code, 64);
 	buf_append(&code, SLICE("MAILBOXID ("));
-	imap_resp_mailboxid(&code, op->out.number);
+	imap_write_mailboxid(s, &code, op->account, op->out.number);
 	buf_append_byte(&code, ')');
 	enum cmd_result result =
 	    imap_cmd_finish_code(s, cmd, IMAP_OK, buf_slice(&code), "mailbox created");
@@ -97,26 +98,44 @@ create_done(struct imap_session *s, struct imap_command *cmd)
 	return result;
 }
 
+/* Where a new mailbox of that name would be, when the session may make it. */
+static enum status
+new_place(struct imap_session *s, struct slice path, struct imap_box *out)
+{
+	enum status status = imap_box_place(s, path, out);
+
+	/* The roots of namespaces, and accounts that are not there or share nothing, are
+	 * answered alike. */
+	if (status == STATUS_NOT_FOUND)
+		return STATUS_DENIED;
+	return status == STATUS_OK ? imap_box_may_create(s, out) : status;
+}
+
 enum cmd_result
 imap_run_create(struct imap_session *s, struct imap_command *cmd)
 {
 	struct slice raw = cmd->u.create.mailbox;
-	struct slice name;
+	struct slice path;
 	const char *text;
-	struct mailbox_info info;
+	struct imap_box box;
 
 	/* "a/" says that a will have children (RFC 9051 section 6.3.4): all may. */
 	if (raw.len > 1 && slice_has_suffix(raw, SLICE("/")))
 		raw.len--;
-	if (!imap_mailbox_decode(s, raw, &name, &text))
+	if (!imap_mailbox_decode(s, raw, &path, &text))
 		return imap_name_refused(s, cmd, text);
 	if (cmd->u.create.use_unknown)
 		return imap_cmd_finish(
 		    s, cmd, IMAP_NO, "USEATTR", "this special use is not known here");
-	enum status status = mailbox_find(imap_reader(s), s->account, name, &info);
-	if (status == STATUS_OK && !info.exists_not)
+	if (imap_box_find_any(s, path, IMAP_BOX_ANY, &box) == STATUS_OK)
 		return imap_cmd_fail(s, cmd, STATUS_EXISTS);
-	struct mailbox_op *op = change_new(s, MAILBOX_CREATE, name);
+	enum status status = new_place(s, path, &box);
+	if (status != STATUS_OK)
+		return imap_cmd_fail(s, cmd, status);
+	if (!imap_box_is_own(&box) && cmd->u.create.use != 0)
+		return imap_cmd_finish(
+		    s, cmd, IMAP_NO, "USEATTR", "only the owner may give it a use");
+	struct mailbox_op *op = change_new(s, MAILBOX_CREATE, box.account, box.name);
 	op->use = cmd->u.create.use;
 	return change_submit(s, op, create_done);
 }
@@ -131,8 +150,8 @@ delete_done(struct imap_session *s, struct imap_command *cmd)
 	if (op->op.status != STATUS_OK)
 		return imap_cmd_fail(s, cmd, op->op.status);
 	struct mailbox_info info;
-	if (s->view && mailbox_by_number(imap_reader(s), s->account, s->mailbox, &info) ==
-			   STATUS_NOT_FOUND) {
+	if (s->view && mailbox_by_number(imap_reader(s), s->box_account, s->mailbox,
+			   &info) == STATUS_NOT_FOUND) {
 		buf_append(imap_out(s), SLICE("* OK [CLOSED] the mailbox is gone\r\n"));
 		imap_deselect(s);
 		imap_state_set(s, IMAP_STATE_AUTH);
@@ -145,10 +164,15 @@ imap_run_delete(struct imap_session *s, struct imap_command *cmd)
 {
 	struct slice name;
 	const char *text;
+	struct imap_box box;
 
 	if (!imap_mailbox_decode(s, cmd->u.mailbox, &name, &text))
 		return imap_name_refused(s, cmd, text);
-	return change_submit(s, change_new(s, MAILBOX_DELETE, name), delete_done);
+	enum status status = imap_box_find(s, name, ACL_DELETE, &box);
+	if (status != STATUS_OK)
+		return imap_cmd_fail(s, cmd, status);
+	return change_submit(
+	    s, change_new(s, MAILBOX_DELETE, box.account, box.name), delete_done);
 }
 
 static enum cmd_result
@@ -166,12 +190,24 @@ imap_run_rename(struct imap_session *s, struct imap_command *cmd)
 {
 	struct slice from, to;
 	const char *text;
+	struct imap_box box, target;
 
 	if (!imap_mailbox_decode(s, cmd->u.rename.from, &from, &text) ||
 	    !imap_mailbox_decode(s, cmd->u.rename.to, &to, &text))
 		return imap_name_refused(s, cmd, text);
-	struct mailbox_op *op = change_new(s, MAILBOX_RENAME, from);
-	op->new_name = to;
+	enum status status = imap_box_find(s, from, ACL_DELETE, &box);
+	if (status == STATUS_OK)
+		status = new_place(s, to, &target);
+	if (status != STATUS_OK)
+		return imap_cmd_fail(s, cmd, status);
+	if (!imap_same_account(box.account, target.account))
+		return imap_name_refused(
+		    s, cmd, "a mailbox cannot be moved to another account");
+	/* INBOX would stay and only its messages would go: its owner's business. */
+	if (!imap_box_is_own(&box) && slice_equal(box.name, SLICE("INBOX")))
+		return imap_cmd_fail(s, cmd, STATUS_DENIED);
+	struct mailbox_op *op = change_new(s, MAILBOX_RENAME, box.account, box.name);
+	op->new_name = target.name;
 	return change_submit(s, op, change_done);
 }
 
@@ -183,7 +219,8 @@ imap_run_subscribe(struct imap_session *s, struct imap_command *cmd)
 
 	if (!imap_mailbox_decode(s, cmd->u.mailbox, &name, &text))
 		return imap_name_refused(s, cmd, text);
-	return change_submit(s, change_new(s, MAILBOX_SUBSCRIBE, name), change_done);
+	return change_submit(
+	    s, change_new(s, MAILBOX_SUBSCRIBE, s->account, name), change_done);
 }
 
 static enum cmd_result
@@ -206,24 +243,53 @@ imap_run_unsubscribe(struct imap_session *s, struct imap_command *cmd)
 	if (!imap_mailbox_decode(s, cmd->u.mailbox, &name, &text))
 		return imap_name_refused(s, cmd, text);
 	return change_submit(
-	    s, change_new(s, MAILBOX_UNSUBSCRIBE, name), unsubscribe_done);
+	    s, change_new(s, MAILBOX_UNSUBSCRIBE, s->account, name), unsubscribe_done);
+}
+
+/* ---- ids ---- */
+
+/* The beginning of the account's id, which is random. */
+static void
+account_mark(struct imap_session *s, struct buf *out, struct account_id account)
+{
+	if (imap_same_account(account, s->account))
+		return;
+	buf_append_byte(out, '-');
+	for (size_t i = 1; i < 9; i++)
+		buf_append_format(out, "%02x", account.v[i]);
+}
+
+void
+imap_write_mailboxid(
+    struct imap_session *s, struct buf *out, struct account_id account, uint32_t number)
+{
+	imap_resp_mailboxid(out, number);
+	account_mark(s, out, account);
+}
+
+void
+imap_write_emailid(struct imap_session *s, struct buf *out, uint64_t email_id)
+{
+	imap_resp_emailid(out, email_id);
+	account_mark(s, out, s->box_account);
 }
 
 /* ---- STATUS ---- */
 
 static uint64_t
-count_recent(struct imap_session *s, const struct mailbox_info *info)
+count_recent(
+    struct imap_session *s, struct account_id account, const struct mailbox_info *info)
 {
 	struct message_record record;
 	uint64_t count = 0;
 
-	uint32_t first = imap_recent_first(s, info->number, info->first_recent);
+	uint32_t first = imap_recent_first(s, account, info->number, info->first_recent);
 	if (first <= 1)
 		return info->exists;
 	if (first >= info->uidnext)
 		return 0;
 	struct message_cursor *cursor = message_cursor_open(
-	    imap_reader(s), s->account, info->number, first, info->uidnext - 1);
+	    imap_reader(s), account, info->number, first, info->uidnext - 1);
 	while (message_cursor_next(cursor, &record) == STATUS_OK)
 		count++;
 	message_cursor_close(&cursor);
@@ -231,7 +297,8 @@ count_recent(struct imap_session *s, const struct mailbox_info *info)
 }
 
 static uint64_t
-sum_deleted(struct imap_session *s, const struct mailbox_info *info)
+sum_deleted(
+    struct imap_session *s, struct account_id account, const struct mailbox_info *info)
 {
 	struct message_record record;
 	uint64_t bytes = 0;
@@ -239,7 +306,7 @@ sum_deleted(struct imap_session *s, const struct mailbox_info *info)
 	if (info->deleted == 0 || info->uidnext <= 1)
 		return 0;
 	struct message_cursor *cursor = message_cursor_open(
-	    imap_reader(s), s->account, info->number, 1, info->uidnext - 1);
+	    imap_reader(s), account, info->number, 1, info->uidnext - 1);
 	while (message_cursor_next(cursor, &record) == STATUS_OK)
 		if (record.flags & MESSAGE_DELETED)
 			bytes += record.size;
@@ -259,7 +326,8 @@ status_number(struct buf *out, const char *name, uint64_t value, bool *first)
 }
 
 void
-imap_write_status(struct imap_session *s, const struct mailbox_info *info, unsigned items)
+imap_write_status(struct imap_session *s, struct account_id account,
+    const struct mailbox_info *info, unsigned items)
 {
 	struct buf *out = imap_out(s);
 	bool first = true;
@@ -270,7 +338,7 @@ imap_write_status(struct imap_session *s, const struct mailbox_info *info, unsig
 	if (items & IMAP_STATUS_MESSAGES)
 		status_number(out, "MESSAGES", info->exists, &first);
 	if (items & IMAP_STATUS_RECENT)
-		status_number(out, "RECENT", count_recent(s, info), &first);
+		status_number(out, "RECENT", count_recent(s, account, info), &first);
 	if (items & IMAP_STATUS_UIDNEXT)
 		status_number(out, "UIDNEXT", info->uidnext, &first);
 	if (items & IMAP_STATUS_UIDVALIDITY)
@@ -287,10 +355,11 @@ imap_write_status(struct imap_session *s, const struct mailbox_info *info, unsig
 		status_number(
 		    out, "APPENDLIMIT", imap_conf(s)->imap.max_append_size, &first);
 	if (items & IMAP_STATUS_DELETED_STORAGE)
-		status_number(out, "DELETED-STORAGE", sum_deleted(s, info), &first);
+		status_number(
+		    out, "DELETED-STORAGE", sum_deleted(s, account, info), &first);
 	if (items & IMAP_STATUS_MAILBOXID) {
 		buf_append_cstr(out, first ? "MAILBOXID (" : " MAILBOXID (");
-		imap_resp_mailboxid(out, info->number);
+		imap_write_mailboxid(s, out, account, info->number);
 		buf_append_byte(out, ')');
 	}
 	buf_append(out, SLICE(")\r\n"));
@@ -301,18 +370,16 @@ imap_run_status(struct imap_session *s, struct imap_command *cmd)
 {
 	struct slice name;
 	const char *text;
-	struct mailbox_info info;
+	struct imap_box box;
 
 	if (!imap_mailbox_decode(s, cmd->u.status.mailbox, &name, &text))
 		return imap_name_refused(s, cmd, text);
-	enum status status = mailbox_find(imap_reader(s), s->account, name, &info);
-	if (status == STATUS_OK && info.exists_not)
-		status = STATUS_NOT_FOUND;
+	enum status status = imap_box_find(s, name, ACL_READ, &box);
 	if (status != STATUS_OK)
 		return imap_cmd_fail(s, cmd, status);
 	/* Asking for mod-sequences turns them on (RFC 7162 section 3.1). */
 	if (cmd->u.status.items & IMAP_STATUS_HIGHESTMODSEQ)
 		imap_condstore_on(s);
-	imap_write_status(s, &info, cmd->u.status.items);
+	imap_write_status(s, box.account, &box.info, cmd->u.status.items);
 	return imap_cmd_finish(s, cmd, IMAP_OK, NULL, "STATUS completed");
 }

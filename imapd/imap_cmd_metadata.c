@@ -15,7 +15,7 @@
 
 /* False: *out_result is what the run function returns.  *out_server with "". */
 static bool
-target_find(struct imap_session *s, struct imap_command *cmd, struct mailbox_info *out,
+target_find(struct imap_session *s, struct imap_command *cmd, struct imap_box *out,
     bool *out_server, enum cmd_result *out_result)
 {
 	struct slice name;
@@ -28,8 +28,10 @@ target_find(struct imap_session *s, struct imap_command *cmd, struct mailbox_inf
 		*out_result = imap_name_refused(s, cmd, text);
 		return false;
 	}
-	enum status status = mailbox_find(imap_reader(s), s->account, name, out);
-	if (status == STATUS_OK && out->exists_not)
+	/* RFC 5464 section 3.3. */
+	enum status status = imap_box_find_any(
+	    s, name, ACL_READ | ACL_SEEN | ACL_WRITE | ACL_INSERT | ACL_POST, out);
+	if (status == STATUS_OK && !(out->rights & ACL_LOOKUP))
 		status = STATUS_NOT_FOUND;
 	if (status != STATUS_OK)
 		*out_result = imap_cmd_fail(s, cmd, status);
@@ -41,15 +43,15 @@ target_find(struct imap_session *s, struct imap_command *cmd, struct mailbox_inf
 enum cmd_result
 imap_run_getmetadata(struct imap_session *s, struct imap_command *cmd)
 {
-	struct mailbox_info box;
+	struct imap_box box;
 	bool server;
 	enum cmd_result result;
 	uint64_t longest;
 
 	if (!target_find(s, cmd, &box, &server, &result))
 		return result;
-	enum status status =
-	    imap_metadata_write(s, server ? NULL : &box, cmd->u.metadata, &longest);
+	enum status status = imap_metadata_write(s, server ? s->account : box.account,
+	    server ? NULL : &box.info, cmd->u.metadata, &longest);
 	if (status != STATUS_OK)
 		return imap_cmd_fail(s, cmd, status);
 	if (longest == 0)
@@ -110,7 +112,7 @@ imap_run_setmetadata(struct imap_session *s, struct imap_command *cmd)
 	struct metadata_op *op = ARENA_NEW(imap_arena(s), struct metadata_op);
 	struct metadata_change *changes =
 	    ARENA_ARRAY(imap_arena(s), struct metadata_change, args->count);
-	struct mailbox_info box;
+	struct imap_box box;
 	bool server;
 	enum cmd_result result;
 
@@ -119,8 +121,8 @@ imap_run_setmetadata(struct imap_session *s, struct imap_command *cmd)
 	if (!target_find(s, cmd, &box, &server, &result))
 		return result;
 	*op = (struct metadata_op){
-	    .account = s->account,
-	    .mailbox = server ? METADATA_ACCOUNT : box.number,
+	    .account = server ? s->account : box.account,
+	    .mailbox = server ? METADATA_ACCOUNT : box.info.number,
 	    .user = s->account,
 	    .changes = changes,
 	};
@@ -131,7 +133,13 @@ imap_run_setmetadata(struct imap_session *s, struct imap_command *cmd)
 		if (server && entry->shared)
 			return imap_cmd_finish(s, cmd, IMAP_NO, "NOPERM",
 			    "the server's shared entries are set by the administrator");
+		bool own = server || imap_box_is_own(&box);
+		if (!own && entry->shared && !(box.rights & ACL_WRITE))
+			return imap_cmd_fail(s, cmd, STATUS_DENIED);
 		if (!server && slice_equal(entry->name, SLICE("/private/specialuse"))) {
+			if (!own)
+				return imap_cmd_finish(s, cmd, IMAP_NO, "USEATTR",
+				    "only the owner may give it a use");
 			op->set_use = true;
 			if (!uses_parse(entry->value, &op->use))
 				return imap_cmd_finish(s, cmd, IMAP_NO, "USEATTR",

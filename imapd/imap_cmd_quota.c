@@ -74,6 +74,11 @@ imap_run_getquotaroot(struct imap_session *s, struct imap_command *cmd)
 		return imap_name_refused(s, cmd, text);
 	buf_append(out, SLICE("* QUOTAROOT "));
 	imap_resp_mailbox(out, name, imap_is_utf8(s));
+	/* What somebody else has left is theirs to know. */
+	if (imap_box_is_foreign(s, name)) {
+		buf_append(out, SLICE("\r\n"));
+		return imap_cmd_finish(s, cmd, IMAP_OK, NULL, "GETQUOTAROOT completed");
+	}
 	buf_append(out, SLICE(" " QUOTA_ROOT "\r\n"));
 	enum status status = write_quota(s);
 	if (status != STATUS_OK)

@@ -42,7 +42,9 @@ imap_deselect(struct imap_session *s)
 	imap_contexts_free(&s->contexts);
 	s->keyword_count = 0;
 	s->mailbox = 0;
-	s->read_only = false;
+	s->box_account = s->account;
+	s->rights = 0;
+	s->examined = s->read_only = false;
 }
 
 void
@@ -63,7 +65,7 @@ static uint32_t
 first_unseen_msn(struct imap_session *s, const struct mailbox_info *info)
 {
 	uint32_t uid;
-	if (info->unseen == 0 || mailbox_first_unseen(imap_reader(s), s->account,
+	if (info->unseen == 0 || mailbox_first_unseen(imap_reader(s), s->box_account,
 				     s->mailbox, &uid) != STATUS_OK)
 		return 0;
 	return mailbox_view_msn(s->view, uid);
@@ -104,7 +106,7 @@ write_selected(struct imap_session *s, const struct mailbox_info *info, struct s
 	write_code_number(s, "UIDNEXT", info->uidnext);
 	write_code_number(s, "HIGHESTMODSEQ", mailbox_view_modseq(s->view));
 	buf_append(out, SLICE("* OK [MAILBOXID ("));
-	imap_resp_mailboxid(out, info->number);
+	imap_write_mailboxid(s, out, s->box_account, info->number);
 	buf_append(out, SLICE(")] is its id\r\n"));
 }
 
@@ -189,7 +191,7 @@ write_vanished(struct imap_session *s, const struct imap_select_args *args,
 	size_t count, kept = 0;
 	bool complete;
 
-	enum status status = mailbox_vanished(imap_reader(s), s->account, s->mailbox,
+	enum status status = mailbox_vanished(imap_reader(s), s->box_account, s->mailbox,
 	    run->since, imap_arena(s), VANISHED_MAX, &uids, &count, &complete);
 	if (status != STATUS_OK)
 		return status;
@@ -228,7 +230,7 @@ select_changed(struct imap_session *s, struct imap_command *cmd)
 		return select_finish(s, cmd);
 	size_t name_count = imap_keywords(s, names);
 	struct message_cursor *cursor = message_cursor_open(
-	    imap_reader(s), s->account, s->mailbox, run->next, run->uidnext - 1);
+	    imap_reader(s), s->box_account, s->mailbox, run->next, run->uidnext - 1);
 	for (unsigned i = 0; i < IMAP_TURN_RECORDS && !imap_out_full(s); i++) {
 		status = message_cursor_next(cursor, &record);
 		if (status != STATUS_OK)
@@ -296,18 +298,18 @@ select_resync(struct imap_session *s, struct imap_command *cmd, uint32_t uidnext
 /* ---- SELECT, EXAMINE ---- */
 
 static enum status
-open_mailbox(struct imap_session *s, struct slice name, struct mailbox_info *info)
+open_mailbox(struct imap_session *s, struct slice name, struct imap_box *box)
 {
-	enum status status = mailbox_find(imap_reader(s), s->account, name, info);
+	enum status status = imap_box_find(s, name, ACL_READ, box);
 
-	if (status == STATUS_OK && info->exists_not)
-		status = STATUS_NOT_FOUND;
-	if (status != STATUS_OK)
-		return status;
-	status = mailbox_view_open(imap_reader(s), s->account, info->number, &s->view);
+	if (status == STATUS_OK)
+		status = mailbox_view_open(
+		    imap_reader(s), box->account, box->info.number, &s->view);
 	if (status == STATUS_OK) {
-		s->mailbox = info->number;
-		s->watch = store_watch_new(imap_reader(s), s->account, imap_hint, s);
+		s->mailbox = box->info.number;
+		s->box_account = box->account;
+		s->rights = box->rights;
+		s->watch = store_watch_new(imap_reader(s), box->account, imap_hint, s);
 	}
 	return status;
 }
@@ -316,7 +318,7 @@ static enum cmd_result
 select_or_examine(struct imap_session *s, struct imap_command *cmd, bool read_only)
 {
 	const struct imap_select_args *args = cmd->u.select;
-	struct mailbox_info info;
+	struct imap_box box;
 	struct slice name;
 	const char *text;
 
@@ -333,17 +335,18 @@ select_or_examine(struct imap_session *s, struct imap_command *cmd, bool read_on
 	}
 	if (!imap_mailbox_decode(s, args->mailbox, &name, &text))
 		return imap_name_refused(s, cmd, text);
-	enum status status = open_mailbox(s, name, &info);
+	enum status status = open_mailbox(s, name, &box);
 	if (status != STATUS_OK)
 		return imap_cmd_fail(s, cmd, status);
-	s->read_only = read_only;
+	s->examined = read_only;
+	s->read_only = read_only || !(box.rights & IMAP_BOX_WRITES);
 	if (args->condstore)
 		s->enabled |= IMAP_ENABLED_CONDSTORE;
 	imap_state_set(s, IMAP_STATE_SELECTED);
-	imap_recent_claim(s, info.first_recent, info.uidnext);
-	write_selected(s, &info, args->mailbox);
-	if (args->qresync && args->qresync_uidvalidity == info.uidvalidity)
-		return select_resync(s, cmd, info.uidnext);
+	imap_recent_claim(s, box.info.first_recent, box.info.uidnext);
+	write_selected(s, &box.info, args->mailbox);
+	if (args->qresync && args->qresync_uidvalidity == box.info.uidvalidity)
+		return select_resync(s, cmd, box.info.uidnext);
 	return select_finish(s, cmd);
 }
 
@@ -386,13 +389,14 @@ imap_run_close(struct imap_session *s, struct imap_command *cmd)
 {
 	struct mailbox_info info;
 
-	if (s->read_only || (mailbox_by_number(imap_reader(s), s->account, s->mailbox,
-				 &info) == STATUS_OK &&
-				info.deleted == 0))
+	if (s->read_only || !(s->rights & ACL_EXPUNGE) ||
+	    (mailbox_by_number(imap_reader(s), s->box_account, s->mailbox, &info) ==
+		    STATUS_OK &&
+		info.deleted == 0))
 		return imap_run_unselect(s, cmd);
 	struct expunge_op *op = ARENA_NEW(imap_arena(s), struct expunge_op);
 	*op = (struct expunge_op){
-	    .account = s->account, .mailbox = s->mailbox, .only_deleted = true};
+	    .account = s->box_account, .mailbox = s->mailbox, .only_deleted = true};
 	s->cmd_data = op;
 	imap_op_begin(s, &op->op);
 	s->resume = close_done;

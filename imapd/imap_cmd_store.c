@@ -162,6 +162,18 @@ store_done(struct imap_session *s, struct imap_command *cmd)
 	return imap_cmd_finish(s, cmd, IMAP_OK, NULL, "store completed");
 }
 
+/* STORE goes on with the flags that may be changed, if there are any (RFC 4314 section
+ * 4). */
+static bool
+may_store(const struct imap_store_args *args, uint8_t allowed, bool keywords)
+{
+	if (args->mode == FLAGS_SET)
+		return allowed != 0;
+	if (args->flags.bits == 0 && args->flags.keyword_count == 0)
+		return allowed != 0;
+	return (args->flags.bits & allowed) || (keywords && args->flags.keyword_count);
+}
+
 enum cmd_result
 imap_run_store(struct imap_session *s, struct imap_command *cmd)
 {
@@ -171,6 +183,12 @@ imap_run_store(struct imap_session *s, struct imap_command *cmd)
 	enum cmd_result refused;
 	if (!imap_set_resolve(s, cmd, &args->set, &ranges, &refused))
 		return refused;
+	uint8_t flags = args->flags.bits;
+	bool keywords;
+	uint8_t allowed = imap_box_flags(s->rights, &keywords);
+	if (!may_store(args, allowed, keywords))
+		return imap_cmd_finish(
+		    s, cmd, IMAP_NO, "NOPERM", "these flags may not be changed here");
 	if (args->has_unchangedsince)
 		imap_condstore_on(s);
 	uint64_t expected = imap_uid_ranges_count(&ranges, s->view);
@@ -181,14 +199,16 @@ imap_run_store(struct imap_session *s, struct imap_command *cmd)
 	*run = (struct store_run){
 	    .op =
 		{
-		     .account = s->account,
+		     .account = s->box_account,
 		     .mailbox = s->mailbox,
 		     .ranges = ranges.ranges,
 		     .range_count = ranges.count,
 		     .mode = args->mode,
-		     .flags = args->flags.bits,
+		     .flags = flags & allowed,
 		     .keywords = args->flags.keywords,
-		     .keyword_count = args->flags.keyword_count,
+		     .keyword_count = keywords ? args->flags.keyword_count : 0,
+		     .keep_flags = (uint8_t)~allowed,
+		     .keep_keywords = !keywords,
 		     .has_unchangedsince = args->has_unchangedsince,
 		     .unchangedsince = args->unchangedsince,
 		     },

@@ -242,8 +242,7 @@ tell_open(struct teller *t, const char *item)
 	if (!t->open) {
 		struct mailbox_info box;
 		bool named = t->c->cmd.u.search->multi &&
-		             mailbox_by_number(imap_reader(t->s), t->s->account,
-				 t->s->mailbox, &box) == STATUS_OK;
+		             imap_box_selected(t->s, &box) == STATUS_OK;
 		buf_append(out, SLICE("* ESEARCH "));
 		imap_write_correlator(t->s, t->c->cmd.tag, named ? &box : NULL);
 		buf_append(out, t->c->cmd.uid ? SLICE(" UID ") : SLICE(" "));
@@ -387,7 +386,7 @@ values_read(
 	const struct message_index *index;
 	bool ok;
 
-	if (message_get(imap_reader(s), s->account, s->mailbox, uid, &record) !=
+	if (message_get(imap_reader(s), s->box_account, s->mailbox, uid, &record) !=
 	    STATUS_OK)
 		return false;
 	l->eval.record = &record;
@@ -496,7 +495,8 @@ looker_init(struct looker *l, struct imap_session *s)
 {
 	*l = (struct looker){
 	    .s = s, .arena = arena_new(SCRATCH_MAX), .compare = arena_new(COMPARE_MAX)};
-	imap_search_eval_init(&l->eval, imap_reader(s), s->account, s, clock_wall_s());
+	imap_search_eval_init(
+	    &l->eval, imap_reader(s), s->box_account, s, clock_wall_s());
 }
 
 static void
@@ -541,7 +541,7 @@ tell_fetch(struct imap_session *s, const struct context *c, const struct newcome
 	writer.name_count = imap_keywords(s, names);
 	writer.names = names;
 	for (size_t i = 0; i < count; i++)
-		if (message_get(imap_reader(s), s->account, s->mailbox, news[i].uid,
+		if (message_get(imap_reader(s), s->box_account, s->mailbox, news[i].uid,
 			&record) == STATUS_OK)
 			(void)!imap_fetch_write(&writer, &record,
 			    mailbox_view_msn(s->view, record.uid), fetch->items);
@@ -566,7 +566,7 @@ context_look(
 	places_find(c, uids, count, places);
 	for (size_t i = 0; i < count; i++) {
 		/* Not there any more: its EXPUNGE will say so. */
-		if (message_get(imap_reader(s), s->account, s->mailbox, uids[i],
+		if (message_get(imap_reader(s), s->box_account, s->mailbox, uids[i],
 			&record) != STATUS_OK)
 			continue;
 		bool was = places[i] != SIZE_MAX;

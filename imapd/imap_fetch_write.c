@@ -133,8 +133,8 @@ item_date(struct buf *out, char *separator, struct slice name, struct date date)
 
 /* Items of the record that are asked for more seldom. */
 static void
-write_rest(
-    struct buf *out, char *separator, const struct message_record *record, uint32_t items)
+write_rest(struct imap_session *s, struct buf *out, char *separator,
+    const struct message_record *record, uint32_t items)
 {
 	if (items & IMAP_FETCH_INTERNALDATE)
 		item_date(out, separator, SLICE("INTERNALDATE"),
@@ -142,7 +142,7 @@ write_rest(
 	if (items & IMAP_FETCH_EMAILID) {
 		item_begin(out, separator, SLICE("EMAILID"));
 		buf_append_byte(out, '(');
-		imap_resp_emailid(out, record->email_id);
+		imap_write_emailid(s, out, record->email_id);
 		buf_append_byte(out, ')');
 	}
 	if (items & IMAP_FETCH_THREADID) {
@@ -316,7 +316,7 @@ plan_make(struct imap_fetch_writer *w, const struct message_record *record,
 {
 	const struct imap_fetch_args *args = w->args;
 	enum status status =
-	    message_body_open(imap_reader(w->s), w->s->account, record, &plan->body);
+	    message_body_open(imap_reader(w->s), w->s->box_account, record, &plan->body);
 	if (status != STATUS_OK)
 		return status;
 	plan->has_body = true;
@@ -403,7 +403,7 @@ index_load(struct imap_fetch_writer *w, const struct message_record *record,
 {
 	struct slice bytes;
 	enum status status = message_index_bytes(
-	    imap_reader(w->s), w->s->account, record, w->scratch, &bytes);
+	    imap_reader(w->s), w->s->box_account, record, w->scratch, &bytes);
 	if (status != STATUS_OK)
 		return status;
 	return message_index_decode(bytes, out) ? STATUS_OK : STATUS_CORRUPT;
@@ -416,7 +416,7 @@ write_record(struct imap_fetch_writer *w, char *separator,
 	*separator = write_head(w, record, msn, items);
 	if (items & (IMAP_FETCH_INTERNALDATE | IMAP_FETCH_EMAILID | IMAP_FETCH_THREADID |
 			IMAP_FETCH_SAVEDATE))
-		write_rest(imap_out(w->s), separator, record, items);
+		write_rest(w->s, imap_out(w->s), separator, record, items);
 }
 
 /* A response that needs more than the record. */

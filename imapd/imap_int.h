@@ -24,6 +24,7 @@
 #include "base/ids.h"
 #include "base/list.h"
 #include "base/stats.h"
+#include "imapd/imap_box.h"
 #include "imapd/imap_cmd.h"
 #include "imapd/imap_metadata.h"
 #include "imapd/imap_notify.h"
@@ -133,7 +134,8 @@ struct imap_session {
 	uint8_t ranges;        /* file ranges given to the connection, not yet sent */
 	bool secure : 1;
 	bool can_starttls : 1;
-	bool read_only : 1;    /* EXAMINE */
+	bool examined : 1;     /* EXAMINE */
+	bool read_only : 1;    /* EXAMINE, or no right to change anything */
 	bool changed : 1;      /* a change hint came since the last look */
 	bool idling : 1;       /* in IDLE */
 	bool in_dispatch : 1;  /* a run function or resume is on the stack */
@@ -168,7 +170,9 @@ struct imap_session {
 	uint64_t masked; /* capabilities that are not offered (imap_mask.h) */
 
 	/* The selected mailbox. */
-	struct mailbox_view *view; /* null when none is selected */
+	struct account_id box_account; /* whose it is */
+	uint16_t rights;               /* enum acl_right bits */
+	struct mailbox_view *view;     /* null when none is selected */
 	struct store_watch *watch;
 	uint32_t mailbox; /* its number */
 	uint32_t recent_count;
@@ -234,6 +238,20 @@ imap_auth(const struct imap_session *s)
 {
 	return s->worker->service ? service_auth(s->worker->service)
 	                          : s->worker->test_auth;
+}
+
+static inline bool
+imap_same_account(struct account_id a, struct account_id b)
+{
+	return memcmp(a.v, b.v, sizeof(a.v)) == 0;
+}
+
+/* Is it the selected mailbox? */
+static inline bool
+imap_is_selected(const struct imap_session *s, struct account_id account, uint32_t number)
+{
+	return s->view && s->mailbox == number &&
+	       imap_same_account(s->box_account, account);
 }
 
 /* ---- life (imap_session.c, imap_run.c) ---- */
@@ -326,15 +344,22 @@ void imap_capabilities_write(struct imap_session *s, struct buf *out);
 bool imap_mailbox_decode(
     struct imap_session *s, struct slice raw, struct slice *out, const char **out_text);
 
-/* "* STATUS name (...)" with enum imap_status_item bits. */
-void imap_write_status(
-    struct imap_session *s, const struct mailbox_info *info, unsigned items);
+/* "* STATUS name (...)" of a mailbox of `account`, with enum imap_status_item bits. */
+void imap_write_status(struct imap_session *s, struct account_id account,
+    const struct mailbox_info *info, unsigned items);
+/* MAILBOXID or EMAILID of what is in an account: with a mark of the account unless it is
+ * the session's own, since each account numbers for itself. */
+void imap_write_mailboxid(
+    struct imap_session *s, struct buf *out, struct account_id account, uint32_t number);
+void imap_write_emailid(struct imap_session *s, struct buf *out, uint64_t email_id);
 /* "* LIST (...) "/" name", with OLDNAME unless old_name is null (RFC 9051 section
  * 6.3.9.7). */
 void imap_write_list(
     struct imap_session *s, const struct mailbox_info *info, struct slice old_name);
 /* "\Drafts \Sent" of enum mailbox_use bits. */
 void imap_write_uses(struct buf *out, uint32_t use);
+/* "* MYRIGHTS name rights". */
+void imap_write_myrights(struct imap_session *s, struct slice name, uint16_t rights);
 /* The reply to a name that cannot be one: NO [CANNOT] text. */
 enum cmd_result imap_name_refused(
     struct imap_session *s, struct imap_command *cmd, const char *text);

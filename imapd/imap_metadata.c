@@ -112,8 +112,9 @@ computed_write(struct metadata_run *run, const struct mailbox_info *box)
 }
 
 enum status
-imap_metadata_write(struct imap_session *s, const struct mailbox_info *box,
-    const struct imap_metadata_args *args, uint64_t *out_longest)
+imap_metadata_write(struct imap_session *s, struct account_id account,
+    const struct mailbox_info *box, const struct imap_metadata_args *args,
+    uint64_t *out_longest)
 {
 	static const struct account_id shared;
 	bool found[IMAP_METADATA_ENTRIES_MAX] = {false};
@@ -125,10 +126,10 @@ imap_metadata_write(struct imap_session *s, const struct mailbox_info *box,
 	computed_write(&run, box);
 	if (box)
 		status = metadata_each(
-		    imap_reader(s), s->account, number, shared, item_write, &run);
+		    imap_reader(s), account, number, shared, item_write, &run);
 	if (status == STATUS_OK)
 		status = metadata_each(
-		    imap_reader(s), s->account, number, s->account, item_write, &run);
+		    imap_reader(s), account, number, s->account, item_write, &run);
 	*out_longest = run.longest;
 	/* What was asked for by its name and has no value. */
 	for (size_t i = 0; args->depth == IMAP_METADATA_DEPTH_0 && i < args->count; i++) {

@@ -19,10 +19,12 @@ enum {
 	IMAP_METADATA_PICTURE_MAX = 8 << 20, /* bytes of one picture */
 };
 
-/* "* METADATA name (entry value ...)" of one mailbox, or of the server with null.
+/* "* METADATA name (entry value ...)" of one mailbox of `account`, or of the server with
+ * null.
  * *out_longest: the size of the largest value that MAXSIZE kept back, or 0. */
-enum status imap_metadata_write(struct imap_session *s, const struct mailbox_info *box,
-    const struct imap_metadata_args *args, uint64_t *out_longest) MUST_USE;
+enum status imap_metadata_write(struct imap_session *s, struct account_id account,
+    const struct mailbox_info *box, const struct imap_metadata_args *args,
+    uint64_t *out_longest) MUST_USE;
 
 /* From now on changes are told; again: no matter. */
 enum status imap_metadata_watch(struct imap_session *s) MUST_USE;

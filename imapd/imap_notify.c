@@ -221,18 +221,20 @@ tell_messages(struct imap_session *s, unsigned events, const struct mailbox_info
 	unsigned modseq = condstore ? IMAP_STATUS_HIGHESTMODSEQ : 0;
 	bool counts = was->exists != is->exists || was->uidnext != is->uidnext;
 
-	if (!(events & IMAP_NOTIFY_MESSAGE_EVENTS) || s->mailbox == is->number)
+	if (!(events & IMAP_NOTIFY_MESSAGE_EVENTS) ||
+	    imap_is_selected(s, s->account, is->number))
 		return;
 	if (counts) {
-		imap_write_status(
-		    s, is, IMAP_STATUS_UIDNEXT | IMAP_STATUS_MESSAGES | modseq);
+		imap_write_status(s, s->account, is,
+		    IMAP_STATUS_UIDNEXT | IMAP_STATUS_MESSAGES | modseq);
 		return;
 	}
 	if (!(events & IMAP_NOTIFY_FLAG_CHANGE) || was->modseq == is->modseq)
 		return;
 	unsigned unseen = was->unseen != is->unseen ? IMAP_STATUS_UNSEEN : 0;
 	if (condstore || unseen)
-		imap_write_status(s, is, IMAP_STATUS_UIDVALIDITY | modseq | unseen);
+		imap_write_status(
+		    s, s->account, is, IMAP_STATUS_UIDVALIDITY | modseq | unseen);
 }
 
 /* Renamed along with a parent: no event of its own (RFC 5465 section 5.4). */
@@ -386,8 +388,8 @@ imap_notify_fetch(struct imap_session *s, const uint32_t *uids, size_t count)
 	for (size_t i = 0; i < count; i++) {
 		bool own = n->own_mailbox == s->mailbox && uids[i] >= n->own_first &&
 		           uids[i] <= n->own_last;
-		if (own || message_get(imap_reader(s), s->account, s->mailbox, uids[i],
-			       &record) != STATUS_OK)
+		if (own || message_get(imap_reader(s), s->box_account, s->mailbox,
+			       uids[i], &record) != STATUS_OK)
 			continue;
 		/* What cannot be read is left out: the client can still FETCH it. */
 		(void)!imap_fetch_write(&writer, &record,
@@ -554,10 +556,10 @@ write_statuses(struct imap_session *s)
 		/* With FlagChange also when CONDSTORE is not on (RFC 5465 section 3.1).
 		 */
 		bool modseq = imap_is_condstore(s) || (events & IMAP_NOTIFY_FLAG_CHANGE);
-		if (!box->exists_not && box->number != s->mailbox &&
+		if (!box->exists_not && !imap_is_selected(s, s->account, box->number) &&
 		    (events & IMAP_NOTIFY_MESSAGE_EVENTS))
-			imap_write_status(
-			    s, box, items | (modseq ? IMAP_STATUS_HIGHESTMODSEQ : 0));
+			imap_write_status(s, s->account, box,
+			    items | (modseq ? IMAP_STATUS_HIGHESTMODSEQ : 0));
 	}
 }
 

@@ -67,6 +67,7 @@ enum imap_list_return {
 	IMAP_LIST_RETURN_SPECIAL_USE = 1 << 2,
 	IMAP_LIST_RETURN_STATUS = 1 << 3,
 	IMAP_LIST_RETURN_METADATA = 1 << 4,
+	IMAP_LIST_RETURN_MYRIGHTS = 1 << 5,
 };
 
 struct imap_list_args {
@@ -141,6 +142,9 @@ struct imap_command {
 		struct imap_search_args *search;
 		struct imap_notify_args *notify;
 		struct imap_metadata_args *metadata;
+		struct { /* ACL */
+			struct slice mailbox, identifier, rights;
+		} acl;
 		struct imap_cancel_args *cancel; /* CANCELUPDATE */
 	} u;
 };

@@ -73,6 +73,8 @@ parse_list_return(struct imap_lex *lex, struct imap_list_args *args)
 			args->returns |= IMAP_LIST_RETURN_STATUS;
 			if (imap_lex_space(lex))
 				imap_parse_status_items(lex, &args->status_items);
+		} else if (imap_lex_try_word(lex, SLICE("MYRIGHTS"))) {
+			args->returns |= IMAP_LIST_RETURN_MYRIGHTS;
 		} else if (!args->metadata && imap_lex_try_word(lex, SLICE("METADATA"))) {
 			args->returns |= IMAP_LIST_RETURN_METADATA;
 			parse_list_metadata(lex, args);

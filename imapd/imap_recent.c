@@ -90,13 +90,14 @@ bucket_first(
 }
 
 uint32_t
-imap_recent_first(struct imap_session *s, uint32_t mailbox, uint32_t first)
+imap_recent_first(
+    struct imap_session *s, struct account_id account, uint32_t mailbox, uint32_t first)
 {
 	struct imap_recents *recents = s->worker->recents;
 
 	pthread_mutex_lock(&recents->mutex);
-	first = bucket_first(
-	    bucket_of(recents, s->account, mailbox), s->account, mailbox, first);
+	first =
+	    bucket_first(bucket_of(recents, account, mailbox), account, mailbox, first);
 	pthread_mutex_unlock(&recents->mutex);
 	return first ? first : 1;
 }
@@ -144,7 +145,8 @@ claim_make(struct imap_session *s, struct list *bucket, uint32_t uidnext)
 		struct recent_claim *claim = LIST_ENTRY(node, struct recent_claim, node);
 		if (claim->worker == w && !claim->submitted &&
 		    claim->op.mailbox == s->mailbox &&
-		    memcmp(&claim->op.account, &s->account, sizeof(s->account)) == 0) {
+		    memcmp(&claim->op.account, &s->box_account, sizeof(s->box_account)) ==
+			0) {
 			claim->op.uidnext = uidnext;
 			return;
 		}
@@ -154,7 +156,7 @@ claim_make(struct imap_session *s, struct list *bucket, uint32_t uidnext)
 	claim->arena = arena_new(CLAIM_ARENA_MAX);
 	claim->op = (struct mailbox_recent_op){
 	    .op = {.done = on_claim_done, .user = claim, .arena = claim->arena},
-	    .account = s->account,
+	    .account = s->box_account,
 	    .mailbox = s->mailbox,
 	    .uidnext = uidnext,
 	};
@@ -209,14 +211,14 @@ void
 imap_recent_claim(struct imap_session *s, uint32_t first, uint32_t uidnext)
 {
 	struct imap_recents *recents = s->worker->recents;
-	struct list *bucket = bucket_of(recents, s->account, s->mailbox);
+	struct list *bucket = bucket_of(recents, s->box_account, s->mailbox);
 
 	if (first == 0)
 		first = 1;
 	if (first >= uidnext)
 		return;
 	pthread_mutex_lock(&recents->mutex);
-	first = bucket_first(bucket, s->account, s->mailbox, first);
+	first = bucket_first(bucket, s->box_account, s->mailbox, first);
 	/* EXAMINE takes nothing away (RFC 3501 section 6.3.2). */
 	if (first < uidnext && !s->read_only)
 		claim_make(s, bucket, uidnext);

@@ -44,7 +44,8 @@ void imap_recents_flush(struct imap_worker *w, bool write);
 void imap_recent_claim(struct imap_session *s, uint32_t first, uint32_t uidnext);
 /* The first UID of the mailbox that nobody has claimed: `first` (the store's) or above.
  */
-uint32_t imap_recent_first(struct imap_session *s, uint32_t mailbox, uint32_t first);
+uint32_t imap_recent_first(
+    struct imap_session *s, struct account_id account, uint32_t mailbox, uint32_t first);
 /* Messages of the view that are \Recent in the session. */
 uint32_t imap_recent_count(const struct imap_session *s);
 /* True when this session was the first to be told of it; always false for IMAP4rev2. */

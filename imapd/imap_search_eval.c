@@ -222,11 +222,15 @@ sent_matches(struct imap_search_eval *eval, const struct imap_search_node *node)
 }
 
 static bool
-emailid_matches(const struct message_record *record, struct slice wanted)
+emailid_matches(const struct imap_search_eval *eval, const struct message_record *record,
+    struct slice wanted)
 {
 	AUTO_BUF struct buf id;
 	buf_init(&id, ID_TEXT_MAX);
-	imap_resp_emailid(&id, record->email_id);
+	if (eval->session)
+		imap_write_emailid(eval->session, &id, record->email_id);
+	else
+		imap_resp_emailid(&id, record->email_id);
 	return slice_equal(buf_slice(&id), wanted);
 }
 
@@ -277,7 +281,7 @@ node_matches(struct imap_search_eval *eval, const struct imap_search_node *node)
 	case IMAP_SEARCH_MODSEQ:
 		return r->modseq >= node->number;
 	case IMAP_SEARCH_EMAILID:
-		return emailid_matches(r, node->name);
+		return emailid_matches(eval, r, node->name);
 	case IMAP_SEARCH_OLDER:
 		return r->internaldate_s <= eval->now_s - (int64_t)node->number;
 	case IMAP_SEARCH_YOUNGER:

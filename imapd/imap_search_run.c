@@ -68,10 +68,10 @@ imap_search_slice(struct imap_session *s, struct imap_command *cmd)
 	s->resume = imap_search_slice;
 	imap_progress(s, &run->told_ms, run->progress_before + run->walk.examined,
 	    run->progress_goal);
-	if (!imap_search_narrow_run(&run->narrow, imap_reader(s), s->account))
+	if (!imap_search_narrow_run(&run->narrow, imap_reader(s), run->account))
 		return CMD_AGAIN;
 	size_t name_count =
-	    mailbox_keywords(imap_reader(s), s->account, run->mailbox, names);
+	    mailbox_keywords(imap_reader(s), run->account, run->mailbox, names);
 	imap_search_keywords(run->args->root, names, name_count);
 	run->eval.text.work = 0;
 	bool ended = imap_walk_run(s, &run->walk, look_at, &status);
@@ -150,6 +150,8 @@ imap_search_box(struct imap_session *s, struct imap_search_run *run,
 
 	*all = (struct uid_range){1, UINT32_MAX};
 	run->view = view;
+	run->account = view == s->view ? s->box_account : s->account;
+	run->eval.account = run->account;
 	run->mailbox = mailbox;
 	run->ranges = (struct imap_uid_ranges){all, 1};
 	run->count = 0;
@@ -163,7 +165,7 @@ imap_search_box(struct imap_session *s, struct imap_search_run *run,
 	run->scores = args->needs_score ? ARENA_ARRAY(arena, uint8_t, room) : NULL;
 	if (!run->uids || (args->needs_score && !run->scores))
 		return STATUS_LIMIT;
-	imap_walk_init(&run->walk, view, mailbox, &run->ranges);
+	imap_walk_init(&run->walk, view, run->account, mailbox, &run->ranges);
 	run->walk.turn_records = IMAP_SEARCH_TURN_RECORDS;
 	return STATUS_OK;
 }

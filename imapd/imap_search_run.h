@@ -18,6 +18,7 @@ enum {
 struct imap_search_run {
 	struct imap_search_args *args;
 	const struct mailbox_view *view; /* of the mailbox that is searched; borrowed */
+	struct account_id account;
 	uint32_t mailbox;
 	struct imap_search_eval eval;
 	struct imap_search_narrow narrow;

@@ -35,13 +35,15 @@ write_keyword_list(struct imap_session *s, const struct slice *names, size_t cou
 	buf_append(out, SLICE("* FLAGS "));
 	imap_resp_flags(out, MESSAGE_FLAGS_ALL, all, names, count, false);
 	buf_append(out, SLICE("\r\n* OK [PERMANENTFLAGS "));
-	if (s->read_only) {
+	bool keywords;
+	uint8_t flags = imap_box_flags(s->rights, &keywords);
+	if (s->read_only || flags == 0) {
 		buf_append(out, SLICE("()] no flag can be changed\r\n"));
 		return;
 	}
-	imap_resp_flags(out, MESSAGE_FLAGS_ALL, all, names, count, false);
+	imap_resp_flags(out, flags, keywords ? all : 0, names, count, false);
 	buf_truncate(out, out->len > 0 ? out->len - 1 : 0); /* the ")" */
-	if (count < MAILBOX_KEYWORDS_MAX)
+	if (keywords && count < MAILBOX_KEYWORDS_MAX)
 		buf_append(out, SLICE(" \\*"));
 	buf_append(out, SLICE(")] flags that can be changed\r\n"));
 }
@@ -50,7 +52,8 @@ void
 imap_write_flags_list(struct imap_session *s)
 {
 	struct slice names[MAILBOX_KEYWORDS_MAX];
-	size_t count = mailbox_keywords(imap_reader(s), s->account, s->mailbox, names);
+	size_t count =
+	    mailbox_keywords(imap_reader(s), s->box_account, s->mailbox, names);
 
 	s->keyword_count = (uint8_t)count;
 	write_keyword_list(s, names, count);
@@ -59,7 +62,7 @@ imap_write_flags_list(struct imap_session *s)
 size_t
 imap_keywords(struct imap_session *s, struct slice out[MAILBOX_KEYWORDS_MAX])
 {
-	size_t count = mailbox_keywords(imap_reader(s), s->account, s->mailbox, out);
+	size_t count = mailbox_keywords(imap_reader(s), s->box_account, s->mailbox, out);
 
 	if (count > s->keyword_count) {
 		s->keyword_count = (uint8_t)count;
@@ -151,7 +154,7 @@ tell_added(struct imap_session *s, const struct mailbox_delta *d)
 		return;
 	for (size_t i = 0; i < d->added_count; i++)
 		mailbox_view_add(s->view, d->added[i]);
-	if (mailbox_by_number(imap_reader(s), s->account, s->mailbox, &info) ==
+	if (mailbox_by_number(imap_reader(s), s->box_account, s->mailbox, &info) ==
 	    STATUS_OK) {
 		uint32_t first = d->added[0];
 		uint32_t last = d->added[d->added_count - 1];
@@ -181,7 +184,7 @@ tell_changed(struct imap_session *s, const struct mailbox_delta *d)
 		return;
 	size_t name_count = imap_keywords(s, names);
 	for (size_t i = 0; i < d->changed_count; i++) {
-		if (message_get(imap_reader(s), s->account, s->mailbox, d->changed[i],
+		if (message_get(imap_reader(s), s->box_account, s->mailbox, d->changed[i],
 			&record) != STATUS_OK)
 			continue;
 		if (s->told_modseq != 0 && record.modseq == s->told_modseq)
@@ -227,6 +230,29 @@ sync_batch(struct imap_session *s, bool expunge, bool *out_more)
 	return true;
 }
 
+/* Rights in somebody else's mailbox may have changed (RFC 4314 section 5.1.1).  False: it
+ * may no longer be read. */
+static bool
+rights_refresh(struct imap_session *s)
+{
+	uint16_t rights;
+
+	if (imap_same_account(s->box_account, s->account))
+		return true;
+	if (imap_box_rights(s, s->box_account, s->mailbox, &rights) != STATUS_OK)
+		rights = 0;
+	if (rights == s->rights)
+		return true;
+	s->rights = rights;
+	s->read_only = s->examined || !(rights & IMAP_BOX_WRITES);
+	if (!(rights & ACL_READ)) {
+		imap_bye(s, NULL, "the selected mailbox may no longer be read");
+		return false;
+	}
+	imap_write_flags_list(s);
+	return true;
+}
+
 bool
 imap_sync(struct imap_session *s, bool expunge)
 {
@@ -234,6 +260,8 @@ imap_sync(struct imap_session *s, bool expunge)
 
 	if (!s->view)
 		return true;
+	if (!rights_refresh(s))
+		return false;
 	s->changed = false;
 	/* What does not fit now is found again at the next command's end. */
 	imap_contexts_begin(s);

@@ -11,28 +11,30 @@ enum { BAD_URL_SHOWN_MAX = 1000 /* octets of a URL that a code repeats */ };
 
 static enum status
 find_mailbox(struct imap_session *s, const struct imap_url *url, struct arena *arena,
-    uint32_t *out_number)
+    struct account_id *out_account, uint32_t *out_number)
 {
-	struct mailbox_info info;
+	struct imap_box box;
 	struct slice name;
 
 	if (!url->mailbox.ptr) {
+		*out_account = s->box_account;
 		*out_number = s->mailbox;
 		return s->view ? STATUS_OK : STATUS_NOT_FOUND;
 	}
 	enum status status = mailbox_name_check(url->mailbox, arena, &name);
 	if (status == STATUS_OK)
-		status = mailbox_find(imap_reader(s), s->account, name, &info);
+		status = imap_box_find(s, name, ACL_READ, &box);
 	if (status != STATUS_OK)
 		return status;
-	if (info.exists_not || (url->uidvalidity && url->uidvalidity != info.uidvalidity))
+	if (url->uidvalidity && url->uidvalidity != box.info.uidvalidity)
 		return STATUS_NOT_FOUND;
-	*out_number = info.number;
+	*out_account = box.account;
+	*out_number = box.info.number;
 	return STATUS_OK;
 }
 
 static enum status
-cut(struct imap_session *s, const struct imap_url *url,
+cut(struct imap_session *s, const struct imap_url *url, struct account_id account,
     const struct message_record *record, struct arena *arena, struct imap_url_part *out)
 {
 	const struct imap_fetch_body *section = &url->section;
@@ -41,7 +43,7 @@ cut(struct imap_session *s, const struct imap_url *url,
 	struct slice bytes;
 
 	enum status status =
-	    message_index_bytes(imap_reader(s), s->account, record, arena, &bytes);
+	    message_index_bytes(imap_reader(s), account, record, arena, &bytes);
 	if (status == STATUS_OK && !message_index_decode(bytes, &index))
 		status = STATUS_CORRUPT;
 	if (status != STATUS_OK)
@@ -75,21 +77,20 @@ imap_url_part_open(struct imap_session *s, struct slice text, struct arena *aren
 {
 	struct message_record record;
 	struct imap_url url;
+	struct account_id account;
 	uint32_t mailbox;
 
 	if (!imap_url_parse(text, arena, &url))
 		return STATUS_INVALID;
-	enum status status = find_mailbox(s, &url, arena, &mailbox);
+	enum status status = find_mailbox(s, &url, arena, &account, &mailbox);
 	if (status == STATUS_OK)
-		status =
-		    message_get(imap_reader(s), s->account, mailbox, url.uid, &record);
+		status = message_get(imap_reader(s), account, mailbox, url.uid, &record);
 	if (status == STATUS_OK)
-		status =
-		    message_body_open(imap_reader(s), s->account, &record, &out->body);
+		status = message_body_open(imap_reader(s), account, &record, &out->body);
 	if (status != STATUS_OK)
 		return status;
 	buf_init(&out->made, IMAP_OUT_MAX);
-	status = cut(s, &url, &record, arena, out);
+	status = cut(s, &url, account, &record, arena, out);
 	if (status != STATUS_OK)
 		imap_url_part_close(out);
 	return status;

@@ -46,10 +46,11 @@ imap_msn_walk_to(struct imap_msn_walk *walk, uint32_t uid)
 }
 
 void
-imap_walk_init(struct imap_walk *walk, const struct mailbox_view *view, uint32_t mailbox,
-    const struct imap_uid_ranges *ranges)
+imap_walk_init(struct imap_walk *walk, const struct mailbox_view *view,
+    struct account_id account, uint32_t mailbox, const struct imap_uid_ranges *ranges)
 {
 	*walk = (struct imap_walk){.view = view,
+	    .account = account,
 	    .mailbox = mailbox,
 	    .ranges = *ranges,
 	    .turn_records = IMAP_TURN_RECORDS};
@@ -74,7 +75,7 @@ imap_walk_run(struct imap_session *s, struct imap_walk *walk, imap_walk_fn fn,
 		uint32_t first =
 		    walk->next > range->first ? (uint32_t)walk->next : range->first;
 		struct message_cursor *cursor = message_cursor_open(
-		    imap_reader(s), s->account, walk->mailbox, first, range->last);
+		    imap_reader(s), walk->account, walk->mailbox, first, range->last);
 		while (
 		    (*out_status = message_cursor_next(cursor, &record)) == STATUS_OK) {
 			uint32_t msn = imap_msn_walk_to(&msns, record.uid);

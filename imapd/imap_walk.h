@@ -23,6 +23,7 @@ uint32_t imap_msn_walk_to(struct imap_msn_walk *walk, uint32_t uid);
 
 struct imap_walk {
 	const struct mailbox_view *view; /* borrowed */
+	struct account_id account;
 	uint32_t mailbox;
 	struct imap_uid_ranges ranges; /* borrowed */
 	size_t range;
@@ -36,9 +37,9 @@ struct imap_walk {
 typedef bool (*imap_walk_fn)(
     struct imap_session *s, const struct message_record *record, uint32_t msn);
 
-/* Over messages of this view, which is the mailbox's of that number. */
+/* Over messages of this view, which is the mailbox's of that number and account. */
 void imap_walk_init(struct imap_walk *walk, const struct mailbox_view *view,
-    uint32_t mailbox, const struct imap_uid_ranges *ranges);
+    struct account_id account, uint32_t mailbox, const struct imap_uid_ranges *ranges);
 /* True when all is done or *out_status is not OK; false when the turn is spent (fn said
  * so, or turn_records were looked at): call it again in a later turn. */
 bool imap_walk_run(struct imap_session *s, struct imap_walk *walk, imap_walk_fn fn,

@@ -126,6 +126,8 @@ int cmd_account_password(struct cli *cli);
 int cmd_account_set(struct cli *cli);
 int cmd_account_show(struct cli *cli);
 int cmd_account_undelete(struct cli *cli);
+int cmd_mailbox_acl(struct cli *cli);
+int cmd_mailbox_create(struct cli *cli);
 int cmd_alias_add(struct cli *cli);
 int cmd_alias_list(struct cli *cli);
 int cmd_alias_remove(struct cli *cli);

@@ -14,6 +14,8 @@
 #include "base/status.h"
 
 enum conf_tls { CONF_TLS_NONE, CONF_TLS_STARTTLS, CONF_TLS_IMPLICIT };
+/* Whose mailboxes may be shared with whom (imap.sharing). */
+enum conf_sharing { CONF_SHARING_NONE, CONF_SHARING_DOMAIN, CONF_SHARING_ALL };
 enum conf_protocol { CONF_SMTP, CONF_SUBMISSION, CONF_IMAP, CONF_POP3 };
 enum {
 	CONF_LISTENERS_MAX = 32,
@@ -119,6 +121,8 @@ struct conf {
 		char *client_masks; /* imapd/imap_mask.h */
 		char *admin_uri;    /* "" none */
 		char *comment;      /* "" none */
+		enum conf_sharing sharing;
+		char *shared_account; /* local part; "" none */
 	} imap;
 	struct {
 		bool delete_on_retrieval;

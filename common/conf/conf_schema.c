@@ -25,6 +25,7 @@
 
 /* In the order of the enums; test_conf compares these with the tables below. */
 #define PROTOCOLS "smtp|submission|imap|pop3"
+#define SHARING   "none|domain|all"
 #define TLS_MODES "none|starttls|implicit"
 
 #define EVENT_KIND_WORDS "accepted|delivered|deferred|bounced|complained|suppressed"
@@ -216,6 +217,12 @@ const struct conf_key conf_keys[] = {
 	    TOP(imap.admin_uri)},
 	{"imap", "comment", CONF_TYPE_TEXT, 0, 1024, "", NULL, RELOAD,
 	    "a note to users about the server (METADATA /shared/comment)", TOP(imap.comment)},
+	{"imap", "sharing", CONF_TYPE_ENUM, 0, 0, "domain", SHARING, RELOAD,
+	    "whom users may share mailboxes with: nobody, accounts of their domain, all accounts",
+	    TOP(imap.sharing)},
+	{"imap", "shared_account", CONF_TYPE_TEXT, 0, 64, "shared", NULL, RELOAD,
+	    "the account of a domain (local part) whose mailboxes are seen as Shared/; empty: none",
+	    TOP(imap.shared_account)},
 
 	{"pop3", "delete_on_retrieval", CONF_TYPE_BOOL, 0, 1, "true", NULL, RELOAD,
 	    "QUIT removes what was fetched whole; false: mail stays", TOP(pop3.delete_on_retrieval)},

@@ -156,6 +156,8 @@ harness_open(struct imap_harness *h)
 	h->conf->imap.compress = true;
 	h->conf->imap.admin_uri = (char *)(uintptr_t) "mailto:help@example.org";
 	h->conf->imap.comment = (char *)(uintptr_t) "";
+	h->conf->imap.sharing = CONF_SHARING_DOMAIN;
+	h->conf->imap.shared_account = (char *)(uintptr_t) "shared";
 	h->conf->imap.max_append_size = 4 * 1024 * 1024;
 	assert_int_equal(auth_new(&options, &h->auth), STATUS_OK);
 	h->reader = store_reader_new(h->store, harness_post, h->loop);

@@ -80,6 +80,25 @@ account_set(const char *path, int number, const char *text)
 	store_reader_free(&reader);
 }
 
+/* "add LOGIN" (its password is "secret", a new domain is made) or "remove LOGIN". */
+static void
+account_change(const char *text)
+{
+	struct slice login = slice_from_cstr(text);
+	struct slice verb = slice_split(&login, ' ');
+	struct store_reader *reader = store_reader_new(h.store, NULL, NULL);
+	struct account_id id;
+	if (slice_equal(verb, SLICE("add"))) {
+		struct slice domain = slice_from(login, slice_index(login, '@') + 1);
+		enum status status = directory_domain_add(reader, domain);
+		assert_true(status == STATUS_OK || status == STATUS_EXISTS);
+		harness_account(&h, login, &id);
+	} else {
+		assert_int_equal(directory_account_remove(reader, login), STATUS_OK);
+	}
+	store_reader_free(&reader);
+}
+
 static void
 record_line(unsigned n, struct slice line)
 {
@@ -98,6 +117,11 @@ step(const char *path, int number, char *line)
 
 	if (*at >= '1' && *at <= '0' + CLIENTS)
 		n = (unsigned)(*at++ - '1');
+	if (strncmp(line, "! account add ", 14) == 0 ||
+	    strncmp(line, "! account remove ", 17) == 0) {
+		account_change(line + 10);
+		return;
+	}
 	if (strncmp(line, "! account ", 10) == 0) {
 		account_set(path, number, line + 10);
 		return;
