@@ -34,7 +34,8 @@
  *   e                            number of the last change of an annotation; METADATA_*
  *                                without a value
  *
- *   V mbox32                     who else may do what in the mailbox (ACL_*); absent: none
+ *   V mbox32                     who else may do what in the mailbox (ACL_*); absent:
+ *                                nobody
  *
  *   Derived, may be missing in whole or in part (store/search.h, decision 0035):
  *   i                            state of the search index (SEARCH_STATE_*)
@@ -62,10 +63,10 @@
  *   K domain NUL local           the account's password itself, for APOP (decision 0033);
  *                                version byte, then its bytes
  *
- *   Z grantee16 owner16          the owner may share a mailbox with the grantee: an account,
- *                                or 'D', 7 zeros and hash_stable of a domain for all of
- *                                its accounts; version byte.  A superset of what the V
- *                                records say, but for negative entries
+ *   Z grantee16 owner16          the owner may share a mailbox with the grantee: an
+ *                                account, or 'D', 7 zeros and hash_stable of a domain
+ *                                for all of its accounts; version byte.  A superset of
+ *                                what the V records say, but for negative entries
  *
  * QUEUE PARTITION ('Q' and zeros); id16 is the id's 16 characters in lower case
  *
