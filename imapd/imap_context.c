@@ -277,6 +277,14 @@ tell_end(struct teller *t)
 		buf_append(imap_out(t->s), SLICE("\r\n"));
 }
 
+/* In mailbox order: what does not stand side by side is told with the position 0, in one
+ * set, the shortest form (RFC 5267 sections 4.3.3 and 4.3.4). */
+static bool
+is_search(const struct context *c)
+{
+	return c->cmd.u.search->sort_count == 0;
+}
+
 /* ---- places ---- */
 
 /* The place of `uid` in an ascending array, or where it would be. */
@@ -311,7 +319,7 @@ places_find(
 
 	for (size_t i = 0; i < count; i++)
 		out_places[i] = SIZE_MAX;
-	if (c->cmd.u.search->sort_count == 0) {
+	if (is_search(c)) {
 		for (size_t i = 0; i < count; i++)
 			if (is_among(c->uids, c->count, uids[i], &at))
 				out_places[i] = at;
@@ -343,7 +351,12 @@ remove_places(
 		return;
 	qsort(places, count, sizeof(*places), place_compare);
 	tell_open(t, "REMOVEFROM");
-	for (size_t i = 0, n; i < count; i += n) {
+	bool apart = is_search(c) && places[count - 1] - places[0] >= count;
+	for (size_t i = 0; apart && i < count; i++)
+		scratch[i] = c->uids[places[i]];
+	if (apart)
+		tell_pair(t, true, 0, scratch, count);
+	for (size_t i = 0, n; !apart && i < count; i += n) {
 		for (n = 1; i + n < count && places[i + n] == places[i] + n; n++)
 			;
 		memcpy(scratch, c->uids + places[i], n * sizeof(*scratch));
@@ -479,7 +492,12 @@ add_newcomers(struct looker *l, struct teller *t, struct context *c,
 		if (news[i].before < news[i - 1].before)
 			news[i].before = news[i - 1].before;
 	tell_open(t, "ADDTO");
-	for (size_t i = 0, n; i < count; i += n) {
+	bool apart = is_search(c) && news[count - 1].before != news[0].before;
+	for (size_t i = 0; apart && i < count; i++)
+		scratch[i] = news[i].uid;
+	if (apart)
+		tell_pair(t, true, 0, scratch, count);
+	for (size_t i = 0, n; !apart && i < count; i += n) {
 		for (n = 0; i + n < count && news[i + n].before == news[i].before; n++)
 			scratch[n] = news[i + n].uid;
 		tell_pair(t, i == 0, news[i].before + i + 1, scratch, n);

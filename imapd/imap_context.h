@@ -5,7 +5,7 @@
  * A context holds the command's text, parsed once more into an arena of its own, and the
  * UIDs of its result in the order that the client has them; four bytes a message.  What
  * imap_sync tells (messages gone, new or changed) is looked at for each context and the
- * difference is told with exact positions.  Sort keys are not kept: a new message's place
+ * difference is told with positions.  Sort keys are not kept: a new message's place
  * is found by reading those it is compared with.
  *
  * Message numbers and "$" mean what they meant when the command came (RFC 5267 section

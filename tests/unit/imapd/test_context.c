@@ -55,6 +55,16 @@ set_read(const char **at, unsigned out[LIST_MAX])
 	}
 }
 
+/* Position 0: where they belong in mailbox order (RFC 5267 section 4.3.3). */
+static size_t
+ordered_place(const struct list_of *l, unsigned number)
+{
+	size_t at = 0;
+	while (at < l->count && l->numbers[at] < number)
+		at++;
+	return at + 1;
+}
+
 static void
 list_insert(struct list_of *l, size_t position, const unsigned *what, size_t count)
 {
@@ -99,7 +109,12 @@ items_apply(struct list_of *l, const char *at)
 			assert_int_equal(*end, ' ');
 			at = end + 1;
 			size_t count = set_read(&at, numbers);
-			(add ? list_insert : list_take)(l, position, numbers, count);
+			for (size_t i = 0; position == 0 && i < count; i++)
+				(add ? list_insert : list_take)(
+				    l, ordered_place(l, numbers[i]), &numbers[i], 1);
+			if (position)
+				(add ? list_insert : list_take)(
+				    l, position, numbers, count);
 			if (*at == ')')
 				break;
 			assert_int_equal(*at, ' ');
