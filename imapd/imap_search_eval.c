@@ -5,6 +5,7 @@
 #include "imapd/imap_search_eval.h"
 
 #include "imapd/imap_int.h"
+#include "text/address.h"
 #include "text/date.h"
 
 enum { ID_TEXT_MAX = 64 /* bytes of an object id's text */ };
@@ -170,6 +171,34 @@ text_holds(struct imap_search_eval *eval, struct slice needle)
 	       holds(eval, &eval->text.mime, needle);
 }
 
+/* "Name <local@domain>" of each address, however it was written: comments, quotes and
+ * blanks make no difference ("the specified string in the envelope structure's FROM
+ * field", RFC 9051 section 6.4.4). */
+static bool
+addresses_hold(struct imap_search_eval *eval, struct slice value, struct slice needle)
+{
+	struct arena *scratch = eval->text.scratch;
+	struct list_address *list;
+	size_t count = address_list_parse(value, scratch, &list);
+
+	for (size_t i = 0; i < count; i++) {
+		const struct list_address *a = &list[i];
+		if (a->group_start || a->group_end)
+			continue; /* the name of a group stands in the text as it is */
+		struct slice text = arena_format(scratch, "%.*s%s<%.*s@%.*s>",
+		    SLICE_ARG(a->name), a->name.len ? " " : "", SLICE_ARG(a->mailbox),
+		    SLICE_ARG(a->host));
+		if (!text.ptr)
+			return false;
+		buf_reset(&eval->value);
+		message_text_value(&eval->text, text, &eval->value);
+		text_made(eval);
+		if (slice_find(buf_slice(&eval->value), needle) != SIZE_MAX)
+			return true;
+	}
+	return false;
+}
+
 /* Any field of that name holds the text; an empty text asks whether there is one. */
 static bool
 header_holds(struct imap_search_eval *eval, const struct imap_search_node *node)
@@ -187,6 +216,8 @@ header_holds(struct imap_search_eval *eval, const struct imap_search_node *node)
 		message_text_value(&eval->text, field.value, &eval->value);
 		text_made(eval);
 		if (slice_find(buf_slice(&eval->value), node->text) != SIZE_MAX)
+			return true;
+		if (node->addresses && addresses_hold(eval, field.value, node->text))
 			return true;
 	}
 	return false;

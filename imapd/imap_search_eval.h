@@ -3,8 +3,9 @@
  * section 6.4.4).  What is read is read once a message and only when needed: record,
  * index record, header, body, in this order.
  *
- * What a message's text is says text/message_text.h.  TEXT: header, MIME headers of the
- * parts and BODY.
+ * FROM, TO, CC and BCC look at the fields' text and at each address as ENVELOPE has it,
+ * "Name <local@domain>" with the name decoded.  What a message's text is says
+ * text/message_text.h.  TEXT: header, MIME headers of the parts and BODY.
  */
 #ifndef IMAPD_IMAP_SEARCH_EVAL_H
 #define IMAPD_IMAP_SEARCH_EVAL_H

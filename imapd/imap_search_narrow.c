@@ -66,6 +66,33 @@ has_line_end(struct slice text)
 	return memchr(text.ptr, '\r', text.len) || memchr(text.ptr, '\n', text.len);
 }
 
+static bool
+is_token_byte(char c)
+{
+	return ascii_is_digit(c) || (c >= 'a' && c <= 'z') || (c & 0x80) || c == '-' ||
+	       c == '_';
+}
+
+/* Addresses are matched as normalised too, and the index has the text as written: only
+ * what lies between the signs is sure to stand there in one piece. */
+static void
+address_ask(struct search_look *look, enum search_class class, struct slice text,
+    struct search_bits *out)
+{
+	struct search_bits found;
+
+	*out = *search_covered(look);
+	for (size_t at = 0, end; at < text.len; at = end + 1) {
+		for (end = at; end < text.len && is_token_byte(text.ptr[end]); end++)
+			;
+		if (end == at)
+			continue;
+		search_find(look, class, slice_sub(text, at, end - at), &found);
+		for (size_t i = 0; i < SEARCH_BITS_WORDS; i++)
+			out->w[i] &= found.w[i];
+	}
+}
+
 static void
 header_ask(
     struct search_look *look, const struct imap_search_node *key, struct search_bits *out)
@@ -73,7 +100,10 @@ header_ask(
 	enum search_class class = search_class_of(key->name);
 	struct search_bits named;
 	char name[NAME_TAIL_MAX + 2];
-	search_find(look, class, key->text, out);
+	if (key->addresses)
+		address_ask(look, class, key->text, out);
+	else
+		search_find(look, class, key->text, out);
 	if (class != SEARCH_OTHER || !ascii_only(key->name))
 		return;
 	size_t len = key->name.len < NAME_TAIL_MAX ? key->name.len : NAME_TAIL_MAX;

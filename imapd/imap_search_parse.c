@@ -245,6 +245,7 @@ words_add(
 		if (!node)
 			return false;
 		node->name = fuzzy->name;
+		node->addresses = fuzzy->addresses;
 		node->text = word;
 		child_add(fuzzy, node);
 	}
@@ -257,6 +258,14 @@ is_text_row(const struct key_row *row)
 	return row->argument == ARG_TEXT || row->argument == ARG_HEADER;
 }
 
+/* FROM and the like look at addresses (RFC 9051 section 6.4.4), HEADER From at text. */
+static bool
+is_address_row(const struct key_row *row)
+{
+	return row->key == IMAP_SEARCH_HEADER && row->argument == ARG_TEXT &&
+	       !slice_equal(row->field, SLICE("Subject"));
+}
+
 static struct imap_search_node *
 row_lex(struct search_lex *sl, const struct key_row *row)
 {
@@ -266,6 +275,7 @@ row_lex(struct search_lex *sl, const struct key_row *row)
 	node->flag_mask = row->mask;
 	node->flag_want = row->want;
 	node->name = row->field;
+	node->addresses = is_address_row(row);
 	if (!argument_lex(sl, row, node))
 		return NULL;
 	if (sl->fuzzy && is_text_row(row)) {

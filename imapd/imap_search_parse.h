@@ -72,6 +72,7 @@ struct imap_search_node {
 	struct imap_search_node *child; /* first */
 	struct imap_search_node *next;  /* sibling */
 	uint8_t flag_mask, flag_want;
+	bool addresses;     /* HEADER of FROM, TO, CC, BCC: addresses as normalised too */
 	int8_t narrow;      /* evaluation's: number in imap_search_narrow, or -1 */
 	int8_t keyword_bit; /* evaluation's: -1 when the mailbox has no such keyword */
 	uint64_t number;    /* LARGER, SMALLER, MODSEQ, OLDER, YOUNGER (seconds) */

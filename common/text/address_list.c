@@ -10,8 +10,10 @@
 #include "text/address.h"
 
 enum {
-	LIST_CAP_FIRST = 4,  /* elements */
-	LIST_WORD_MAX = 200, /* bytes of an encoded-word that are looked at */
+	LIST_CAP_FIRST = 4, /* elements */
+	LIST_WORD_MAX =
+	    2000, /* bytes of an encoded-word that are looked at; as header_words */
+	LIST_WORD_MARKS_MAX = 7, /* question marks of one */
 };
 
 #define NOWHERE SIZE_MAX
@@ -165,6 +167,8 @@ encoded_word_length(const struct parser *p)
 			continue;
 		if (++marks > 3 && s.ptr[i + 1] == '=')
 			return i + 2;
+		if (marks > LIST_WORD_MARKS_MAX)
+			return 0;
 	}
 	return 0;
 }

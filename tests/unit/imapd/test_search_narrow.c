@@ -172,6 +172,33 @@ field_make(const char *name, struct buf *out)
 	buf_fini(&coded);
 }
 
+/* Addresses that are written in another way than they are read. */
+static void
+address_make(const char *name, struct buf *out)
+{
+	const char *a = words[random_below(17)], *b = words[random_below(17)];
+	unsigned n = random_below(8);
+
+	buf_append_format(out, "%s: ", name);
+	switch (random_below(4)) {
+	case 0:
+		buf_append_format(
+		    out, "\"%s, %s\" <user%x (now) @ (then) mail . example>", a, b, n);
+		break;
+	case 1:
+		buf_append_format(
+		    out, "=?utf-8?q?%s,?= %s <user%x@mail.example>, x@y", a, b, n);
+		break;
+	case 2:
+		buf_append_format(out, "user%x@mail.example (%s \\( %s)", n, a, b);
+		break;
+	default:
+		buf_append_format(
+		    out, "%s %s: <user%x@mail\r\n .example>, b@c;", a, b, n);
+	}
+	buf_append_cstr(out, "\r\n");
+}
+
 static void
 message_make(unsigned number, struct buf *out)
 {
@@ -179,6 +206,8 @@ message_make(unsigned number, struct buf *out)
 	    "Subject", "From", "To", "Cc", "Reply-To", "X-Odd", "List-Id", "Bcc"};
 	for (unsigned i = 0; i < 2 + random_below(6); i++)
 		field_make(names[random_below(8)], out);
+	if (random_below(2))
+		address_make(random_below(2) ? "From" : "To", out);
 	buf_append_format(
 	    out, "Message-ID: <%x.%u@example.org>\r\n", random_below(1 << 30), number);
 	unsigned parts = random_below(3);
@@ -240,7 +269,13 @@ key_put(struct buf *out, unsigned depth)
 	    "BODY ", "TEXT ", "SUBJECT ", "FROM ", "TO ", "CC ", "BCC "};
 	static const char *const fields[] = {
 	    "X-Odd", "list-id", "Message-ID", "Subject", "Reply-To", "X-None"};
-	switch (random_below(depth ? 12 : 8)) {
+	switch (random_below(depth ? 13 : 8)) {
+	case 12:
+		buf_append_cstr(out, random_below(2) ? "FROM " : "FUZZY TO ");
+		buf_append_format(out,
+		    random_below(3) ? "\"user%x@mail.example\"" : "\"report <user%x@m\"",
+		    random_below(8));
+		break;
 	case 0:
 		buf_append_format(out, "HEADER %s ", fields[random_below(6)]);
 		needle_put(out);
