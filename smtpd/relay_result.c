@@ -217,7 +217,7 @@ message_add(struct relay_batch *batch)
 {
 	struct queue_new_message *m = &batch->reports[batch->report_count++];
 	*m = (struct queue_new_message){0};
-	id_make(m->id);
+	id_make_ordered(m->id);
 	m->created_s = m->due_s = clock_wall_s();
 	m->expires_s =
 	    m->created_s + (int64_t)service_conf(batch->relay->service)->relay.lifetime_s;

@@ -15,7 +15,7 @@ smtp_envelope_new(struct smtp_session *session, struct smtp_worker *worker)
 	e->session = session;
 	e->worker = worker;
 	e->arena = arena_new(SMTP_ENVELOPE_MAX);
-	id_make(e->id);
+	id_make_ordered(e->id);
 	buf_init(&e->header, SMTP_HEADER_MAX);
 	return e;
 }

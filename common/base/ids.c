@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <sys/random.h>
 
+#include "base/clock.h"
 #include "base/ensure.h"
 
 static _Atomic bool fake_on;
@@ -80,6 +81,27 @@ id_make(char out[ID_TEXT_SIZE])
 			out[half * 8 + i] = id_alphabet[bits >> (35 - 5 * i) & 31];
 	}
 	out[ID_TEXT_LEN] = '\0';
+}
+
+void
+id_make_ordered(char out[ID_TEXT_SIZE])
+{
+	enum { TIME_CHARS = 6, COUNT_CHARS = 3, SINCE_S = 1577836800 };
+	static _Atomic uint64_t counter;
+	/* Its last characters stay; with random_fake() all of it does. */
+	id_make(out);
+	if (atomic_load_explicit(&fake_on, memory_order_relaxed))
+		return;
+	uint64_t before = 0;
+	if (atomic_load(&counter) == 0)
+		atomic_compare_exchange_strong(&counter, &before, random_u64() | 1);
+	uint64_t count = atomic_fetch_add(&counter, 1);
+	uint64_t second = (uint64_t)(clock_wall_s() - SINCE_S);
+	for (int i = 0; i < TIME_CHARS; i++)
+		out[i] = id_alphabet[second >> (5 * (TIME_CHARS - 1 - i)) & 31];
+	for (int i = 0; i < COUNT_CHARS; i++)
+		out[TIME_CHARS + i] =
+		    id_alphabet[count >> (5 * (COUNT_CHARS - 1 - i)) & 31];
 }
 
 bool

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "base/hashmap.h"
 
 static void
@@ -27,6 +28,32 @@ ids_do_not_repeat(void **state)
 		assert_null(hashmap_put(seen, slice_from_cstr(id), seen));
 	}
 	assert_int_equal(hashmap_count(seen), ID_COUNT);
+	hashmap_free(&seen, NULL);
+}
+
+/* They sort by time, and never twice the same in one second either. */
+static void
+ids_in_order(void **state)
+{
+	enum { ID_COUNT = 5000 };
+	char last[ID_TEXT_SIZE] = "";
+	int back = 0;
+	(void)state;
+	struct hashmap *seen = hashmap_new();
+	clock_fake(1, INT64_C(1764000000) * 1000);
+	for (int i = 0; i < ID_COUNT; i++) {
+		char id[ID_TEXT_SIZE];
+		id_make_ordered(id);
+		assert_true(id_is_valid(slice_from_cstr(id)));
+		assert_null(hashmap_put(seen, slice_from_cstr(id), seen));
+		back += strcmp(id, last) < 0;
+		memcpy(last, id, sizeof(id));
+		if (i % 1000 == 999)
+			clock_fake_advance(1000);
+	}
+	/* Where the count comes round. */
+	assert_in_range(back, 0, 1);
+	clock_fake_off();
 	hashmap_free(&seen, NULL);
 }
 
@@ -98,6 +125,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(ids_do_not_repeat),
+	    cmocka_unit_test(ids_in_order),
 	    cmocka_unit_test(validity),
 	    cmocka_unit_test(random_fills_everything),
 	    cmocka_unit_test(fake_sequence),
