@@ -150,7 +150,13 @@ imap_search_box(struct imap_session *s, struct imap_search_run *run,
 
 	*all = (struct uid_range){1, UINT32_MAX};
 	run->view = view;
-	run->account = view == s->view ? s->box_account : s->account;
+	struct account_id account = view == s->view ? s->box_account : s->account;
+	/* The index was asked for another account's messages. */
+	if (run->mailbox && !imap_same_account(account, run->account)) {
+		imap_search_narrow_fini(&run->narrow);
+		imap_search_narrow_init(&run->narrow, args->root);
+	}
+	run->account = account;
 	run->eval.account = run->account;
 	run->mailbox = mailbox;
 	run->ranges = (struct imap_uid_ranges){all, 1};
