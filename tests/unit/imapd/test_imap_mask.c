@@ -56,10 +56,15 @@ commands(void **state)
 	assert_false(imap_mask_hides(BIT("MOVE"), SLICE("IDLE")));
 	assert_false(imap_mask_hides(UINT64_MAX, SLICE("FETCH")));
 	assert_false(imap_mask_hides(0, SLICE("MOVE")));
-	/* Two capabilities bring THREAD: it goes when both go. */
-	assert_false(imap_mask_hides(BIT("THREAD=REFERENCES"), SLICE("THREAD")));
+	/* Three capabilities bring THREAD: it goes when all of them go. */
+	assert_false(imap_mask_hides(
+	    BIT("THREAD=REFERENCES") | BIT("THREAD=REFS"), SLICE("THREAD")));
 	assert_true(imap_mask_hides(
-	    BIT("THREAD=REFERENCES") | BIT("THREAD=ORDEREDSUBJECT"), SLICE("THREAD")));
+	    BIT("THREAD=REFERENCES") | BIT("THREAD=REFS") | BIT("THREAD=ORDEREDSUBJECT"),
+	    SLICE("THREAD")));
+	assert_true(imap_mask_hides(BIT("ACL"), SLICE("GETACL")));
+	assert_true(imap_mask_hides(
+	    BIT("METADATA") | BIT("METADATA-SERVER"), SLICE("SETMETADATA")));
 	assert_true(imap_mask_hides(BIT("COMPRESS=DEFLATE"), SLICE("COMPRESS")));
 }
 

@@ -314,6 +314,10 @@ test_names(void **state)
 	    "* LIST (\\HasNoChildren \\Flagged) \"/\" Later");
 	HAS(client_talk(&c, "p CREATE Never (USE (\\Frob))\r\n", "p "), "p NO [USEATTR]");
 	HAS(client_talk(&c, "q NAMESPACE\r\n", "q "),
+	    "* NAMESPACE ((\"\" \"/\")) ((\"Other Users/\" \"/\")) ((\"Shared/\" "
+	    "\"/\"))");
+	h.conf->imap.sharing = CONF_SHARING_NONE;
+	HAS(client_talk(&c, "q NAMESPACE\r\n", "q "),
 	    "* NAMESPACE ((\"\" \"/\")) NIL NIL");
 	HAS(client_talk(
 		&c, "r STATUS other (MESSAGES UIDNEXT UNSEEN SIZE MAILBOXID)\r\n", "r "),
