@@ -183,7 +183,7 @@ box_begin(struct imap_session *s, struct imap_command *cmd)
 		arena_reset(e->arena);
 		if (imap_search_box(s, &e->run, selected ? s->view : e->view, box->number,
 			e->arena) != STATUS_OK)
-			return imap_cmd_fail(s, cmd, STATUS_LIMIT);
+			return imap_search_fail(s, cmd, STATUS_LIMIT);
 		return imap_search_slice(s, cmd);
 	}
 	return esearch_finish(s, cmd);
@@ -202,7 +202,7 @@ box_done(struct imap_session *s, struct imap_command *cmd)
 		status = imap_search_save(s, run);
 	}
 	if (status != STATUS_OK)
-		return imap_cmd_fail(s, cmd, status);
+		return imap_search_fail(s, cmd, status);
 	run->progress_before += box.exists;
 	run->walk.examined = 0;
 	box.uidvalidity = mailbox_view_uidvalidity(run->view);

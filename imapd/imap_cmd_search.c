@@ -205,7 +205,7 @@ search_done(struct imap_session *s, struct imap_command *cmd)
 	enum status status = imap_search_save(s, run);
 
 	if (status != STATUS_OK)
-		return imap_cmd_fail(s, cmd, status);
+		return imap_search_fail(s, cmd, status);
 	imap_search_to_numbers(s, cmd, run->uids, run->count);
 	if (run->args->has_return || imap_is_rev2(s))
 		imap_write_esearch(s, cmd, run, NULL, run->uids, run->count);

@@ -62,7 +62,7 @@ sort_done(struct imap_session *s, struct imap_command *cmd)
 	enum imap_context_result kept = imap_context_keep(s, cmd, numbers, run->count);
 	enum status status = imap_search_save(s, run);
 	if (status != STATUS_OK)
-		return imap_cmd_fail(s, cmd, status);
+		return imap_search_fail(s, cmd, status);
 	/* Not ascending: a walk would look each of them up anyway. */
 	for (uint32_t i = 0; i < run->count && !cmd->uid; i++)
 		numbers[i] = mailbox_view_msn(s->view, numbers[i]);

@@ -34,6 +34,7 @@ struct context {
 struct imap_contexts {
 	struct context held[IMAP_CONTEXTS_MAX];
 	size_t count;
+	uint32_t own_mailbox, own_first, own_last;
 	size_t work; /* bytes of text looked at since imap_contexts_begin */
 };
 
@@ -543,6 +544,15 @@ newcomer_make(struct looker *l, const struct context *c,
 	       imap_sort_values(args, record, index, 0, l->arena, out->values);
 }
 
+static bool
+is_own(const struct imap_session *s, uint32_t uid)
+{
+	const struct imap_contexts *all = s->contexts;
+
+	return all->own_mailbox == s->mailbox && uid >= all->own_first &&
+	       uid <= all->own_last;
+}
+
 /* FETCH for a new message that joined (RFC 5465 section 7). */
 static void
 tell_fetch(struct imap_session *s, const struct context *c, const struct newcomer *news,
@@ -559,7 +569,8 @@ tell_fetch(struct imap_session *s, const struct context *c, const struct newcome
 	writer.name_count = imap_keywords(s, names);
 	writer.names = names;
 	for (size_t i = 0; i < count; i++)
-		if (message_get(imap_reader(s), s->box_account, s->mailbox, news[i].uid,
+		if (!is_own(s, news[i].uid) &&
+		    message_get(imap_reader(s), s->box_account, s->mailbox, news[i].uid,
 			&record) == STATUS_OK)
 			(void)!imap_fetch_write(&writer, &record,
 			    mailbox_view_msn(s->view, record.uid), fetch->items);
@@ -667,6 +678,16 @@ imap_contexts_expunged(struct imap_session *s, const uint32_t *uids, size_t coun
 	}
 	free(places);
 	free(scratch);
+}
+
+void
+imap_contexts_own(struct imap_session *s, uint32_t mailbox, uint32_t first, uint32_t last)
+{
+	if (!s->contexts)
+		return;
+	s->contexts->own_mailbox = mailbox;
+	s->contexts->own_first = first;
+	s->contexts->own_last = last;
 }
 
 /* ---- shares ---- */

@@ -61,6 +61,10 @@ size_t imap_contexts_batch(const struct imap_session *s, size_t otherwise);
 void imap_contexts_begin(struct imap_session *s);
 /* The share is used up: go on in a later turn. */
 bool imap_contexts_spent(const struct imap_session *s);
+/* Messages that this session itself has just added are not fetched for UPDATE's items
+ * (RFC 5465 section 7). */
+void imap_contexts_own(
+    struct imap_session *s, uint32_t mailbox, uint32_t first, uint32_t last);
 /* Call before their EXPUNGE (RFC 5267 section 4.3.4). */
 void imap_contexts_expunged(struct imap_session *s, const uint32_t *uids, size_t count);
 /* Call behind their EXISTS or FETCH; they are in the view.  UIDs ascending. */

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 
 #include "base/ensure.h"
+#include "imapd/imap_context.h"
 #include "imapd/imap_fetch_write.h"
 #include "imapd/imap_lex.h"
 
@@ -401,6 +402,7 @@ imap_notify_fetch(struct imap_session *s, const uint32_t *uids, size_t count)
 void
 imap_notify_own(struct imap_session *s, uint32_t mailbox, uint32_t first, uint32_t last)
 {
+	imap_contexts_own(s, mailbox, first, last);
 	if (!s->notify)
 		return;
 	s->notify->own_mailbox = mailbox;

@@ -59,6 +59,16 @@ look_at(struct imap_session *s, const struct message_record *record, uint32_t ms
 }
 
 enum cmd_result
+imap_search_fail(struct imap_session *s, struct imap_command *cmd, enum status status)
+{
+	if (cmd->u.search->returns & IMAP_RETURN_SAVE)
+		imap_saved_set(s, NULL);
+	if (cmd->u.search->returns & IMAP_RETURN_UPDATE)
+		(void)imap_context_cancel(s, cmd->tag);
+	return imap_cmd_fail(s, cmd, status);
+}
+
+enum cmd_result
 imap_search_slice(struct imap_session *s, struct imap_command *cmd)
 {
 	struct imap_search_run *run = s->cmd_data;
@@ -80,9 +90,7 @@ imap_search_slice(struct imap_session *s, struct imap_command *cmd)
 	if (run->failed == STATUS_OK && run->eval.status == STATUS_LIMIT)
 		run->failed = STATUS_LIMIT;
 	if (run->failed != STATUS_OK) {
-		if (run->args->returns & IMAP_RETURN_SAVE)
-			imap_saved_set(s, NULL);
-		return imap_cmd_fail(s, cmd, run->failed);
+		return imap_search_fail(s, cmd, run->failed);
 	}
 	if (!ended)
 		return CMD_AGAIN;

@@ -57,6 +57,10 @@ bool imap_search_prepare(struct imap_session *s, struct imap_command *cmd,
 /* One mailbox's part: its sets and room for its result in `arena`; LIMIT. */
 enum status imap_search_box(struct imap_session *s, struct imap_search_run *run,
     const struct mailbox_view *view, uint32_t mailbox, struct arena *arena) MUST_USE;
+/* The reply to a search that failed: "$" is emptied when it was to be saved (RFC 5182
+ * section 2.1), and it is not kept up to date. */
+enum cmd_result imap_search_fail(
+    struct imap_session *s, struct imap_command *cmd, enum status status);
 /* Searches it: sets s->resume as long as it takes, then calls run->done. */
 enum cmd_result imap_search_slice(struct imap_session *s, struct imap_command *cmd);
 /* Replaces the found UIDs by message numbers, but for a UID command. */
