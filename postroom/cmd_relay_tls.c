@@ -1,7 +1,8 @@
 /*
  * relay tls: the level of protection of mail to a domain, set by the operator for a while
  * or for good, instead of what DANE and MTA-STS say.  It counts from the next look-up of
- * the domain's hosts on (a minute to an hour).
+ * the domain's hosts on (a minute to an hour).  With --report: the TLS reports that the
+ * domain gets if it asks for them (RFC 8460).
  */
 #include <jansson.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 
 #include "base/clock.h"
 #include "postroom/cli.h"
+#include "service/tls_results.h"
 #include "store/relay_note.h"
 #include "text/address.h"
 
@@ -109,6 +111,54 @@ set(struct cli *cli, struct slice domain, const char *text)
 	return status == STATUS_OK ? CLI_OK : cli_fail_status(status, "set the level");
 }
 
+struct report_view {
+	const struct conf *conf;
+	struct slice domain;
+	json_t *reports;
+};
+
+static bool
+report_one(const struct relay_note *note, void *arg)
+{
+	struct report_view *view = arg;
+	int64_t start;
+	struct slice domain;
+	char contact[300];
+	if (!tls_results_name_parse(note->name, &start, &domain) ||
+	    !slice_equal(domain, view->domain))
+		return true;
+	json_t *policies = json_loadb(note->more.ptr, note->more.len, 0, NULL);
+	snprintf(contact, sizeof(contact), "postmaster@%s", view->conf->hostname);
+	if (policies)
+		json_array_append_new(view->reports,
+		    tls_results_report(view->conf->hostname, contact, "not sent yet",
+			start, start + (int64_t)view->conf->relay.tls_report_period_s - 1,
+			policies));
+	json_decref(policies);
+	return true;
+}
+
+/* What would be told to the domain, one report for each period that was not told yet. */
+static int
+report_show(struct cli *cli, struct slice domain)
+{
+	struct report_view view = {
+	    .conf = cli->conf, .domain = domain, .reports = json_array()};
+	enum status status = relay_note_each(
+	    cli->reader, RELAY_NOTE_TLSRPT, clock_wall_s(), report_one, &view);
+	bool found = json_array_size(view.reports) > 0;
+	if (status == STATUS_OK && found)
+		cli_json_print(view.reports);
+	json_decref(view.reports);
+	if (status != STATUS_OK)
+		return cli_fail_status(status, "read the results of TLS");
+	return found ? CLI_OK
+	             : cli_fail(CLI_NO_OBJECT,
+			   "nothing is known of TLS with %.*s: relay.tls_reports has "
+			   "to be true, and mail to go there",
+			   SLICE_ARG(domain));
+}
+
 int
 cmd_relay_tls(struct cli *cli)
 {
@@ -116,6 +166,9 @@ cmd_relay_tls(struct cli *cli)
 	buf_init(&ascii, ADDRESS_DOMAIN_MAX);
 	if (cli->argument_count < 2 && cli_option(cli, "--for"))
 		return cli_fail(CLI_USAGE, "--for goes with a level");
+	bool report = cli_option(cli, "--report") != NULL;
+	if (report && cli->argument_count != 1)
+		return cli_fail(CLI_USAGE, "--report wants a domain and nothing else");
 	int code = cli_need_store(cli);
 	if (code != CLI_OK)
 		return code;
@@ -123,6 +176,8 @@ cmd_relay_tls(struct cli *cli)
 		return list(cli, SLICE_NULL);
 	if (!address_domain_to_ascii(cli_argument(cli, 0), &ascii))
 		return cli_fail(CLI_DATA, "%s is no domain", cli->arguments[0]);
+	if (report)
+		return report_show(cli, buf_slice(&ascii));
 	if (cli->argument_count == 1)
 		return list(cli, buf_slice(&ascii));
 	return set(cli, buf_slice(&ascii), cli->arguments[1]);

@@ -262,6 +262,7 @@ relay_start(struct service *service, struct loop *main_loop, struct trace *trace
 	relay_rates_start(relay);
 	relay->watch = store_watch_queue(relay->reader, queue_changed, relay);
 	relay_report_start(relay);
+	relay_tlsrpt_start(relay);
 	relay_load_later(relay);
 }
 
@@ -270,6 +271,7 @@ relay_stop(void)
 {
 	struct relay *relay = &relay_singleton;
 	relay_report_stop();
+	relay_tlsrpt_stop();
 	/* What is in flight has not been committed: it is tried again after the start. */
 	relay->stopping = true;
 	relay_rates_stop(relay);

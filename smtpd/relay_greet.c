@@ -136,6 +136,8 @@ greeted(struct relay_session *s)
 		relay_session_send(s, STATE_STARTTLS, "STARTTLS\r\n", "");
 		return;
 	}
+	if (secure || wanted)
+		relay_tlsrpt_session(s, secure ? NULL : "starttls-not-supported", NULL);
 	if (!secure && relay_session_tls_required(s)) {
 		s->unfit |= s->site->want == RELAY_WANT_TLS;
 		relay_session_host_failed(s, "TLS", "it is required and not offered");
@@ -174,7 +176,10 @@ starttls_reply(struct relay_session *s, enum relay_reply_class class)
 {
 	if (class == REPLY_GOOD) {
 		relay_session_begin_tls(s);
-	} else if (relay_session_tls_required(s)) {
+		return;
+	}
+	relay_tlsrpt_session(s, "starttls-not-supported", s->reply.text);
+	if (relay_session_tls_required(s)) {
 		relay_session_host_failed(s, "STARTTLS", s->reply.text);
 	} else {
 		s->no_tls = true;

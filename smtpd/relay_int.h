@@ -358,6 +358,13 @@ bool relay_is_suppressed(struct relay *relay, struct slice address, char out_rep
 void relay_report_start(struct relay *relay);
 void relay_report_stop(void);
 
+/* ---- relay_tlsrpt.c ---- */
+void relay_tlsrpt_start(struct relay *relay);
+void relay_tlsrpt_stop(void);
+/* A failure that no session had part in: of a policy ("sts", "tlsa") or by it. */
+void relay_tlsrpt_domain(struct relay *relay, const char *domain, const char *mx,
+    const char *type, const char *failure, const char *reason);
+
 /* ---- relay_local.c ---- */
 /* Now or when others are done. */
 void relay_local_deliver(struct relay *relay, struct relay_job *job);

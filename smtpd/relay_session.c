@@ -594,6 +594,8 @@ connection_closed(struct relay_session *s)
 {
 	char why[256];
 	snprintf(why, sizeof(why), "%s", conn_error(s->conn));
+	if (s->state == STATE_TLS)
+		relay_tlsrpt_handshake(s, why);
 	/* Opportunistic: without TLS is better than not at all (RFC 7435). */
 	if (s->state == STATE_TLS && !relay_session_tls_required(s) &&
 	    !s->site->implicit_tls) {

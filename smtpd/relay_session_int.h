@@ -99,4 +99,12 @@ void relay_session_ehlo(struct relay_session *s);
 /* A whole reply in one of the states from STATE_BANNER to STATE_AUTH_PASSWORD. */
 void relay_session_greet_reply(struct relay_session *s);
 
+/* ---- relay_tlsrpt.c ---- */
+/* Counts the session; `failure` is a result type of RFC 8460 section 4.3, null for TLS
+ * that stands. */
+void relay_tlsrpt_session(
+    struct relay_session *s, const char *failure, const char *reason);
+/* The handshake has failed; the connection is still there. */
+void relay_tlsrpt_handshake(struct relay_session *s, const char *why);
+
 #endif

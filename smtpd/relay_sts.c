@@ -56,9 +56,12 @@ use_cached(struct sts_find *find, const char *why)
 {
 	struct relay_note note;
 	struct mta_sts_policy policy;
-	if (why)
+	if (why) {
 		LOG_INFO("relay.mta_sts", LF_STR("domain", find->domain),
 		    LF_STR("reason", why));
+		relay_tlsrpt_domain(find->relay, find->domain, NULL, "sts",
+		    "sts-policy-fetch-error", why);
+	}
 	if (cached_get(find, &note) && mta_sts_policy_parse(note.more, &policy))
 		find_end(find, &policy, note.more);
 	else

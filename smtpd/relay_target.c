@@ -197,6 +197,12 @@ host_end(struct relay_lookup *lookup, enum relay_tlsa_found tlsa)
 		level = rule_level(site);
 	else
 		usable = relay_level_decide(&facts, &level, &why);
+	if (!usable && facts.sts_enforced && !facts.sts_matches)
+		relay_tlsrpt_domain(site->relay, site->domain,
+		    lookup->hosts[lookup->host], "sts", "validation-failure", why);
+	if (tlsa == RELAY_TLSA_UNUSABLE && !site->by_rule)
+		relay_tlsrpt_domain(site->relay, site->domain,
+		    lookup->hosts[lookup->host], "tlsa", "tlsa-invalid", NULL);
 	if (!usable && lookup->address_count > lookup->host_first) {
 		lookup->address_count = lookup->host_first;
 		lookup->refused = true;

@@ -13,9 +13,10 @@ enum relay_note_table {
 	RELAY_NOTE_TLS = 't', /* recipient domain → enum relay_level */
 	RELAY_NOTE_STS = 's', /* domain → mode; text: the record's id, more: policy */
 	RELAY_NOTE_SUPPRESSED = 'x', /* address → enum relay_suppress; text: why */
-	RELAY_NOTE_RATE = 'v', /* "site:…", "sender:…" → text: "100/1h", "none" */
-	RELAY_NOTE_POOL = 'q', /* a pool's name → more: its members */
-	RELAY_NOTE_USED = 'u', /* the same → text: how much of it is used, and when */
+	RELAY_NOTE_RATE = 'v',   /* "site:…", "sender:…" → text: "100/1h", "none" */
+	RELAY_NOTE_POOL = 'q',   /* a pool's name → more: its members */
+	RELAY_NOTE_USED = 'u',   /* the same → text: how much of it is used, and when */
+	RELAY_NOTE_TLSRPT = 'y', /* "start:domain" → more: service/tls_results.h */
 };
 
 enum {

@@ -83,6 +83,7 @@
  *   v scope:name                 rate that the operator set: NOTE_*
  *   q name                       pool of source addresses: NOTE_*
  *   u scope:name                 what is used of a rate: NOTE_*
+ *   y start:domain               results of TLS in a period: NOTE_*
  *
  * INVARIANTS (store_check reports the number)
  *
@@ -195,6 +196,7 @@ enum {
 	KEY_NOTE_RATE       = 'v',
 	KEY_NOTE_USED       = 'u',
 	KEY_NOTE_POOL       = 'q',
+	KEY_NOTE_TLSRPT     = 'y',
 };
 
 /* Account (A), 62 bytes; then, only when there is one, the quota of messages u64. */

@@ -100,6 +100,8 @@ struct conf {
 		char *suppressed; /* refuse, drop */
 		char *report_address;
 		struct conf_list report_networks;
+		bool tls_reports;
+		uint64_t tls_report_period_s;
 		bool dane;
 		bool mta_sts;
 		uint16_t mta_sts_port; /* of policy hosts; 443 */

@@ -111,6 +111,8 @@ bool conn_is_secure(const struct conn *c);
 struct slice conn_tls_text(const struct conn *c);
 /* Why the connection or handshake failed, one line, for logs; never null. */
 const char *conn_error(const struct conn *c);
+/* What OpenSSL says of the peer's certificate, X509_V_*; 0 without TLS or a check. */
+long conn_verify_code(const struct conn *c);
 /* tls-exporter channel binding (RFC 9266), 32 bytes; false in clear. */
 bool conn_channel_binding(struct conn *c, unsigned char out[32]);
 /* tls-server-end-point channel binding (RFC 5929 section 4): the hash of the server's

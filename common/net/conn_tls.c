@@ -36,14 +36,22 @@ conn_is_secure(const struct conn *c)
 	return c->tls && !conn_tls_starting(c);
 }
 
+long
+conn_verify_code(const struct conn *c)
+{
+	if (!c->tls || !c->tls->ssl || SSL_is_server(c->tls->ssl) ||
+	    SSL_get_verify_mode(c->tls->ssl) == SSL_VERIFY_NONE)
+		return X509_V_OK;
+	return SSL_get_verify_result(c->tls->ssl);
+}
+
 static void
 fail_tls(struct conn *c, const char *what, int saved_errno)
 {
 	unsigned long code = ERR_peek_error();
 	const char *reason = code ? ERR_reason_error_string(code) : NULL;
-	long verify = SSL_get_verify_result(c->tls->ssl);
-	if (!SSL_is_server(c->tls->ssl) && verify != X509_V_OK &&
-	    SSL_get_verify_mode(c->tls->ssl) != SSL_VERIFY_NONE)
+	long verify = conn_verify_code(c);
+	if (verify != X509_V_OK)
 		reason = X509_verify_cert_error_string(verify);
 	if (!reason)
 		reason = saved_errno ? strerror(saved_errno) : "closed by peer";
