@@ -23,7 +23,7 @@ def answer(stage, argument):
 sink = Sink(answer)
 post = Instance(
     accounts={"anna@demo.test": "secret-anna-1", "bert@demo.test": "secret-bert-1"},
-    conf={"relay": ["allow_private = true", f"port = {sink.port}", 'lifetime = "3s"',
+    conf={"relay": ["allow_private = true", f"port = {sink.port}", 'lifetime = "4s"',
                     'warn_after = "0"']},
     dns="".join(f"{d}.test MX 10 mx.{d}.test\nmx.{d}.test A 127.0.0.1\n"
                 for d in ("slow", "free", "shut", "none")))
