@@ -151,6 +151,12 @@ for args in (("--forward", "nonsense"), ("--keep", "yes"), ("--keep", "perhaps")
 # Without rewriting, when the operator does not want it.
 post.configure({"smtp": ["srs = false"]})
 post.run("reload")
+end = time.monotonic() + 10
+while time.monotonic() < end and not any(
+        " smtpd " in line and "server.reload" in line and "status=ok" in line
+        for line in post.log_tail(100).splitlines()):
+    time.sleep(0.05)
+r.check(time.monotonic() < end, "smtpd has the new configuration")
 r.equal(send("who@from.test", ["away@demo.test"])[0], 250, "smtp.srs = false")
 r.equal(next_message("goes on")[0], "who@from.test", "as it came")
 
