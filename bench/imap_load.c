@@ -30,6 +30,8 @@
 
 #include <openssl/ssl.h>
 
+#include "bench/clock.h"
+
 enum {
 	CONNS_MAX = 20000,
 	COUNT_MAX = 10000000,
@@ -54,14 +56,6 @@ struct session {
 	size_t at, length;
 	size_t bytes_in;
 };
-
-static double
-mono_s(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 static void
 die(const char *what)
@@ -202,7 +196,7 @@ run_wait(const struct load *l)
 		before += inbox_messages(&all[i]);
 	}
 	fputs("ready\n", stderr);
-	double begin_s = mono_s();
+	double begin_s = now_s();
 	/* Before the last round the load may well run: rounds are rare while much lacks.
 	 */
 	do {
@@ -211,15 +205,15 @@ run_wait(const struct load *l)
 		for (long i = 0; i < l->users; i++)
 			now += seen[i] = inbox_messages(&all[i]);
 		pause.tv_nsec = (l->count - now > 50 ? 50 : POLL_MS) * 1000000L;
-	} while (now < l->count && mono_s() < begin_s + (double)l->timeout_s);
-	printf("{\"seen\":%ld,\"t_last\":%.6f}\n", now, mono_s());
+	} while (now < l->count && now_s() < begin_s + (double)l->timeout_s);
+	printf("{\"seen\":%ld,\"t_last\":%.6f}\n", now, now_s());
 	return now == l->count ? 0 : 1;
 }
 
 static void
 run_login(const struct load *l)
 {
-	double begin_s = mono_s();
+	double begin_s = now_s();
 	for (long child = 0; child < l->conns; child++) {
 		pid_t pid = fork();
 		if (pid < 0)
@@ -237,7 +231,7 @@ run_login(const struct load *l)
 		bad += status != 0;
 	if (bad > 0)
 		die("some logins failed");
-	printf("{\"rate\":%.1f}\n", (double)l->count / (mono_s() - begin_s));
+	printf("{\"rate\":%.1f}\n", (double)l->count / (now_s() - begin_s));
 }
 
 static void
@@ -248,15 +242,15 @@ run_fetch(const struct load *l)
 	    "UID FETCH 1:* (BODY.PEEK[])"};
 	static const char *const names[] = {"flags", "metadata", "bodies"};
 	struct session s = login(l, 0, NULL);
-	double begin_s = mono_s();
+	double begin_s = now_s();
 	long count = inbox_messages(&s);
 	ask(&s, "SELECT INBOX");
-	printf("{\"messages\":%ld,\"select_ms\":%.3f", count, (mono_s() - begin_s) * 1e3);
+	printf("{\"messages\":%ld,\"select_ms\":%.3f", count, (now_s() - begin_s) * 1e3);
 	for (size_t i = 0; i < sizeof what / sizeof *what; i++) {
 		size_t bytes = s.bytes_in;
-		begin_s = mono_s();
+		begin_s = now_s();
 		ask(&s, what[i]);
-		double took_s = mono_s() - begin_s;
+		double took_s = now_s() - begin_s;
 		printf(",\"%s_rate\":%.0f,\"%s_mb_s\":%.1f", names[i],
 		    (double)count / took_s, names[i],
 		    (double)(s.bytes_in - bytes) / 1e6 / took_s);
@@ -307,19 +301,19 @@ run_append(const struct load *l, bool notify)
 		command(&idle, "IDLE");
 		expect(&idle, "+", "a ");
 	}
-	double first_s = mono_s();
+	double first_s = now_s();
 	for (long i = 0; i < l->count; i++) {
 		const char *text;
-		double begin_s = mono_s();
+		double begin_s = now_s();
 		append(&s);
 		if (notify) {
 			do
 				text = line(&idle);
 			while (strstr(text, "EXISTS") == NULL);
 		}
-		ms[i] = (mono_s() - begin_s) * 1e3;
+		ms[i] = (now_s() - begin_s) * 1e3;
 	}
-	double rate = (double)l->count / (mono_s() - first_s);
+	double rate = (double)l->count / (now_s() - first_s);
 	qsort(ms, (size_t)l->count, sizeof *ms, compare);
 	printf("{\"rate\":%.1f,\"p50_ms\":%.3f,\"p99_ms\":%.3f}\n", rate,
 	    ms[l->count / 2], ms[(l->count - 1) * 99 / 100]);
@@ -331,14 +325,14 @@ run_idle(const struct load *l)
 	SSL_CTX *tls = SSL_CTX_new(TLS_client_method());
 	if (tls == NULL)
 		die("no TLS");
-	double begin_s = mono_s();
+	double begin_s = now_s();
 	for (long i = 0; i < l->conns; i++) {
 		struct session s = login(l, i % l->users, tls);
 		ask(&s, "SELECT INBOX");
 		command(&s, "IDLE");
 		expect(&s, "+", "a ");
 	}
-	printf("{\"held\":%ld,\"ramp_s\":%.2f}\n", l->conns, mono_s() - begin_s);
+	printf("{\"held\":%ld,\"ramp_s\":%.2f}\n", l->conns, now_s() - begin_s);
 	fflush(stdout);
 	while (getchar() != EOF)
 		;
@@ -360,7 +354,7 @@ run_pop3(const struct load *l)
 	long count = strncmp(stat, "+OK ", 4) == 0 ? atol(stat + 4) : 0;
 	if (count > l->count)
 		count = l->count;
-	double begin_s = mono_s();
+	double begin_s = now_s();
 	for (long i = 1; i <= count; i++) {
 		snprintf(text, sizeof text, "RETR %ld\r\n", i);
 		say(&s, text, strlen(text));
@@ -369,7 +363,7 @@ run_pop3(const struct load *l)
 			;
 	}
 	printf("{\"messages\":%ld,\"rate\":%.1f}\n", count,
-	    (double)count / (mono_s() - begin_s));
+	    (double)count / (now_s() - begin_s));
 }
 
 static long

@@ -23,6 +23,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bench/clock.h"
+
 enum { INPUT_BYTES = 1 << 20, PIPELINE_MAX = 32 };
 
 struct load {
@@ -41,14 +43,6 @@ die(const char *what)
 {
 	fprintf(stderr, "pop3_load: %s\n", what);
 	exit(1);
-}
-
-static double
-now_s(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
 static void

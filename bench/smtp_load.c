@@ -24,6 +24,8 @@
 
 #include <openssl/ssl.h>
 
+#include "bench/clock.h"
+
 enum {
 	CONNS_MAX = 10000,
 	COUNT_MAX = 10000000,
@@ -74,14 +76,6 @@ struct client {
 	bool busy;
 	unsigned watched;
 };
-
-static double
-mono_s(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 static void
 die(const char *what)
@@ -199,11 +193,11 @@ advance(struct load *l, struct client *c, int code)
 		put(c, l->body, l->body_length);
 		c->phase = PHASE_BODY;
 		c->replies_wanted = 1;
-		c->sent_s = mono_s();
+		c->sent_s = now_s();
 		break;
 	case PHASE_BODY:
 		if (code == 250)
-			l->latency_ms[l->accepted++] = (mono_s() - c->sent_s) * 1e3;
+			l->latency_ms[l->accepted++] = (now_s() - c->sent_s) * 1e3;
 		else
 			l->failed++;
 		l->ended++;
@@ -431,17 +425,17 @@ main(int argc, char **argv)
 		die("start");
 	SSL_CTX_set_mode(
 	    l.tls, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-	double begin_s = mono_s();
+	double begin_s = now_s();
 	for (long i = 0; i < l.conns; i++)
 		connect_client(&l, &clients[i]);
 	double ended_s = begin_s;
-	while (l.open > 0 && mono_s() < begin_s + (double)l.timeout_s) {
+	while (l.open > 0 && now_s() < begin_s + (double)l.timeout_s) {
 		long before = l.ended;
 		int n = epoll_wait(l.poll, events, EVENTS_MAX, 200);
 		for (int i = 0; i < n; i++)
 			on_ready(&l, events[i].data.ptr);
 		if (l.ended != before)
-			ended_s = mono_s();
+			ended_s = now_s();
 	}
 	double elapsed_s = ended_s > begin_s ? ended_s - begin_s : 1e-9;
 	qsort(l.latency_ms, (size_t)l.accepted, sizeof *l.latency_ms, compare);

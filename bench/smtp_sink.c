@@ -23,6 +23,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bench/clock.h"
+
 enum { EVENTS_MAX = 256, LINE_BYTES = 4096, READ_BYTES = 65536, OUT_BYTES = 16384 };
 
 struct client {
@@ -39,14 +41,6 @@ struct client {
 static volatile sig_atomic_t accepting, ended;
 static long messages, deferred;
 static double first_s, last_s;
-
-static double
-now_s(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 static void
 on_signal(int sig)

@@ -21,6 +21,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/ensure.h"
+#include "bench/fill.h"
 #include "store/directory.h"
 #include "store/mailbox.h"
 #include "store/message.h"
@@ -249,20 +250,8 @@ mailbox_fill(struct side *s, uint32_t want)
 	uint32_t have = 100;
 	for (uint32_t i = 0; i < have; i++)
 		op_deliver(s);
-	while (have < want) {
-		uint32_t count = want - have < have ? want - have : have;
-		struct uid_range range = {1, count > COPY_BLOCK ? COPY_BLOCK : count};
-		struct copy_op op = {.op = {.arena = s->arena},
-		    .account = s->account,
-		    .mailbox = s->inbox,
-		    .ranges = &range,
-		    .range_count = 1,
-		    .target = SLICE("INBOX")};
-		copy_op_submit(s->reader, &op);
-		ENSURE(op.op.status == STATUS_OK);
-		have += (uint32_t)op.out_count;
-		arena_reset(s->arena);
-	}
+	have = fill_by_copies(s->reader, s->account, s->inbox, SLICE("INBOX"), have, want,
+	    COPY_BLOCK, s->arena);
 	s->messages = have;
 	s->next_flag = have / 2;
 	s->next_expunge = have / 4;

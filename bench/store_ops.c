@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/ensure.h"
+#include "bench/fill.h"
 #include "store/directory.h"
 #include "store/message.h"
 
@@ -75,22 +76,8 @@ fill(struct bench *b, uint32_t want)
 {
 	uint32_t have = 100;
 	deliver(b, have);
-	while (have < want) {
-		uint32_t count = want - have < have ? want - have : have;
-		struct uid_range range = {
-		    1, count > COPY_BLOCK * 10 ? COPY_BLOCK * 10 : count};
-		struct copy_op op = {.op = {.arena = b->arena},
-		    .account = b->account,
-		    .mailbox = b->inbox,
-		    .ranges = &range,
-		    .range_count = 1,
-		    .target = SLICE("INBOX")};
-		copy_op_submit(b->reader, &op);
-		ENSURE(op.op.status == STATUS_OK);
-		have += (uint32_t)op.out_count;
-		arena_reset(b->arena);
-	}
-	b->messages = have;
+	b->messages = fill_by_copies(b->reader, b->account, b->inbox, SLICE("INBOX"),
+	    have, want, COPY_BLOCK * 10, b->arena);
 }
 
 static void
