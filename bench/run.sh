@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Measures Postroom and its peers (bench/peers.sh) in alternation, RUNS times each, and
-# prints a table of medians with ratios. `./dev bench` builds and calls it.
+# Measures Postroom and its peers (bench/peers.sh; for IMAP and POP3 bench/cyrus.sh too) in
+# alternation, RUNS times each, and prints a table of medians with ratios. `./dev bench`
+# builds and calls it.
 #
 #   bench/run.sh [--write] [--quick]
 #
@@ -17,19 +18,20 @@ for arg in "$@"; do
 	case $arg in
 	--write) write=1 ;;
 	--quick) quick=1 RUNS=1 IDLE_OURS=1000 ;;
-	*) sed -n 's/^# \{0,1\}//;2,9p' "$0" >&2; exit 64 ;;
+	*) sed -n 's/^# \{0,1\}//;2,10p' "$0" >&2; exit 64 ;;
 	esac
 done
 tmp=$(mktemp -d /tmp/postroom-bench.XXXXXX)
 chmod 755 "$tmp"
 port=$((10000 + RANDOM % 10000))
-declare -A base=([ours]=$port [peer]=$((port + 1100)))
+declare -A base=([ours]=$port [peer]=$((port + 1100)) [cyrus]=$((port + 2200)))
 sides=(ours)
 ulimit -n "$(ulimit -Hn)"
 
 stop_all() {
 	"$bin/postroom" --root "$tmp/ours" --quiet stop >/dev/null 2>&1 || true
 	"$top/bench/peers.sh" stop "$tmp/peer" || true
+	"$top/bench/cyrus.sh" stop "$tmp/cyrus" || true
 	[ -n "${POSTROOM_KEEP:-}" ] || rm -rf "$tmp"
 }
 trap stop_all EXIT
@@ -52,11 +54,17 @@ case $peer in
 77) echo "run: no Postfix, Dovecot or root: Postroom alone" >&2 ;;
 *) exit 1 ;;
 esac
+mailboxes=("${sides[@]}") # the sides that mail is fetched from
+if "$top/bench/cyrus.sh" start "$tmp/cyrus" "${base[cyrus]}" "$USERS" "$DOMAIN" "$PASSWORD"; then
+	mailboxes+=(cyrus)
+fi
 sleep 1
 
 roots() { # process ids of a side's masters
 	if [ "$1" = ours ]; then
 		pgrep -f -- "--root $tmp/ours" || true
+	elif [ "$1" = cyrus ]; then
+		"$top/bench/cyrus.sh" pid "$tmp/cyrus"
 	else
 		cat "$tmp/peer/dovecot/run/master.pid" "$tmp/peer/postfix/spool/pid/master.pid"
 	fi
@@ -131,9 +139,10 @@ idle() { # side connections
 	wait "$holder"
 }
 each() { # command name...: in alternation, RUNS times
-	local run side
+	local run side on=("${sides[@]}")
+	[ "$1" = mail ] || on=("${mailboxes[@]}")
 	for ((run = 0; run < RUNS; run++)); do
-		for side in "${sides[@]}"; do
+		for side in "${on[@]}"; do
 			"$1" "$side" "${@:2}"
 		done
 	done
@@ -141,7 +150,7 @@ each() { # command name...: in alternation, RUNS times
 
 # First: later, processes that served mail end meanwhile and make PSS shrink.
 idle ours "$IDLE_OURS"
-[ "${#sides[@]}" = 1 ] || idle peer "$IDLE_PEER"
+for side in "${mailboxes[@]:1}"; do idle "$side" "$IDLE_PEER"; done
 
 each mail c100 100 1000 1
 each mail c20 20 400 1
@@ -149,9 +158,9 @@ each mail c1 1 100 1
 each mail r50 20 20 50
 each client login login rate 143 --conns 8 --count 100
 each client append append rate 143 --count 100
-each client notify notify p50_ms 143 --count 10
+each client notify notify p50_ms 143 --count 5
 fill_count=$((1000 / 50))
-for side in "${sides[@]}"; do # user0's INBOX: 1,000 messages and more
+for side in "${mailboxes[@]}"; do # user0's INBOX: 1,000 messages and more
 	"$build/bench/imap_load" append --port $((base[$side] + 143)) \
 		--count $((fill_count * 50)) >/dev/null
 done
@@ -165,17 +174,18 @@ median() {
 	sort -g "$tmp/value.$1" | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'
 }
 row() { # text name more|less: which one is better
-	awk -v text="$1" -v a="$(median "$2.ours")" -v b="$(median "$2.peer")" -v better="$3" \
+	awk -v text="$1" -v a="$(median "$2.ours")" -v b="$(median "$2.peer")" \
+		-v c="$(median "$2.cyrus")" -v better="$3" \
 		'function f(x) { return x == "-" ? x : sprintf(x < 10 ? "%.2f" : "%.0f", x) }
-		BEGIN {
-			r = "-"
-			if (a > 0 && b > 0) r = sprintf("%.1f", better == "more" ? a / b : b / a)
-			printf "| %s | %s | %s | %s |\n", text, f(a), f(b), r
-		}'
+		function r(x) {
+			if (a <= 0 || x <= 0) return "-"
+			return sprintf("%.1f", better == "more" ? a / x : x / a)
+		}
+		BEGIN { printf "| %s | %s | %s | %s | %s | %s |\n", text, f(a), f(b), f(c), r(b), r(c) }'
 }
 table() {
-	echo "| | Postroom | Postfix + Dovecot | times better |"
-	echo "|---|--:|--:|--:|"
+	echo "| | Postroom | Postfix + Dovecot | Cyrus | times Postfix + Dovecot | times Cyrus |"
+	echo "|---|--:|--:|--:|--:|--:|"
 	local name text
 	while IFS='|' read -r name text; do
 		row "$text, visible per second" "$name.rate" more
