@@ -45,7 +45,7 @@ start() { # DIR BASE USERS DOMAIN PASSWORD
 		echo "cyrus: install what cyrus-common depends on" >&2
 		return 77
 	fi
-	mkdir -p "$c/conf" "$c/spool" "$c/run/proc" "$c/run/lock" "$c/run/socket"
+	mkdir -p "$c/conf/socket" "$c/spool" "$c/run/proc" "$c/run/lock" "$c/run/socket"
 	chmod 755 "$dir"
 	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 \
 		-subj /CN=localhost -keyout "$c/key.pem" -out "$c/cert.pem" 2>/dev/null
@@ -89,7 +89,6 @@ DAEMON {
 	idled cmd="$bin/idled -C $c/imapd.conf"
 }
 CONF
-	# idled wants to stay in front of its master.
 	chown -R cyrus "$c"
 	(ulimit -n "$(ulimit -Hn)" && exec "$bin/master" -C "$c/imapd.conf" -M "$c/cyrus.conf" \
 		-p "$c/master.pid" -d) >"$c/start.log" 2>&1 </dev/null
