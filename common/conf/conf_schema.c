@@ -60,8 +60,7 @@ const struct conf_key conf_keys[] = {
 	{"listener", "max_per_ip", CONF_TYPE_U32, 0, 1000000, "100", NULL, RESTART,
 	    "connections at once of one address; 0: no limit", LISTENER(max_per_ip)},
 	{"listener", "proxy_networks", CONF_TYPE_LIST_NETWORK, 0, CONF_LIST_MAX, "", NULL, RESTART,
-	    "load balancers: a connection from there must begin with a PROXY header (version 1 or 2) and"
-	    " counts as from the address that it names; from elsewhere none is taken", LISTENER(proxy_networks)},
+	    "load balancers: connections from there begin with a PROXY header (1 or 2), whose address is the client's", LISTENER(proxy_networks)},
 
 	{"tls", "certificate", CONF_TYPE_PATH, 0, PATH_OCTETS, "", NULL, RELOAD,
 	    "PEM file with the chain; empty: etc/tls/server.pem in the root, else /etc/postroom/tls/server.pem",
