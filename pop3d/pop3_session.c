@@ -300,6 +300,10 @@ pop3_session_run(struct pop3_session *s)
 			pop3_session_close(s, "too many errors");
 			return;
 		}
+		/* Behind this, to wait for output means that the client has to read, and
+		 * CONN_DRAINED comes: also after a turn's last command. */
+		if (s->waiting == POP3_WAITS_FOR_OUTPUT)
+			(void)pop3_output_continue(s);
 		if (s->waiting == POP3_WAITS_FOR_NOTHING && pop3_output_is_high(s))
 			s->waiting = POP3_WAITS_FOR_OUTPUT;
 		if (i + 1 == POP3_COMMANDS_PER_TURN)
