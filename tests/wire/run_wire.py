@@ -19,6 +19,7 @@ Lines of a transcript:
         count USER N        so many messages are in that INBOX
         remove USER UID     another client expunges a message by IMAP
         domain NAME ARG...  `postroom domain set`; account NAME ARG...: `account set`
+        account add LOGIN   an account with the password "secret"; account remove LOGIN
         password USER TEXT  the account's new password
         apop USER TEXT      the client sends APOP with this password; a last word STAT: and
                             STAT in the same octets
@@ -53,6 +54,9 @@ CONF = {"imap": {"auth": [*AUTH, 'mechanisms = {"PLAIN", "LOGIN"}'],
 # imapd claims \\Recent in the background, which simultaneous sessions need not wait for
 # (RFC 3501 section 2.3.2); the transcripts count on it between commands.
 CLAIM_S = 0.1
+
+
+added = set()  # accounts of the transcript, by "! account add"
 
 
 class Failed(Exception):
@@ -176,6 +180,14 @@ def directive(post, session, text):
             if time.monotonic() > end:
                 raise Failed(f"{have} messages, not {want}")
             time.sleep(0.05)
+    elif word == "account" and rest.startswith("add "):
+        login = rest.split()[1]
+        post.run("domain", "add", login.split("@")[1], check=False)  # may be there
+        post.account(login, "secret")
+        added.add(login)
+    elif word == "account" and rest.startswith("remove "):
+        post.run("account", "remove", rest.split()[1], "--yes")
+        added.discard(rest.split()[1])
     elif word in ("domain", "account"):
         post.run(word, "set", *rest.split())
     elif word == "password":
@@ -203,7 +215,7 @@ def directive(post, session, text):
 
 def play(post, protocol, path):
     sessions = {}
-    with open(path, encoding="utf-8") as file:
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
         lines = file.read().split("\n")
     if not lines[0].startswith("#") or "RFC" not in lines[0]:
         raise Failed("the first line does not say what this proves, with its RFC")
@@ -220,7 +232,7 @@ def play(post, protocol, path):
                 if kind == "C":
                     if re.search(r"^\S+ (SELECT|EXAMINE) ", text):
                         time.sleep(CLAIM_S)
-                    session.send(text.encode("utf-8") + b"\r\n")
+                    session.send(text.encode("utf-8", "surrogateescape") + b"\r\n")
                 elif kind == "X":
                     session.send(unescape(text))
                 elif kind == "!":
@@ -256,6 +268,8 @@ def play_all(r, protocol, paths):
             r.check(True, path)
         except Failed as reason:
             r.check(False, f"{protocol}/{os.path.basename(path)}: {reason}")
+        while added:
+            post.run("account", "remove", added.pop(), "--yes")
     r.equal([row["pid"] for row in post.status()["daemons"]], pids, "no daemon died")
     post.failed = r.failed > before
 
