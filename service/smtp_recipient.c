@@ -26,7 +26,7 @@ srs_resolve(struct store_reader *reader, struct slice local, struct slice delimi
 	enum srs_result result = srs_reverse(key, local, clock_wall_s(), &text);
 	if (result != SRS_OK || !buf_ok(&text) ||
 	    address_parse(buf_slice(&text), true, arena, &address) != ADDRESS_OK) {
-		LOG_INFO("smtp.reject", LF("to", local),
+		LOG_DEBUG("smtp.reject", LF("to", local),
 		    LF_STR("reason", result == SRS_EXPIRED
 					 ? "an SRS address that is too old"
 					 : "a forged SRS address"));

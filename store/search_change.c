@@ -282,6 +282,25 @@ search_block_drop_wait(
 }
 
 bool
+search_is_half_dropped(struct engine_txn *txn)
+{
+	struct key from;
+	struct key to;
+	struct slice key;
+	struct slice value;
+	key_begin(&from, KEY_SEARCH_STATE);
+	if (engine_get(txn, key_slice(&from), &value) != STATUS_NOT_FOUND)
+		return false;
+	key_begin(&from, KEY_SEARCH_PAGE);
+	key_begin(&to, KEY_SEARCH_PAGE + 1);
+	struct engine_cursor *cursor =
+	    engine_cursor_open(txn, key_slice(&from), key_slice(&to), false);
+	bool left = engine_cursor_next(cursor, &key, &value) == STATUS_OK;
+	engine_cursor_close(&cursor);
+	return left;
+}
+
+bool
 search_drop_step(struct engine_txn *txn)
 {
 	static const char classes[] = {

@@ -627,11 +627,26 @@ account_work(
 	return status;
 }
 
+/* What a drop has left that was cut short must not get among new pages. */
+static enum status
+leftovers_drop(struct search_work *work, struct account_id account)
+{
+	struct engine_txn *txn;
+	enum status status =
+	    engine_snap(work->reader->engine, partition_account(account), &txn);
+	bool left = status == STATUS_OK && search_is_half_dropped(txn);
+	store_reader_end(work->reader);
+	return left ? search_drop(work->reader, account) : status;
+}
+
 enum status
 search_index_account(
     struct search_work *work, struct account_id account, bool all, int64_t now_s)
 {
-	return account_work(work, account, all ? NEED_ALL : NEED_MUCH, now_s);
+	enum status status = leftovers_drop(work, account);
+	return status == STATUS_OK
+	           ? account_work(work, account, all ? NEED_ALL : NEED_MUCH, now_s)
+	           : status;
 }
 
 enum status

@@ -107,9 +107,12 @@ void search_block_heal(struct store *store, struct account_id account, uint32_t 
 /* The same, and waits; ends the reader's snapshot. */
 enum status search_block_drop_wait(
     struct store_reader *reader, struct account_id account, uint32_t block) MUST_USE;
-/* Deletes a bounded part of the index of the transaction's account (a segment), its state
- * last; false: there is nothing left. */
+/* Deletes a bounded part of the index of the transaction's account: blocks, progress and
+ * state at first, and a segment's pages; false: there is nothing left. */
 bool search_drop_step(struct engine_txn *txn);
+/* Pages are left of a drop that was cut short: nothing reads them, and they have to go
+ * before there are new ones. */
+bool search_is_half_dropped(struct engine_txn *txn);
 /* The whole index of an account, in as many commits as it takes. */
 enum status search_drop(struct store_reader *reader, struct account_id account) MUST_USE;
 
@@ -148,6 +151,7 @@ struct search_check {
 	struct vec segments;
 	size_t at;
 	uint64_t documents, pages;
+	bool has_state;
 };
 /* A key of class i, j, g or p. */
 void search_check_key(

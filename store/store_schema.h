@@ -110,6 +110,7 @@
  *       P's times of retrieval and the Q records.
  *   15. Every i, j, g and p decodes and every checksum fits; the pages of a block are
  *       exactly those of its segments; i.documents and i.pages are the sums over g.
+ *       (Without i there is no g, and p is left of a drop that was cut short.)
  *   16. Where S says so, B has exactly the uids of M, and those without \Seen as unseen;
  *       else the mailbox has no B.
  *   17. Every J belongs to a mailbox that has an S; its end is at most uidnext, its

@@ -488,6 +488,38 @@ background(struct fixture *f)
 	search_indexer_stop(&indexer);
 }
 
+static enum status
+commit_drop_step(struct engine_txn *txn, void *arg)
+{
+	(void)arg;
+	assert_true(search_drop_step(txn));
+	return engine_txn_status(txn);
+}
+
+/* A drop that was cut short behind its first step: no old page gets among the new. */
+static void
+half_dropped(struct fixture *f)
+{
+	struct engine_txn *txn;
+	append(f, "INBOX", 60);
+	index_all(f);
+	append(f, "INBOX", 60);
+	index_all(f);
+	assert_int_equal(store_commit_wait(
+			     f->reader, partition_account(f->jo), commit_drop_step, NULL),
+	    STATUS_OK);
+	assert_int_equal(
+	    engine_snap(f->reader->engine, partition_account(f->jo), &txn), STATUS_OK);
+	assert_true(search_is_half_dropped(txn));
+	store_reader_end(f->reader);
+	fixture_check(f);
+	brute_random(f, 2);
+	index_all(f);
+	fixture_check(f);
+	assert_int_equal(brute_all(f, SEARCH_ANYWHERE, "report").covered, 120);
+	brute_random(f, 4);
+}
+
 /* A message with more keys than are kept, and one that cannot be read. */
 static void
 oddities(struct fixture *f)
@@ -544,6 +576,7 @@ CASE(heals)
 CASE(sweeps)
 CASE(reindexes)
 CASE(background)
+CASE(half_dropped)
 CASE(oddities)
 
 int
@@ -557,6 +590,7 @@ main(void)
 	    cmocka_unit_test(case_sweeps),
 	    cmocka_unit_test(case_reindexes),
 	    cmocka_unit_test(case_background),
+	    cmocka_unit_test(case_half_dropped),
 	    cmocka_unit_test(case_oddities),
 	};
 #if defined(__SANITIZE_THREAD__)
