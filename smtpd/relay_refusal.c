@@ -106,6 +106,8 @@ site_slow(struct relay_site *site)
 	site->gap_ms = site->gap_ms ? site->gap_ms * 2 : GAP_MS_FIRST;
 	if (site->gap_ms > GAP_MS_MAX)
 		site->gap_ms = GAP_MS_MAX;
+	/* It begins with the refusal, whatever else is under way. */
+	site->next_ms = now + site->gap_ms;
 }
 
 void

@@ -9,10 +9,12 @@ check failed or $POSTROOM_KEEP is set.
 """
 
 import atexit
+import fcntl
 import imaplib
 import json
 import os
 import poplib
+import random
 import shutil
 import signal
 import smtplib
@@ -28,6 +30,7 @@ TOP = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
 BIN = os.environ.get("POSTROOM_BIN") or os.path.join(TOP, "build", "release", "bin")
 OFFSETS = {"smtp": 25, "submissions": 465, "submission": 587, "imap": 143, "imaps": 993,
            "pop3": 110, "pop3s": 995}
+PORT_FIRST, PORT_STEP, PORT_SLOTS = 10000, 210, 100
 
 
 class Results:
@@ -53,12 +56,20 @@ class Results:
 
 
 def port_base_free():
-    """A port base whose ports are all free now, picked at random by the kernel's help."""
-    for _ in range(200):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            base = probe.getsockname()[1]
-        base = 20000 + (base * 7 + os.getpid() * 13) % 40000
+    """A port base that nobody else has: one of PORT_SLOTS, locked until this process ends,
+    whose ports are all free. They lie below the ports that the kernel gives to clients, and
+    no two slots share a port."""
+    slots = list(range(PORT_SLOTS))
+    random.shuffle(slots)
+    for slot in slots:
+        lock = os.open(f"/tmp/postroom-ports-{slot}.lock",
+                       os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            continue
+        base = PORT_FIRST + slot * PORT_STEP
         sockets = []
         try:
             for offset in OFFSETS.values():
@@ -68,7 +79,7 @@ def port_base_free():
                 s.bind(("127.0.0.1", base + offset))
             return base
         except OSError:
-            continue
+            os.close(lock)
         finally:
             for s in sockets:
                 s.close()

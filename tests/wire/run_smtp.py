@@ -40,6 +40,9 @@ import sys
 import tempfile
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from postroom_test import port_base_free  # noqa: E402
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 HOST = "127.0.0.1"
 PORTS = {"mx": 25, "submission": 587, "submissions": 465}
@@ -80,7 +83,7 @@ class Instance:
     def __init__(self, binaries):
         self.binaries = binaries
         self.root = tempfile.mkdtemp(prefix="postroom-wire-smtp-")
-        self.base = 10000 + os.getpid() % 20000
+        self.base = port_base_free()
         self.daemon = None
 
     def postroom(self, *words, stdin=None):
