@@ -154,20 +154,12 @@ acl_inherit(struct engine_txn *txn, struct slice name, uint32_t mailbox)
 	return STATUS_OK;
 }
 
-static enum status
-snap(struct store_reader *reader, struct account_id account, struct engine_txn **out)
-{
-	struct account_state state;
-	enum status status = engine_snap(reader->engine, partition_account(account), out);
-	return status == STATUS_OK ? account_load(*out, &state) : status;
-}
-
 enum status
 acl_get(struct store_reader *reader, struct account_id owner, uint32_t mailbox,
     struct acl *out)
 {
 	struct engine_txn *txn;
-	enum status status = snap(reader, owner, &txn);
+	enum status status = account_snap(reader, owner, &txn, NULL);
 	return status == STATUS_OK ? acl_load(txn, mailbox, out) : status;
 }
 
@@ -181,7 +173,7 @@ acl_each(struct store_reader *reader, struct account_id owner,
 	struct key to;
 	struct slice key;
 	struct slice value;
-	enum status status = snap(reader, owner, &txn);
+	enum status status = account_snap(reader, owner, &txn, NULL);
 	if (status != STATUS_OK)
 		return status;
 	key_begin(&from, KEY_ACL);

@@ -204,10 +204,7 @@ account_complete(struct store_reader *reader, struct engine_txn *txn,
 			return status == STATUS_NOT_FOUND ? STATUS_CORRUPT : status;
 		out->pop3 = record.pop3;
 	}
-	enum status status =
-	    engine_snap(reader->engine, partition_account(login->id), &account_txn);
-	if (status == STATUS_OK)
-		status = account_load(account_txn, &account);
+	enum status status = account_snap(reader, login->id, &account_txn, &account);
 	out->quota = account.quota;
 	/* A damaged account record is found by check; who it is can still be told. */
 	return status == STATUS_NOT_FOUND || status == STATUS_CORRUPT ? STATUS_OK

@@ -262,10 +262,8 @@ resolve_quota(struct resolve *r)
 		struct account_state account;
 		if (!targets[i].local)
 			continue;
-		enum status status = engine_snap(
-		    r->reader->engine, partition_account(targets[i].account), &txn);
-		if (status == STATUS_OK)
-			status = account_load(txn, &account);
+		enum status status =
+		    account_snap(r->reader, targets[i].account, &txn, &account);
 		if (status == STATUS_OK)
 			targets[i].over_quota = quota_is_passed(&account, 1, 1);
 		/* Damage there is that recipient's trouble at delivery. */

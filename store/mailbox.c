@@ -178,13 +178,14 @@ info_from_state(const struct mailbox_state *state, struct mailbox_info *out)
 }
 
 /* ---- the public readers ---- */
-static enum status
+enum status
 account_snap(struct store_reader *reader, struct account_id account,
     struct engine_txn **out_txn, struct account_state *out)
 {
+	struct account_state unused;
 	enum status status =
 	    engine_snap(reader->engine, partition_account(account), out_txn);
-	return status == STATUS_OK ? account_load(*out_txn, out) : status;
+	return status == STATUS_OK ? account_load(*out_txn, out ? out : &unused) : status;
 }
 
 static enum status

@@ -20,6 +20,10 @@ size_t mailbox_name_depth(struct slice name);
 /* ---- mailbox.c ---- */
 /* The account's record; NOT_FOUND when there is none or it is marked removed. */
 enum status account_load(struct engine_txn *txn, struct account_state *out) MUST_USE;
+/* Both in one: a snapshot of the account's partition and its record (null: only that
+ * there is one). */
+enum status account_snap(struct store_reader *reader, struct account_id account,
+    struct engine_txn **out_txn, struct account_state *out) MUST_USE;
 void account_save(struct engine_txn *txn, const struct account_state *account);
 /* Number of a mailbox by name. */
 enum status name_load(

@@ -224,10 +224,7 @@ message_expunged_each(struct store_reader *reader, struct account_id account,
 	struct key from, to, expunged;
 	struct slice key, value;
 	struct mailbox_state box = {.number = 0};
-	enum status status =
-	    engine_snap(reader->engine, partition_account(account), &txn);
-	if (status == STATUS_OK)
-		status = account_load(txn, &state);
+	enum status status = account_snap(reader, account, &txn, &state);
 	if (status != STATUS_OK)
 		return status;
 	key_time(&from, since_s < 0 ? 0 : since_s, 0, 0);

@@ -62,14 +62,6 @@ walk(struct engine_txn *txn, const struct key *from,
 	return status == STATUS_NOT_FOUND ? STATUS_OK : status;
 }
 
-static enum status
-snap(struct store_reader *reader, struct account_id account, struct engine_txn **out)
-{
-	struct account_state state;
-	enum status status = engine_snap(reader->engine, partition_account(account), out);
-	return status == STATUS_OK ? account_load(*out, &state) : status;
-}
-
 enum status
 metadata_each(struct store_reader *reader, struct account_id account, uint32_t mailbox,
     struct account_id user, bool (*fn)(const struct metadata_item *item, void *arg),
@@ -77,7 +69,7 @@ metadata_each(struct store_reader *reader, struct account_id account, uint32_t m
 {
 	struct engine_txn *txn;
 	struct key from;
-	enum status status = snap(reader, account, &txn);
+	enum status status = account_snap(reader, account, &txn, NULL);
 	key_metadata(&from, mailbox, user);
 	return status == STATUS_OK ? walk(txn, &from, fn, arg) : status;
 }
@@ -88,7 +80,7 @@ metadata_each_all(struct store_reader *reader, struct account_id account,
 {
 	struct engine_txn *txn;
 	struct key from;
-	enum status status = snap(reader, account, &txn);
+	enum status status = account_snap(reader, account, &txn, NULL);
 	key_begin(&from, KEY_METADATA);
 	return status == STATUS_OK ? walk(txn, &from, fn, arg) : status;
 }
@@ -103,7 +95,7 @@ metadata_get(struct store_reader *reader, struct account_id account, uint32_t ma
 	uint64_t change;
 	if (entry.len == 0 || entry.len > METADATA_ENTRY_MAX)
 		return STATUS_NOT_FOUND;
-	enum status status = snap(reader, account, &txn);
+	enum status status = account_snap(reader, account, &txn, NULL);
 	key_metadata(&key, mailbox, user);
 	key_bytes(&key, entry);
 	if (status == STATUS_OK)

@@ -298,9 +298,7 @@ search_reindex(struct store *store, struct account_id account,
 	search_work_init(&work, store);
 	work.go_on = reindex_goes_on;
 	work.arg = &reindex;
-	status = engine_snap(work.reader->engine, partition_account(account), &txn);
-	if (status == STATUS_OK)
-		status = account_load(txn, &state);
+	status = account_snap(work.reader, account, &txn, &state);
 	if (status == STATUS_OK)
 		reindex.total = state.messages;
 	store_reader_end(work.reader);

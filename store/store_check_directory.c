@@ -327,10 +327,7 @@ check_account_there(struct check *check, struct account_id id)
 	struct account_state account;
 	struct key key;
 	store_reader_end(check->reader);
-	enum status status =
-	    engine_snap(check->reader->engine, partition_account(id), &txn);
-	if (status == STATUS_OK)
-		status = account_load(txn, &account);
+	enum status status = account_snap(check->reader, id, &txn, &account);
 	if (status == STATUS_OK || status == STATUS_CORRUPT)
 		return STATUS_OK; /* check_account tells damage */
 	if (status != STATUS_NOT_FOUND)
