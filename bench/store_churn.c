@@ -6,7 +6,6 @@
  *
  * Usage: store_churn [days, 7] [messages a day, 8000] [folder]
  */
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -16,6 +15,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/ensure.h"
+#include "base/file.h"
 #include "store/directory.h"
 #include "store/mailbox.h"
 #include "store/message.h"
@@ -58,15 +58,6 @@ now_us(void)
 	struct timespec t;
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
-
-static int
-remove_one(const char *path, const struct stat *stat, int flag, struct FTW *ftw)
-{
-	(void)stat;
-	(void)flag;
-	(void)ftw;
-	return remove(path);
 }
 
 static void
@@ -199,6 +190,6 @@ main(int argc, char **argv)
 	store_reader_free(&c.reader);
 	store_close(&c.store);
 	arena_free(&c.arena);
-	nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	file_tree_remove(path);
 	return worst < 1.3 ? 0 : 1;
 }

@@ -9,7 +9,6 @@
  * disk's; the line "of it CPU" is without.
  */
 #include <fcntl.h>
-#include <ftw.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +20,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/ensure.h"
+#include "base/file.h"
 #include "bench/fill.h"
 #include "store/directory.h"
 #include "store/mailbox.h"
@@ -48,15 +48,6 @@ struct side {
 };
 
 static const char *folder = "/tmp";
-
-static int
-remove_one(const char *path, const struct stat *stat, int flag, struct FTW *ftw)
-{
-	(void)stat;
-	(void)flag;
-	(void)ftw;
-	return remove(path);
-}
 
 static void
 side_store_open(struct side *s, bool sync)
@@ -97,7 +88,7 @@ side_end(struct side *s)
 {
 	side_store_close(s);
 	arena_free(&s->arena);
-	nftw(s->path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	file_tree_remove(s->path);
 }
 
 /* ---- the operations ---- */

@@ -6,7 +6,6 @@
  * Usage: store_ops [messages...]; TMPDIR says where.  With sync, so that the device
  * counts (STORE_OPS_NOSYNC=1: without).
  */
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/ensure.h"
+#include "base/file.h"
 #include "bench/fill.h"
 #include "store/directory.h"
 #include "store/message.h"
@@ -31,15 +31,6 @@ struct bench {
 	uint32_t inbox;
 	uint32_t messages;
 };
-
-static int
-remove_one(const char *path, const struct stat *stat, int flag, struct FTW *ftw)
-{
-	(void)stat;
-	(void)flag;
-	(void)ftw;
-	return remove(path);
-}
 
 static void
 tell(const struct bench *b, const char *name, uint64_t operations, uint64_t begin_us)
@@ -203,7 +194,7 @@ measure(uint32_t messages)
 	store_reader_free(&b.reader);
 	store_close(&b.store);
 	arena_free(&b.arena);
-	nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	file_tree_remove(path);
 }
 
 int

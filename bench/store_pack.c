@@ -16,6 +16,7 @@
 
 #include "base/crc32c.h"
 #include "base/ensure.h"
+#include "base/file.h"
 #include "store/body_pack.h"
 #include "store/directory.h"
 #include "store/message.h"
@@ -30,15 +31,6 @@ enum {
 static struct slice messages[MESSAGES_MAX];
 static size_t count;
 static uint64_t total;
-
-static int
-remove_one(const char *path, const struct stat *stat, int flag, struct FTW *ftw)
-{
-	(void)stat;
-	(void)flag;
-	(void)ftw;
-	return remove(path);
-}
 
 static int
 read_one(const char *path, const struct stat *stat, int flag, struct FTW *ftw)
@@ -172,7 +164,7 @@ measure_store(bool compress)
 	    (delivered - begin) / (double)count, (read - warm) / (double)count);
 	store_reader_free(&reader);
 	store_close(&store);
-	nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	file_tree_remove(path);
 }
 
 int

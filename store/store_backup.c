@@ -3,11 +3,11 @@
  * the engine's (engine_lmdb_backup.c), which alone knows of snapshots.
  */
 #include "store/store_backup.h"
+#include "base/file.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -331,15 +331,6 @@ files_restore(struct restore *r, const struct manifest *manifest,
 	return status;
 }
 
-static int
-remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-	(void)st;
-	(void)flag;
-	(void)ftw;
-	return remove(path);
-}
-
 enum status
 store_restore(const char *dir, const char *path,
     const struct store_backup_options *options, struct store_backup_totals *out,
@@ -392,7 +383,7 @@ store_restore(const char *dir, const char *path,
 		if (r.target_fd >= 0)
 			close(r.target_fd);
 		if (status != STATUS_OK) /* what is left of it is of no use */
-			nftw(partial, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+			file_tree_remove(partial);
 	}
 	close(r.dir_fd);
 	manifest_fini(&manifest);

@@ -7,7 +7,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,25 +15,11 @@
 #include <unistd.h>
 
 #include "base/ensure.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "store/store_backup.h"
 
 #define SIDE_PREFIX "restore-"
-
-static int
-remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-	(void)st;
-	(void)flag;
-	(void)ftw;
-	return remove(path);
-}
-
-static void
-tree_remove(const char *path)
-{
-	nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
 
 enum status
 store_side_make(const char *store_path, struct store_side *out)
@@ -65,7 +50,7 @@ void
 store_side_remove(struct store_side *side)
 {
 	if (side->lock_fd >= 0) {
-		tree_remove(side->path);
+		file_tree_remove(side->path);
 		close(side->lock_fd);
 	}
 	free(side->path);
@@ -92,7 +77,7 @@ store_side_sweep(const char *store_path)
 			char *path;
 			if (asprintf(&path, "%s/%s", spool, entry->d_name) < 0)
 				abort();
-			tree_remove(path);
+			file_tree_remove(path);
 			if (access(path, F_OK) != 0)
 				removed++;
 			free(path);

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -47,4 +48,20 @@ file_read(const char *path, struct buf *out)
 		buf_append(out, slice_make(piece, (size_t)got));
 	close(fd);
 	return got < 0 ? STATUS_IO : buf_ok(out) ? STATUS_OK : STATUS_LIMIT;
+}
+
+static int
+remove_one(const char *path, const struct stat *stat, int flag, struct FTW *ftw)
+{
+	(void)stat;
+	(void)flag;
+	(void)ftw;
+	return remove(path);
+}
+
+void
+file_tree_remove(const char *path)
+{
+	enum { DESCRIPTORS = 16 }; /* at once */
+	nftw(path, remove_one, DESCRIPTORS, FTW_DEPTH | FTW_PHYS);
 }

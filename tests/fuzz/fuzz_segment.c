@@ -10,7 +10,6 @@
  */
 #include <dirent.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/ensure.h"
+#include "base/file.h"
 #include "store/engine.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -50,15 +50,6 @@ static size_t lens[BODIES];
 static uint64_t bodies[BODIES];
 static struct segment_file files[FILES];
 
-static int
-remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-	(void)st;
-	(void)flag;
-	(void)ftw;
-	return remove(path);
-}
-
 static void
 engine_start(void)
 {
@@ -75,7 +66,7 @@ static void
 finish(void)
 {
 	engine_close(&engine);
-	nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	file_tree_remove(root);
 }
 
 struct attach {

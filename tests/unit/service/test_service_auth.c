@@ -2,9 +2,9 @@
  * Authentication over the directory, and the count of sessions: a login on a loop with
  * the process's pool and a real store; sessions that go away at every moment of it.
  */
+#include "base/file.h"
 #include "service/service_int.h"
 
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -32,15 +32,6 @@ struct world {
 	char login[64];
 	unsigned calls;
 };
-
-static int
-remove_one(const char *path, const struct stat *stat, int flag, struct FTW *ftw)
-{
-	(void)stat;
-	(void)flag;
-	(void)ftw;
-	return remove(path);
-}
 
 static void
 world_start(struct world *w)
@@ -87,7 +78,7 @@ world_stop(struct world *w)
 		    &w->service.auth_readers[--w->service.auth_reader_count]);
 	store_close(&w->service.store);
 	hashmap_free(&w->service.sessions, NULL);
-	nftw(w->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	file_tree_remove(w->dir);
 }
 
 static void

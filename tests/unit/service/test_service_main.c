@@ -3,11 +3,11 @@
  * no descriptor and follow a log file that was moved away, bad configurations end with
  * their exit codes, and a failed reload keeps what was there.
  */
+#include "base/file.h"
 #include "service/service.h"
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -16,6 +16,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -98,19 +99,10 @@ world_start(struct world *w)
 	conf_save(w, "");
 }
 
-static int
-remove_one(const char *path, const struct stat *stat, int flag, struct FTW *ftw)
-{
-	(void)stat;
-	(void)flag;
-	(void)ftw;
-	return remove(path);
-}
-
 static void
 world_stop(struct world *w)
 {
-	nftw(w->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	file_tree_remove(w->dir);
 }
 
 static void

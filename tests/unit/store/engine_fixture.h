@@ -6,28 +6,19 @@
 #ifndef UNIT_STORE_ENGINE_FIXTURE_H
 #define UNIT_STORE_ENGINE_FIXTURE_H
 
-#include <ftw.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "base/ensure.h"
+#include "base/file.h"
 #include "store/engine.h"
 
 struct fixture {
 	struct engine *engine;
 	char path[200]; /* empty: in memory */
 };
-
-static inline int
-fixture_remove_one(const char *path, const struct stat *stat, int flag, struct FTW *ftw)
-{
-	(void)stat;
-	(void)flag;
-	(void)ftw;
-	return remove(path);
-}
 
 static inline void
 fixture_path_make(char *path, size_t size)
@@ -40,7 +31,7 @@ fixture_path_make(char *path, size_t size)
 static inline void
 fixture_path_remove(const char *path)
 {
-	nftw(path, fixture_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	file_tree_remove(path);
 }
 
 static inline struct engine *

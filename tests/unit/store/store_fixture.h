@@ -6,7 +6,6 @@
 #ifndef UNIT_STORE_STORE_FIXTURE_H
 #define UNIT_STORE_STORE_FIXTURE_H
 
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,6 +18,7 @@
 
 #include "base/arena.h"
 #include "base/ensure.h"
+#include "base/file.h"
 #include "store/check.h"
 #include "store/directory.h"
 #include "store/message.h"
@@ -39,15 +39,6 @@ struct fixture {
 	struct account_id jo, amy; /* jo@example.org, amy@example.org */
 	char path[200];
 };
-
-__attribute__((unused)) static int
-fixture_remove_one(const char *path, const struct stat *stat, int flag, struct FTW *ftw)
-{
-	(void)stat;
-	(void)flag;
-	(void)ftw;
-	return remove(path);
-}
 
 __attribute__((unused)) static void
 fixture_open_store(struct fixture *f)
@@ -121,7 +112,7 @@ fixture_fini(struct fixture *f)
 	store_close(&f->store);
 	arena_free(&f->arena);
 	if (f->path[0])
-		nftw(f->path, fixture_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+		file_tree_remove(f->path);
 }
 
 /* Runs the case over every backend. */

@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "base/file.h"
 #include "store/store_backup.h"
 #include "store/store_maintain.h"
 #include "unit/store/store_fixture.h"
@@ -30,7 +31,7 @@ static void
 dir_name(const struct fixture *f, const char *suffix, char out[300])
 {
 	snprintf(out, 300, "%s%s", f->path, suffix);
-	nftw(out, fixture_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	file_tree_remove(out);
 }
 
 /* Restores and opens it: it passes the check.  Returns jo's messages in INBOX. */
@@ -61,7 +62,7 @@ restored_count(const struct fixture *f, const char *dir)
 	fixture_check(&r);
 	store_reader_free(&r.reader);
 	store_close(&r.store);
-	nftw(path, fixture_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	file_tree_remove(path);
 	return count;
 }
 
@@ -103,7 +104,7 @@ test_again_copies_what_is_new(void **state)
 	    store_backup(g.store, dir, &options, &totals, &error), STATUS_EXISTS);
 	free(error);
 	fixture_fini(&g);
-	nftw(dir, fixture_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	file_tree_remove(dir);
 	fixture_fini(&f);
 }
 
@@ -138,7 +139,7 @@ test_damage_is_told(void **state)
 		close(fd);
 	}
 	assert_int_equal(restored_count(&f, dir), 5);
-	nftw(dir, fixture_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	file_tree_remove(dir);
 	fixture_fini(&f);
 }
 
@@ -173,7 +174,7 @@ test_cut_short(void **state)
 	signal(SIGXFSZ, was);
 	backup(&f, dir);
 	assert_int_equal(restored_count(&f, dir), 10);
-	nftw(dir, fixture_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	file_tree_remove(dir);
 	fixture_fini(&f);
 }
 
@@ -240,7 +241,7 @@ test_while_it_serves(void **state)
 	}
 	atomic_store(&serving.stop, true);
 	pthread_join(thread, NULL);
-	nftw(dir, fixture_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	file_tree_remove(dir);
 	fixture_fini(&f);
 }
 

@@ -2,6 +2,7 @@
  * Formats: an older store is read as it is, a dry run changes nothing, migrating keeps
  * everything, a newer or damaged superblock is refused with a sentence.
  */
+#include "base/file.h"
 #include "unit/store/store_fixture.h"
 
 #include <fcntl.h>
@@ -124,7 +125,7 @@ test_migrate(void **state)
 	m = migrate(&f, false, 0);
 	assert_true(m.found == 2 && m.now == 2);
 	fixture_fini(&f);
-	nftw(dir, fixture_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	file_tree_remove(dir);
 }
 
 static void

@@ -6,6 +6,8 @@
  */
 #include <fcntl.h>
 
+#include <sys/stat.h>
+
 #include "store/body_pack.h"
 #include "store/engine_lmdb_int.h"
 #include "unit/store/store_fixture.h"
