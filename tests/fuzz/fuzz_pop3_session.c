@@ -6,27 +6,9 @@
  *
  * The first octet of the input: bit 0 logs in first, the rest is the size of the pieces.
  */
-#include "fuzz/fuzz_session.h"
-
-#include "pop3d/pop3_session.h"
+#include "fuzz/session_pop3.h"
 
 static const char login[] = "USER " FUZZ_ACCOUNT "\r\nPASS secret\r\n";
-
-static void
-fini(void *user)
-{
-	ENSURE(list_is_empty(user));
-	free(user);
-}
-
-static const struct fuzz_daemon pop3 = {
-    .options = {.daemon = "pop3d",
-		.sasl_service = "pop",
-		.accept = pop3_session_accept,
-		.worker_start = pop3_sessions_start},
-    .listener = "pop3",
-    .fini = fini,
-};
 
 static bool
 is_status(struct slice line)
@@ -79,7 +61,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (data[0] & 1)
 		buf_append_cstr(&input, login);
 	buf_append(&input, slice_make((const char *)data + 1, size - 1));
-	fuzz_session(&pop3, buf_slice(&input), 1 + 4 * (size_t)(data[0] >> 1), &out);
+	fuzz_session(&fuzz_pop3, buf_slice(&input), 1 + 4 * (size_t)(data[0] >> 1), &out);
 	size_t replies = check(buf_slice(&out));
 	size_t lines = fuzz_count(buf_slice(&input), '\n');
 	ENSURE(replies >= 1 && replies <= lines + 2); /* greeting, farewell */

@@ -55,6 +55,17 @@ class Results:
         return 1 if self.failed or not self.passed else 0
 
 
+def waiter(usual_s):
+    """wait_for(condition[, seconds]): looks again and again, for usual_s unless told; gives
+    what the condition is at the end."""
+    def wait_for(condition, seconds=usual_s):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not condition():
+            time.sleep(0.05)
+        return condition()
+    return wait_for
+
+
 def port_base_free():
     """A port base that nobody else has: one of PORT_SLOTS, locked until this process ends,
     whose ports are all free. They lie below the ports that the kernel gives to clients, and

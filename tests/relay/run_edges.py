@@ -11,9 +11,10 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
-from postroom_test import Instance, Results, Sink  # noqa: E402
+from postroom_test import Instance, Results, Sink, waiter  # noqa: E402
 
 r = Results("edges")
+wait_for = waiter(20)
 FEW = 3
 taken = threading.local()
 
@@ -74,13 +75,6 @@ def inbox(address):
     _, texts = m.fetch("1:*", "(BODY.PEEK[])") if data[0] else (None, [])
     m.logout()
     return [row[1].decode() for row in texts if isinstance(row, tuple)]
-
-
-def wait_for(condition, seconds=20):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and not condition():
-        time.sleep(0.1)
-    return condition()
 
 
 send([f"r{i}@few.test" for i in range(10)])

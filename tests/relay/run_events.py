@@ -15,9 +15,10 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
-from postroom_test import Instance, Results, Sink  # noqa: E402
+from postroom_test import Instance, Results, Sink, waiter  # noqa: E402
 
 r = Results("events")
+wait_for = waiter(15)
 LONG = os.environ.get("POSTROOM_LONG") == "1"
 posts = []  # (headers, body) of those that were answered with 200
 refuse = [0]  # so many are answered with 503 first
@@ -56,13 +57,6 @@ with open(key, "w") as out:
 post.configure({"webhook": [f'url = "http://127.0.0.1:{receiver.server_port}/in?x=1"',
                             f'secret = "{key}"', "allow_private = true"]})
 post.start()
-
-
-def wait_for(condition, seconds=15):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and not condition():
-        time.sleep(0.05)
-    return condition()
 
 
 def send(*to):

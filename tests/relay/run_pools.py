@@ -9,9 +9,10 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
-from postroom_test import Instance, Results, Sink  # noqa: E402
+from postroom_test import Instance, Results, Sink, waiter  # noqa: E402
 
 r = Results("pools")
+wait_for = waiter(10)
 came = {}  # recipient → (peer, EHLO) of each attempt
 
 
@@ -43,13 +44,6 @@ def send(*to):
     s = post.submit("anna@demo.test")
     s.sendmail("anna@demo.test", list(to), "From: anna@demo.test\r\nSubject: r\r\n\r\nx\r\n")
     s.quit()
-
-
-def wait_for(condition, seconds=10):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and not condition():
-        time.sleep(0.03)
-    return condition()
 
 
 def waiting():

@@ -4,12 +4,12 @@
 
 import os
 import sys
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
-from postroom_test import Instance, Results, Sink  # noqa: E402
+from postroom_test import Instance, Results, Sink, waiter  # noqa: E402
 
 r = Results("queue")
+wait_for = waiter(20)
 sink = Sink(lambda stage, argument: "451 4.3.0 later"
             if stage == "rcpt" and not argument.startswith("good") else None)
 post = Instance(
@@ -23,13 +23,6 @@ for login, sender, recipients in (
     s = post.submit(login)
     s.sendmail(sender, recipients, f"From: {sender}\r\nSubject: q\r\n\r\nx\r\n")
     s.quit()
-
-
-def wait_for(condition, seconds=20):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and not condition():
-        time.sleep(0.05)
-    return condition()
 
 
 def state():

@@ -8,9 +8,10 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
-from postroom_test import Instance, Results, Sink  # noqa: E402
+from postroom_test import Instance, Results, Sink, waiter  # noqa: E402
 
 r = Results("rates")
+wait_for = waiter(10)
 at = {}
 
 
@@ -33,13 +34,6 @@ def send(who, *to):
     s = post.submit(f"{who}@demo.test")
     s.sendmail(f"{who}@demo.test", list(to), f"From: {who}@demo.test\r\nSubject: r\r\n\r\nx\r\n")
     s.quit()
-
-
-def wait_for(condition, seconds=10):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and not condition():
-        time.sleep(0.03)
-    return condition()
 
 
 def waiting():

@@ -8,9 +8,10 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
-from postroom_test import Instance, Results, Sink  # noqa: E402
+from postroom_test import Instance, Results, Sink, waiter  # noqa: E402
 
 r = Results("refusals")
+wait_for = waiter(20)
 tried = {}
 say = {}
 
@@ -56,13 +57,6 @@ def send(to):
 
 def waiting(to):
     return [x for m in post.json("queue", "list") for x in m["recipients"] if x["to"] == to]
-
-
-def wait_for(condition, seconds=20):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and not condition():
-        time.sleep(0.05)
-    return condition()
 
 
 def arrived(to):

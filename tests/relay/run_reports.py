@@ -9,9 +9,10 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
-from postroom_test import Instance, Results, Sink  # noqa: E402
+from postroom_test import Instance, Results, Sink, waiter  # noqa: E402
 
 r = Results("reports")
+wait_for = waiter(15)
 sink = Sink()
 post = Instance(
     accounts={"anna@demo.test": "secret-anna-1", "postmaster@demo.test": "secret-post-1",
@@ -20,13 +21,6 @@ post = Instance(
                     'report_address = "fbl@demo.test"',
                     'report_networks = {"127.0.0.9/32"}']},
     dns="one.test MX 10 mx.one.test\nmx.one.test A 127.0.0.1\n")
-
-
-def wait_for(condition, seconds=15):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and not condition():
-        time.sleep(0.05)
-    return condition()
 
 
 def send(*to):

@@ -21,9 +21,10 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
-from postroom_test import Instance, Results, Sink  # noqa: E402
+from postroom_test import Instance, Results, Sink, waiter  # noqa: E402
 
 r = Results("tlsrpt")
+wait_for = waiter(25)
 folder = tempfile.mkdtemp(prefix="postroom-tlsrpt-")
 PERIOD = 6
 
@@ -140,13 +141,6 @@ post = Instance(
     conf={"relay": ["allow_private = true", f"port = {port}", "tls_reports = true",
                     f'tls_report_period = "{PERIOD}s"', 'retry = {"1h"}'],
           "tls": [f'ca_file = "{cert}"']})
-
-
-def wait_for(condition, seconds=25):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and not condition():
-        time.sleep(0.1)
-    return condition()
 
 
 def shown(name):

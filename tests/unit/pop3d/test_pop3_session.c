@@ -9,30 +9,13 @@
 
 #include <cmocka.h>
 
-#include "fuzz/fuzz_session.h"
-#include "pop3d/pop3_session.h"
-
-static void
-fini(void *user)
-{
-	assert_true(list_is_empty(user));
-	free(user);
-}
-
-static const struct fuzz_daemon pop3 = {
-    .options = {.daemon = "pop3d",
-		.sasl_service = "pop",
-		.accept = pop3_session_accept,
-		.worker_start = pop3_sessions_start},
-    .listener = "pop3",
-    .fini = fini,
-};
+#include "fuzz/session_pop3.h"
 
 static void
 expect(const char *input, const char *last)
 {
 	struct buf out AUTO_BUF;
-	fuzz_session(&pop3, slice_from_cstr(input), SIZE_MAX, &out);
+	fuzz_session(&fuzz_pop3, slice_from_cstr(input), SIZE_MAX, &out);
 	if (!slice_has_suffix(buf_slice(&out), slice_from_cstr(last)))
 		fail_msg(
 		    "want \"%s\" last, got:\n%.*s", last, SLICE_ARG(buf_slice(&out)));
