@@ -509,15 +509,6 @@ seal_work(void *arg)
 	a->seal.status = body_draft_seal(a->seal.draft);
 }
 
-static void
-seal_done(void *arg)
-{
-	struct imap_session *s = OBJ_CAST(imap_session, arg, IMAP_SESSION_MAGIC);
-
-	s->ops_pending--;
-	imap_resume(s);
-}
-
 /* Indexes the large messages one after the other, then submits. */
 static enum cmd_result
 seal_rest(struct imap_session *s, struct imap_command *cmd)
@@ -533,8 +524,7 @@ seal_rest(struct imap_session *s, struct imap_command *cmd)
 		a->seal.draft = draft;
 		a->sealed++;
 		s->resume = seal_rest;
-		s->ops_pending++;
-		loop_work(s->worker->loop, seal_work, seal_done, s);
+		imap_pool_begin(s, seal_work);
 		return CMD_WAIT;
 	}
 	return append_submit(s, a);

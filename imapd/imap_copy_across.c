@@ -132,15 +132,6 @@ seal_work(void *arg)
 	run->sealed = body_draft_seal(run->messages[run->made].draft);
 }
 
-static void
-seal_done(void *arg)
-{
-	struct imap_session *s = OBJ_CAST(imap_session, arg, IMAP_SESSION_MAGIC);
-
-	s->ops_pending--;
-	imap_resume(s);
-}
-
 static enum cmd_result
 across_sealed(struct imap_session *s, struct imap_command *cmd)
 {
@@ -226,8 +217,7 @@ across_read(struct imap_session *s, struct imap_command *cmd)
 			continue;
 		if (record->size > SEAL_INLINE_MAX) {
 			s->resume = across_sealed;
-			s->ops_pending++;
-			loop_work(s->worker->loop, seal_work, seal_done, s);
+			imap_pool_begin(s, seal_work);
 			return CMD_WAIT;
 		}
 		status = body_draft_seal(message->draft);

@@ -322,6 +322,9 @@ enum cmd_result imap_cmd_finish_code(struct imap_session *s, struct imap_command
 /* Sets done, user and arena of an op that lies in the command arena and counts it.  Then
  * submit it, set s->resume and return CMD_WAIT; resume finds op->status and outputs. */
 void imap_op_begin(struct imap_session *s, struct store_op *op);
+/* The same for work on the pool: `work` gets the session, and touches of it only what is
+ * its own. */
+void imap_pool_begin(struct imap_session *s, void (*work)(void *session));
 /* Continues a command that returned CMD_WAIT (from auth's done function and the like). */
 void imap_resume(struct imap_session *s);
 

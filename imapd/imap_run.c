@@ -203,6 +203,22 @@ imap_op_begin(struct imap_session *s, struct store_op *op)
 	s->ops_pending++;
 }
 
+static void
+on_pool_done(void *arg)
+{
+	struct imap_session *s = OBJ_CAST(imap_session, arg, IMAP_SESSION_MAGIC);
+
+	s->ops_pending--;
+	imap_resume(s);
+}
+
+void
+imap_pool_begin(struct imap_session *s, void (*work)(void *session))
+{
+	s->ops_pending++;
+	loop_work(s->worker->loop, work, on_pool_done, s);
+}
+
 /* ---- tagged replies ---- */
 
 /* Untagged news that may go out now, before the tagged line. */

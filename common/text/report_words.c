@@ -84,6 +84,25 @@ find_nocase(struct slice text, struct slice needle)
 	return false;
 }
 
+static bool
+has_any(struct slice text, const struct slice *words, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (find_nocase(text, words[i]))
+			return true;
+	return false;
+}
+
+/* What is looked at of the field; null when it is not there. */
+static struct slice
+field_front(struct slice header, struct slice name)
+{
+	struct header_field field;
+	return header_find(header, name, &field)
+	           ? slice_sub(field.value, 0, REPORT_VALUE_MAX)
+	           : SLICE_NULL;
+}
+
 /* Words that say what happened, most telling first. */
 static const struct {
 	const char *words;
@@ -245,10 +264,7 @@ begins_original(struct slice line)
 	if (!slice_has_prefix(line, SLICE("-")) && !slice_has_prefix(line, SLICE("|")) &&
 	    !slice_has_suffix(line, SLICE(":")) && !slice_has_suffix(line, SLICE("-")))
 		return false;
-	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-		if (find_nocase(line, words[i]))
-			return true;
-	return false;
+	return has_any(line, words, sizeof(words) / sizeof(words[0]));
 }
 
 /* The text before the returned message, and that message's header. */
@@ -369,12 +385,9 @@ from_is_postmaster(struct slice header)
 	    SLICE("root@"),
 	};
 	struct header_field field;
-	if (!header_find(header, SLICE("From"), &field))
-		return true;
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (find_nocase(slice_sub(field.value, 0, REPORT_VALUE_MAX), names[i]))
-			return true;
-	return false;
+	return !header_find(header, SLICE("From"), &field) ||
+	       has_any(slice_sub(field.value, 0, REPORT_VALUE_MAX), names,
+		   sizeof(names) / sizeof(names[0]));
 }
 
 static bool
@@ -400,23 +413,16 @@ subject_is_bounce(struct slice header)
 	    SLICE("cannot be delivered"),
 	    SLICE("delay"),
 	};
-	struct header_field field;
-	if (!header_find(header, SLICE("Subject"), &field))
-		return false;
-	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-		if (find_nocase(slice_sub(field.value, 0, REPORT_VALUE_MAX), words[i]))
-			return true;
-	return false;
+	return has_any(field_front(header, SLICE("Subject")), words,
+	    sizeof(words) / sizeof(words[0]));
 }
 
 /* RFC 3834 section 5: somebody's automatic answer is no report. */
 static bool
 is_answer(struct slice header)
 {
-	struct header_field field;
-	return header_find(header, SLICE("Auto-Submitted"), &field) &&
-	       find_nocase(
-		   slice_sub(field.value, 0, REPORT_VALUE_MAX), SLICE("auto-replied")) &&
+	return find_nocase(
+		   field_front(header, SLICE("Auto-Submitted")), SLICE("auto-replied")) &&
 	       !from_is_postmaster(header);
 }
 
@@ -471,10 +477,7 @@ report_words(struct report_reader *r, struct slice header, struct slice text)
 	for (size_t i = 0; i < r->out->recipient_count; i++)
 		report_status_refine(&r->out->recipients[i]);
 	single_finish(r, text);
-	struct header_field subject;
-	bool delayed =
-	    header_find(header, SLICE("Subject"), &subject) &&
-	    find_nocase(slice_sub(subject.value, 0, REPORT_VALUE_MAX), SLICE("delay"));
+	bool delayed = find_nocase(field_front(header, SLICE("Subject")), SLICE("delay"));
 	bool told = known || subject_is_bounce(header);
 	for (size_t i = 0; i < r->out->recipient_count; i++) {
 		struct report_recipient *one = &r->out->recipients[i];
