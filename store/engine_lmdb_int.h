@@ -332,12 +332,27 @@ void pins_trim(struct lmdb_env *env, bool all);
 
 /* engine_lmdb_reclaim.c */
 uint32_t lmdb_maintain(struct engine *engine);
-enum status lmdb_compact(struct engine *engine, uint64_t budget, uint32_t dead_percent,
-    struct engine_reclaim *out);
-enum status lmdb_space(struct engine *engine, struct engine_space *out);
 void lmdb_tick(struct engine *engine);
 /* The transaction number of the oldest open snapshot of any process; UINT64_MAX: none. */
 uint64_t lmdb_oldest_snapshot(struct lmdb_env *env);
+/* Its file is to go, as soon as no reader can need it. */
+bool segment_is_retired(const struct lmdb_env *env, uint32_t segment);
+/* Nothing refers to the segment from transaction `txn` on.  No room: a later call finds
+ * the file without a record. */
+void retired_add(struct lmdb_env *env, uint32_t segment, uint64_t txn);
+/* Deletes the files that may go now; adds their bytes. */
+uint32_t retired_unlink(struct lmdb_env *env, uint64_t *freed);
+MDB_val segment_key(char out[4], uint32_t segment);
+/* Whether the record says that nothing is in the segment (or there is none). */
+enum status segment_is_dead(
+    struct lmdb_env *env, MDB_txn *txn, uint32_t id, bool *out_dead, bool *out_recorded);
+/* Opens the file, locked for us alone; -1 when that cannot be. */
+int segment_lock(struct lmdb_env *env, const char *name, int flags);
+
+/* engine_lmdb_compact.c */
+enum status lmdb_compact(struct engine *engine, uint64_t budget, uint32_t dead_percent,
+    struct engine_reclaim *out);
+enum status lmdb_space(struct engine *engine, struct engine_space *out);
 
 /* engine_lmdb_backup.c */
 enum status lmdb_backup(struct engine *engine, const char *dir,

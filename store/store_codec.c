@@ -1,5 +1,6 @@
 /*
- * Keys and records to bytes and back, exactly as store_schema.h gives them by offset.
+ * Keys, and the records of an account, to bytes and back, exactly as store_schema.h gives
+ * them by offset; store_codec_directory and store_codec_queue have the others.
  *
  * Encoders write into buffers whose size the caller has checked or whose limit is above
  * anything that passed the op's own checks.  Decoders never read past the record and
@@ -135,16 +136,16 @@ key_metadata_decode(struct slice key, struct metadata_key *out)
 }
 
 /* ---- texts: length u16 and bytes ---- */
-static void
-text_append(struct buf *out, struct slice text)
+void
+record_text_append(struct buf *out, struct slice text)
 {
 	ENSURE(text.len <= UINT16_MAX);
 	buf_append_be16(out, (uint16_t)text.len);
 	buf_append(out, text);
 }
 
-static bool
-text_take(struct slice *rest, struct slice *out)
+bool
+record_text_take(struct slice *rest, struct slice *out)
 {
 	if (rest->len < 2)
 		return false;
@@ -156,29 +157,27 @@ text_take(struct slice *rest, struct slice *out)
 	return true;
 }
 
-/* An optional field at a record's end; an empty one is left out. */
-static void
-field_append(struct buf *out, char tag, struct slice value)
+void
+record_field_append(struct buf *out, char tag, struct slice value)
 {
 	if (value.len == 0)
 		return;
 	buf_append_byte(out, tag);
-	text_append(out, value);
+	record_text_append(out, value);
 }
 
-/* The next field; its tag must be above `tag`, so that there is one way to write it. */
-static bool
-field_take(struct slice *rest, char *tag, struct slice *out)
+bool
+record_field_take(struct slice *rest, char *tag, struct slice *out)
 {
 	char next = rest->ptr[0];
 	*rest = slice_from(*rest, 1);
-	if (next <= *tag || !text_take(rest, out) || out->len == 0)
+	if (next <= *tag || !record_text_take(rest, out) || out->len == 0)
 		return false;
 	*tag = next;
 	return true;
 }
 
-static bool
+bool
 record_fits(struct slice record, size_t size_min)
 {
 	return record.len >= size_min && record.ptr[0] == STORE_RECORD_VERSION;
@@ -488,387 +487,4 @@ reserved_decode(struct slice record, struct reserved *out)
 	out->end = be32_get(record.ptr + RESERVED_END);
 	out->next = be32_get(record.ptr + RESERVED_NEXT);
 	return out->next > 0 && out->next <= out->end;
-}
-
-/* ---- directory ---- */
-/* The policy stands in the record, its days at the record's end. */
-static bool
-pop3_rule_decode(char policy, struct slice *tail, struct pop3_rule *out)
-{
-	if ((unsigned char)policy > POP3_POLICY_DAYS)
-		return false;
-	*out = (struct pop3_rule){(enum pop3_policy)policy, 0};
-	if (out->policy != POP3_POLICY_DAYS)
-		return true;
-	if (tail->len < POP3_DAYS_SIZE)
-		return false;
-	out->days = be16_get(tail->ptr);
-	*tail = slice_from(*tail, POP3_DAYS_SIZE);
-	return out->days > 0 && out->days <= POP3_DAYS_MAX;
-}
-
-size_t
-domain_encode(const struct domain_record *domain, char out[DOMAIN_SIZE_MAX])
-{
-	out[0] = STORE_RECORD_VERSION;
-	out[DOMAIN_POP3] = (char)domain->pop3.policy;
-	be32_put(out + DOMAIN_ACCOUNTS, domain->accounts);
-	be32_put(out + DOMAIN_ALIASES, domain->aliases);
-	memcpy(out + DOMAIN_POSTMASTER, domain->postmaster.v, 16);
-	size_t len = DOMAIN_SIZE;
-	if (domain->pop3.policy == POP3_POLICY_DAYS) {
-		be16_put(out + len, domain->pop3.days);
-		len += POP3_DAYS_SIZE;
-	}
-	if (domain->apop)
-		out[len++] = DOMAIN_FLAG_APOP;
-	return len;
-}
-
-bool
-domain_decode(struct slice record, struct domain_record *out)
-{
-	const char *p = record.ptr;
-	struct slice tail = slice_from(record, DOMAIN_SIZE);
-	if (!record_fits(record, DOMAIN_SIZE) ||
-	    !pop3_rule_decode(p[DOMAIN_POP3], &tail, &out->pop3) || tail.len > 1 ||
-	    (tail.len == 1 && tail.ptr[0] != DOMAIN_FLAG_APOP))
-		return false;
-	out->apop = tail.len == 1;
-	out->accounts = be32_get(p + DOMAIN_ACCOUNTS);
-	out->aliases = be32_get(p + DOMAIN_ALIASES);
-	memcpy(out->postmaster.v, p + DOMAIN_POSTMASTER, 16);
-	return true;
-}
-
-void
-apop_encode(struct slice secret, struct buf *out)
-{
-	buf_append_byte(out, STORE_RECORD_VERSION);
-	buf_append(out, secret);
-}
-
-bool
-apop_decode(struct slice record, struct slice *out_secret)
-{
-	if (!record_fits(record, 2) || record.len > APOP_RECORD_MAX)
-		return false;
-	*out_secret = slice_from(record, 1);
-	return true;
-}
-
-void
-login_encode(const struct login_record *login, struct buf *out)
-{
-	char head[LOGIN_TEXTS];
-	head[0] = STORE_RECORD_VERSION;
-	head[LOGIN_FLAGS] = login->disabled ? LOGIN_FLAG_DISABLED : 0;
-	head[LOGIN_POP3] = (char)login->pop3.policy;
-	memcpy(head + LOGIN_ID, login->id.v, 16);
-	be64_put(head + LOGIN_CREATED, (uint64_t)login->created_s);
-	buf_append(out, slice_make(head, sizeof(head)));
-	text_append(out, login->login);
-	text_append(out, login->credential);
-	if (login->pop3.policy == POP3_POLICY_DAYS)
-		buf_append_be16(out, login->pop3.days);
-}
-
-bool
-login_decode(struct slice record, struct login_record *out)
-{
-	const char *p = record.ptr;
-	if (!record_fits(record, LOGIN_TEXTS))
-		return false;
-	out->disabled = (p[LOGIN_FLAGS] & LOGIN_FLAG_DISABLED) != 0;
-	memcpy(out->id.v, p + LOGIN_ID, 16);
-	out->created_s = (int64_t)be64_get(p + LOGIN_CREATED);
-	struct slice rest = slice_from(record, LOGIN_TEXTS);
-	return text_take(&rest, &out->login) && text_take(&rest, &out->credential) &&
-	       pop3_rule_decode(p[LOGIN_POP3], &rest, &out->pop3) && rest.len == 0;
-}
-
-void
-alias_encode(const struct slice *targets, size_t count, struct buf *out)
-{
-	buf_append_byte(out, STORE_RECORD_VERSION);
-	buf_append_be16(out, (uint16_t)count);
-	for (size_t i = 0; i < count; i++)
-		text_append(out, targets[i]);
-}
-
-bool
-alias_decode(
-    struct slice record, struct slice out[DIRECTORY_ALIAS_TARGETS_MAX], size_t *out_count)
-{
-	if (!record_fits(record, ALIAS_LIST))
-		return false;
-	size_t count = be16_get(record.ptr + ALIAS_COUNT);
-	struct slice rest = slice_from(record, ALIAS_LIST);
-	if (count > DIRECTORY_ALIAS_TARGETS_MAX)
-		return false;
-	for (size_t i = 0; i < count; i++)
-		if (!text_take(&rest, &out[i]))
-			return false;
-	*out_count = count;
-	return rest.len == 0;
-}
-
-void
-forward_encode(const struct forward_record *forward, struct buf *out)
-{
-	buf_append_byte(out, STORE_RECORD_VERSION);
-	buf_append_byte(out, (char)forward->flags);
-	buf_append_be16(out, (uint16_t)forward->count);
-	for (size_t i = 0; i < forward->count; i++)
-		text_append(out, forward->to[i]);
-}
-
-bool
-forward_decode(struct slice record, struct forward_record *out)
-{
-	if (!record_fits(record, FORWARD_LIST + 2))
-		return false;
-	struct slice rest = slice_from(record, FORWARD_LIST + 2);
-	out->flags = (uint8_t)record.ptr[FORWARD_FLAGS];
-	out->count = be16_get(record.ptr + FORWARD_LIST);
-	if (out->count == 0 || out->count > DIRECTORY_FORWARD_MAX)
-		return false;
-	for (size_t i = 0; i < out->count; i++)
-		if (!text_take(&rest, &out->to[i]))
-			return false;
-	return rest.len == 0;
-}
-
-void
-relay_encode(const struct relay_record *relay, struct buf *out)
-{
-	char head[RELAY_TEXTS];
-	head[0] = STORE_RECORD_VERSION;
-	be32_put(head + RELAY_NUMBER, relay->number);
-	be16_put(head + RELAY_PORT, relay->port);
-	head[RELAY_TLS] = (char)relay->tls;
-	head[RELAY_IMPLICIT] = relay->implicit_tls ? 1 : 0;
-	buf_append(out, slice_make(head, sizeof(head)));
-	text_append(out, relay->host);
-	text_append(out, relay->user);
-	text_append(out, relay->password);
-	if (relay->source.len == 0 && relay->ehlo.len == 0)
-		return;
-	text_append(out, relay->source);
-	text_append(out, relay->ehlo);
-}
-
-bool
-relay_decode(struct slice record, struct relay_record *out)
-{
-	const char *p = record.ptr;
-	if (!record_fits(record, RELAY_TEXTS) ||
-	    (unsigned char)p[RELAY_TLS] > RELAY_TLS_REQUIRED)
-		return false;
-	out->number = be32_get(p + RELAY_NUMBER);
-	out->port = be16_get(p + RELAY_PORT);
-	out->tls = (enum relay_tls)p[RELAY_TLS];
-	out->implicit_tls = p[RELAY_IMPLICIT] != 0;
-	struct slice rest = slice_from(record, RELAY_TEXTS);
-	out->source = out->ehlo = SLICE_NULL;
-	if (!text_take(&rest, &out->host) || !text_take(&rest, &out->user) ||
-	    !text_take(&rest, &out->password))
-		return false;
-	if (rest.len == 0)
-		return true;
-	return text_take(&rest, &out->source) && text_take(&rest, &out->ehlo) &&
-	       (out->source.len > 0 || out->ehlo.len > 0) && rest.len == 0;
-}
-
-/* ---- queue ---- */
-void
-counts_encode(const struct queue_counts *counts, char out[COUNTS_SIZE])
-{
-	out[0] = STORE_RECORD_VERSION;
-	be64_put(out + COUNTS_MESSAGES, counts->messages);
-	be64_put(out + COUNTS_RECIPIENTS, counts->recipients);
-	be64_put(out + COUNTS_HELD, counts->held);
-}
-
-bool
-counts_decode(struct slice record, struct queue_counts *out)
-{
-	if (!record_fits(record, COUNTS_SIZE) || record.len != COUNTS_SIZE)
-		return false;
-	out->messages = be64_get(record.ptr + COUNTS_MESSAGES);
-	out->recipients = be64_get(record.ptr + COUNTS_RECIPIENTS);
-	out->held = be64_get(record.ptr + COUNTS_HELD);
-	return true;
-}
-
-void
-queue_message_encode(const struct queue_message *message, struct buf *out)
-{
-	char head[QMESSAGE_TEXTS];
-	head[0] = STORE_RECORD_VERSION;
-	be32_put(head + QMESSAGE_FLAGS, message->flags);
-	be64_put(head + QMESSAGE_CREATED, (uint64_t)message->created_s);
-	be64_put(head + QMESSAGE_EXPIRES, (uint64_t)message->expires_s);
-	be32_put(head + QMESSAGE_RECIPIENTS, message->recipients);
-	be64_put(head + QMESSAGE_BYTES, message->size);
-	be64_put(head + QMESSAGE_BODY, message->body);
-	buf_append(out, slice_make(head, sizeof(head)));
-	text_append(out, message->sender);
-	text_append(out, message->login);
-	text_append(out, message->origin);
-	if (message->by_s) {
-		char at[8];
-		be64_put(at, (uint64_t)message->by_s);
-		field_append(out, QMESSAGE_TAG_BY, slice_make(at, sizeof(at)));
-	}
-	field_append(out, QMESSAGE_TAG_ENVID, message->envid);
-	field_append(out, QMESSAGE_TAG_HOLD, message->hold);
-	if (message->priority) {
-		char priority = (char)message->priority;
-		field_append(out, QMESSAGE_TAG_PRIORITY, slice_make(&priority, 1));
-	}
-}
-
-static bool
-message_field(struct queue_message *out, char tag, struct slice value)
-{
-	switch (tag) {
-	case QMESSAGE_TAG_BY:
-		out->by_s = value.len == 8 ? (int64_t)be64_get(value.ptr) : 0;
-		return out->by_s != 0;
-	case QMESSAGE_TAG_ENVID:
-		out->envid = value;
-		return true;
-	case QMESSAGE_TAG_HOLD:
-		out->hold = value;
-		return true;
-	case QMESSAGE_TAG_PRIORITY:
-		out->priority = value.len == 1 ? (int8_t)value.ptr[0] : 0;
-		return out->priority != 0 && out->priority >= -9 && out->priority <= 9;
-	default:
-		return false;
-	}
-}
-
-bool
-queue_message_decode(struct slice record, struct slice id, struct queue_message *out)
-{
-	const char *p = record.ptr;
-	if (!record_fits(record, QMESSAGE_TEXTS) || id.len != ID_TEXT_LEN)
-		return false;
-	memcpy(out->id, id.ptr, ID_TEXT_LEN);
-	out->id[ID_TEXT_LEN] = '\0';
-	out->flags = be32_get(p + QMESSAGE_FLAGS);
-	out->created_s = (int64_t)be64_get(p + QMESSAGE_CREATED);
-	out->expires_s = (int64_t)be64_get(p + QMESSAGE_EXPIRES);
-	out->recipients = be32_get(p + QMESSAGE_RECIPIENTS);
-	out->size = be64_get(p + QMESSAGE_BYTES);
-	out->body = be64_get(p + QMESSAGE_BODY);
-	struct slice rest = slice_from(record, QMESSAGE_TEXTS);
-	out->envid = out->hold = SLICE("");
-	out->by_s = 0;
-	out->priority = 0;
-	if (!text_take(&rest, &out->sender) || !text_take(&rest, &out->login) ||
-	    !text_take(&rest, &out->origin))
-		return false;
-	char tag = 0;
-	struct slice value;
-	while (rest.len > 0) {
-		if (!field_take(&rest, &tag, &value) || !message_field(out, tag, value))
-			return false;
-	}
-	return true;
-}
-
-void
-queue_recipient_encode(const struct queue_recipient *recipient, struct buf *out)
-{
-	char head[QRECIPIENT_TEXTS];
-	head[0] = STORE_RECORD_VERSION;
-	head[QRECIPIENT_STATE] = (char)recipient->state;
-	be32_put(head + QRECIPIENT_ATTEMPTS, recipient->attempts);
-	be64_put(head + QRECIPIENT_DUE, (uint64_t)recipient->due_s);
-	be64_put(head + QRECIPIENT_LAST_TRY, (uint64_t)recipient->last_try_s);
-	buf_append(out, slice_make(head, sizeof(head)));
-	text_append(out, recipient->address);
-	text_append(out, recipient->original);
-	text_append(out, recipient->last_reply);
-	if (recipient->notify)
-		field_append(out, QRECIPIENT_TAG_NOTIFY,
-		    slice_make((const char *)&recipient->notify, 1));
-	field_append(out, QRECIPIENT_TAG_ORCPT, recipient->orcpt);
-}
-
-static bool
-recipient_field(struct queue_recipient *out, char tag, struct slice value)
-{
-	switch (tag) {
-	case QRECIPIENT_TAG_NOTIFY:
-		out->notify = value.len == 1 ? (uint8_t)value.ptr[0] : 0;
-		return out->notify != 0 && !(out->notify & ~QUEUE_NOTIFY_ALL);
-	case QRECIPIENT_TAG_ORCPT:
-		out->orcpt = value;
-		return true;
-	default:
-		return false;
-	}
-}
-
-bool
-queue_recipient_decode(
-    struct slice record, struct slice id, uint32_t number, struct queue_recipient *out)
-{
-	const char *p = record.ptr;
-	if (!record_fits(record, QRECIPIENT_TEXTS) || id.len != ID_TEXT_LEN ||
-	    (unsigned char)p[QRECIPIENT_STATE] > QUEUE_HELD)
-		return false;
-	memcpy(out->id, id.ptr, ID_TEXT_LEN);
-	out->id[ID_TEXT_LEN] = '\0';
-	out->number = number;
-	out->state = (enum queue_state)p[QRECIPIENT_STATE];
-	out->attempts = be32_get(p + QRECIPIENT_ATTEMPTS);
-	out->due_s = (int64_t)be64_get(p + QRECIPIENT_DUE);
-	out->last_try_s = (int64_t)be64_get(p + QRECIPIENT_LAST_TRY);
-	struct slice rest = slice_from(record, QRECIPIENT_TEXTS);
-	out->notify = 0;
-	out->orcpt = SLICE("");
-	if (!text_take(&rest, &out->address) || !text_take(&rest, &out->original) ||
-	    !text_take(&rest, &out->last_reply))
-		return false;
-	char tag = 0;
-	struct slice value;
-	while (rest.len > 0) {
-		if (!field_take(&rest, &tag, &value) || !recipient_field(out, tag, value))
-			return false;
-	}
-	return true;
-}
-
-/* ---- the relay's notes ---- */
-void
-relay_note_encode(const struct relay_note *note, struct buf *out)
-{
-	char head[NOTE_TEXTS];
-	head[0] = STORE_RECORD_VERSION;
-	head[NOTE_KIND] = (char)note->kind;
-	be64_put(head + NOTE_CREATED, (uint64_t)note->created_s);
-	be64_put(head + NOTE_EXPIRES, (uint64_t)note->expires_s);
-	buf_append(out, slice_make(head, sizeof(head)));
-	text_append(out, note->text);
-	text_append(out, note->more);
-}
-
-bool
-relay_note_decode(struct slice record, struct relay_note *out)
-{
-	if (!record_fits(record, NOTE_TEXTS))
-		return false;
-	*out = (struct relay_note){
-	    .kind = (uint8_t)record.ptr[NOTE_KIND],
-	    .created_s = (int64_t)be64_get(record.ptr + NOTE_CREATED),
-	    .expires_s = (int64_t)be64_get(record.ptr + NOTE_EXPIRES),
-	};
-	struct slice rest = slice_from(record, NOTE_TEXTS);
-	return text_take(&rest, &out->text) && text_take(&rest, &out->more) &&
-	       rest.len == 0;
 }

@@ -262,4 +262,15 @@ void relay_note_encode(const struct relay_note *note, struct buf *out);
 /* The name is the caller's, from the key. */
 bool relay_note_decode(struct slice record, struct relay_note *out);
 
+/* ---- parts of records, for store_codec*.c ---- */
+/* The version, and at least so many bytes. */
+bool record_fits(struct slice record, size_t size_min);
+/* A text: its length u16, and the bytes. */
+void record_text_append(struct buf *out, struct slice text);
+bool record_text_take(struct slice *rest, struct slice *out);
+/* An optional field at a record's end; an empty one is left out. */
+void record_field_append(struct buf *out, char tag, struct slice value);
+/* The next field; its tag must be above `tag`, so that there is one way to write it. */
+bool record_field_take(struct slice *rest, char *tag, struct slice *out);
+
 #endif
