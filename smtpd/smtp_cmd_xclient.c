@@ -8,7 +8,6 @@
 #include <netinet/in.h>
 
 #include "base/log.h"
-#include "net/network.h"
 #include "smtpd/smtp_cmd.h"
 #include "smtpd/smtp_resp.h"
 #include "smtpd/smtp_xclient.h"
@@ -33,7 +32,6 @@ login_take(struct smtp_session *s, struct slice login)
 static void
 address_take(struct smtp_session *s, const struct smtp_xclient *x)
 {
-	const struct conf *conf = service_conf(s->service);
 	struct sockaddr_storage address = x->address;
 	struct sockaddr_in *v4 = (void *)&address;
 	struct sockaddr_in6 *v6 = (void *)&address;
@@ -47,11 +45,7 @@ address_take(struct smtp_session *s, const struct smtp_xclient *x)
 	else
 		v6->sin6_port = htons(x->port);
 	conn_set_peer(s->conn, &address);
-	s->trusted = !s->submission && network_list_has(conn_peer(s->conn),
-					   conf->smtp.trusted_networks.items,
-					   conf->smtp.trusted_networks.count);
-	s->xclient = network_list_has(conn_peer(s->conn),
-	    conf->smtp.xclient_networks.items, conf->smtp.xclient_networks.count);
+	smtp_session_judge_peer(s);
 }
 
 void

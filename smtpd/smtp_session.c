@@ -96,7 +96,6 @@ void
 smtp_session_accept(struct service *service, struct worker *worker, int fd,
     const struct listener *listener, struct worker_conn *token)
 {
-	const struct conf *conf = service_conf(service);
 	struct smtp_session *s = xcalloc(1, sizeof(*s));
 	s->magic = SMTP_SESSION_MAGIC;
 	s->service = service;
@@ -108,11 +107,7 @@ smtp_session_accept(struct service *service, struct worker *worker, int fd,
 	id_make(s->id);
 	s->conn = conn_new(worker_loop(worker), fd, session_event, s);
 	worker_conn_adopt(token, s->conn);
-	s->xclient = network_list_has(conn_peer(s->conn),
-	    conf->smtp.xclient_networks.items, conf->smtp.xclient_networks.count);
-	s->trusted = !s->submission && network_list_has(conn_peer(s->conn),
-					   conf->smtp.trusted_networks.items,
-					   conf->smtp.trusted_networks.count);
+	smtp_session_judge_peer(s);
 	list_append(&s->own->sessions, &s->node);
 	LOG_DEBUG("conn.open", LF_STR("sid", s->id), LF_STR("listener", listener->name),
 	    LF_STR("peer", conn_peer_text(s->conn)));
@@ -134,6 +129,18 @@ void
 smtp_session_reset(struct smtp_session *s)
 {
 	smtp_envelope_free(&s->envelope);
+}
+
+void
+smtp_session_judge_peer(struct smtp_session *s)
+{
+	const struct conf *conf = service_conf(s->service);
+	const struct sockaddr *peer = conn_peer(s->conn);
+	s->xclient = network_list_has(
+	    peer, conf->smtp.xclient_networks.items, conf->smtp.xclient_networks.count);
+	s->trusted =
+	    !s->submission && network_list_has(peer, conf->smtp.trusted_networks.items,
+				  conf->smtp.trusted_networks.count);
 }
 
 void

@@ -112,6 +112,8 @@ void smtp_session_ready(struct smtp_session *s);
 void smtp_session_close(struct smtp_session *s, const char *reason);
 /* Forgets the mail transaction (RFC 5321 section 4.1.1.5). */
 void smtp_session_reset(struct smtp_session *s);
+/* What the peer may do by its address: s->trusted, s->xclient. */
+void smtp_session_judge_peer(struct smtp_session *s);
 /* Forgets what the client said and who it is: somebody else is behind the connection. */
 void smtp_session_forget_client(struct smtp_session *s);
 void smtp_session_helo(struct smtp_session *s, struct slice name, bool extended);
