@@ -1,5 +1,5 @@
 /*
- * Invariants 30 to 33 of the outbound queue: one walk over its keys.
+ * Invariants 30 to 34 of the outbound queue: one walk over its keys.
  */
 #include "store/store_check_int.h"
 
@@ -128,6 +128,31 @@ look_oldest(struct look *look, struct slice key)
 }
 
 static void
+look_tenant(struct look *look, struct slice key, struct slice value)
+{
+	if (!tenant_name_is_good(slice_from(key, 1)) ||
+	    !tenant_decode(value, &(struct tenant){0}))
+		check_problem(look->check, 1, "damaged record of a tenant");
+}
+
+static void
+look_member(struct look *look, struct slice key, struct slice value)
+{
+	struct slice tenant;
+	struct key other;
+	if (key.len < 2 || !tenant_member_decode(value, &tenant)) {
+		check_problem(look->check, 1, "damaged record of a tenant's member");
+		return;
+	}
+	key_begin(&other, KEY_TENANT);
+	key_bytes(&other, tenant);
+	if (!get(look, &other))
+		check_problem(look->check, 34,
+		    "member %.*s of a tenant that is not there",
+		    SLICE_ARG(slice_from(key, 1)));
+}
+
+static void
 look_key(struct look *look, struct slice key, struct slice value)
 {
 	switch (key.len ? key.ptr[0] : 0) {
@@ -158,6 +183,12 @@ look_key(struct look *look, struct slice key, struct slice value)
 	case KEY_NOTE_TLSRPT:
 		if (key.len < 2 || !relay_note_decode(value, &(struct relay_note){0}))
 			check_problem(look->check, 1, "damaged note of the relay");
+		break;
+	case KEY_TENANT:
+		look_tenant(look, key, value);
+		break;
+	case KEY_TENANT_MEMBER:
+		look_member(look, key, value);
 		break;
 	default:
 		check_problem(look->check, 1, "key of an unknown class");

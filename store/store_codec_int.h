@@ -17,6 +17,7 @@
 #include "store/queue.h"
 #include "store/relay_note.h"
 #include "store/store_schema.h"
+#include "store/tenant.h"
 
 /* ---- keys ---- */
 struct key {
@@ -272,5 +273,13 @@ bool record_text_take(struct slice *rest, struct slice *out);
 void record_field_append(struct buf *out, char tag, struct slice value);
 /* The next field; its tag must be above `tag`, so that there is one way to write it. */
 bool record_field_take(struct slice *rest, char *tag, struct slice *out);
+
+/* Tenants and their members; slices borrow the record.  Decoding leaves the name alone.
+ */
+enum { TENANT_RECORD_MAX = TENANT_TEXTS + 2 * (2 + TENANT_TEXT_MAX) };
+void tenant_encode(const struct tenant *tenant, struct buf *out);
+bool tenant_decode(struct slice record, struct tenant *out);
+void tenant_member_encode(struct slice tenant, struct buf *out);
+bool tenant_member_decode(struct slice record, struct slice *out_tenant);
 
 #endif

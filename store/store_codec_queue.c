@@ -200,3 +200,45 @@ relay_note_decode(struct slice record, struct relay_note *out)
 	return record_text_take(&rest, &out->text) &&
 	       record_text_take(&rest, &out->more) && rest.len == 0;
 }
+
+/* ---- tenants ---- */
+void
+tenant_encode(const struct tenant *tenant, struct buf *out)
+{
+	char head[TENANT_TEXTS];
+	head[0] = STORE_RECORD_VERSION;
+	be64_put(head + TENANT_CREATED, (uint64_t)tenant->created_s);
+	be64_put(head + TENANT_MAX_QUEUED, tenant->max_queued);
+	buf_append(out, slice_make(head, sizeof(head)));
+	record_text_append(out, tenant->pool);
+	record_text_append(out, tenant->dkim_domain);
+}
+
+bool
+tenant_decode(struct slice record, struct tenant *out)
+{
+	if (!record_fits(record, TENANT_TEXTS))
+		return false;
+	out->created_s = (int64_t)be64_get(record.ptr + TENANT_CREATED);
+	out->max_queued = be64_get(record.ptr + TENANT_MAX_QUEUED);
+	struct slice rest = slice_from(record, TENANT_TEXTS);
+	return record_text_take(&rest, &out->pool) &&
+	       record_text_take(&rest, &out->dkim_domain) && rest.len == 0;
+}
+
+void
+tenant_member_encode(struct slice tenant, struct buf *out)
+{
+	buf_append_byte(out, STORE_RECORD_VERSION);
+	record_text_append(out, tenant);
+}
+
+bool
+tenant_member_decode(struct slice record, struct slice *out_tenant)
+{
+	if (!record_fits(record, MEMBER_TEXTS))
+		return false;
+	struct slice rest = slice_from(record, MEMBER_TEXTS);
+	return record_text_take(&rest, out_tenant) && rest.len == 0 &&
+	       tenant_name_is_good(*out_tenant);
+}

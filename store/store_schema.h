@@ -84,6 +84,8 @@
  *   q name                       pool of source addresses: NOTE_*
  *   u scope:name                 what is used of a rate: NOTE_*
  *   y start:domain               results of TLS in a period: NOTE_*
+ *   n name                       tenant (lower case): TENANT_*
+ *   w member                     a tenant's account or domain (lower case): MEMBER_*
  *
  * INVARIANTS (store_check reports the number)
  *
@@ -135,6 +137,7 @@
  * r.
  *   32. c.messages, recipients and held are the counts of m, r and held r.
  *   33. Every m has its o at its creation time and the other way round.
+ *   34. Every w's tenant has its n.
  *   Engine:
  *   40. engine_check finds nothing; with read_bodies every checksum fits, of a packed
  *       message before and after it is unpacked.
@@ -198,6 +201,8 @@ enum {
 	KEY_NOTE_USED       = 'u',
 	KEY_NOTE_POOL       = 'q',
 	KEY_NOTE_TLSRPT     = 'y',
+	KEY_TENANT          = 'n',
+	KEY_TENANT_MEMBER   = 'w',
 };
 
 /* Account (A), 62 bytes; then, only when there is one, the quota of messages u64. */
@@ -430,6 +435,16 @@ enum {
 	NOTE_EXPIRES = 10, /* i64, seconds; 0 never */
 	NOTE_TEXTS   = 18,
 };
+
+/* Tenant (n), 17 bytes, then length u16 and bytes of pool and DKIM domain. */
+enum {
+	TENANT_CREATED    = 1,  /* i64, seconds */
+	TENANT_MAX_QUEUED = 9,  /* u64, messages; 0: no limit */
+	TENANT_TEXTS      = 17,
+};
+
+/* Member of a tenant (w): length u16 and bytes of the tenant's name. */
+enum { MEMBER_TEXTS = 1 };
 
 /* Queue recipient (r), 22 bytes, then length u16 and bytes of address, original, reply,
  * then fields as in m. */

@@ -225,6 +225,27 @@ fuzz_note(void)
 }
 
 static void
+fuzz_tenant(void)
+{
+	struct tenant tenant;
+	struct slice name;
+	struct buf buf;
+	if (tenant_decode(record, &tenant)) {
+		inside(tenant.pool);
+		inside(tenant.dkim_domain);
+		buf_init(&buf, record.len + 1);
+		tenant_encode(&tenant, &buf);
+		buf_same(&buf);
+	}
+	if (tenant_member_decode(record, &name)) {
+		inside(name);
+		buf_init(&buf, record.len + 1);
+		tenant_member_encode(name, &buf);
+		buf_same(&buf);
+	}
+}
+
+static void
 fuzz_metadata(void)
 {
 	static char out[METADATA_VALUE + METADATA_VALUE_MAX];
@@ -332,6 +353,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	    fuzz_map,
 	    fuzz_metadata,
 	    fuzz_acl,
+	    fuzz_tenant,
 	};
 	if (size == 0)
 		return 0;
