@@ -422,7 +422,9 @@ loop_run(struct loop *loop)
 void
 loop_stop(struct loop *loop)
 {
-	atomic_store_explicit(&loop->stop, true, memory_order_release);
+	/* Ordered before the look of uv_async_send at whether the handle is pending: were
+	 * it seen late, the loop could take that wake-up, not see us, and sleep. */
+	atomic_exchange(&loop->stop, true);
 	uv_async_send(&loop->wake);
 }
 

@@ -207,7 +207,13 @@ fuzz_talk(struct slice input, size_t piece, struct buf *out)
 		struct pollfd wait = {.fd = fd, .events = POLLIN};
 		if (input.ptr)
 			wait.events |= POLLOUT;
-		if (poll(&wait, 1, FUZZ_SILENCE_MS) != 1) {
+		int ready = poll(&wait, 1, FUZZ_SILENCE_MS);
+		/* libFuzzer looks at the clock by SIGALRM every few seconds.  A server
+		 * that hangs is told of by its -timeout, or below. */
+		if (ready < 0 && errno == EINTR)
+			continue;
+		ENSURE(ready >= 0);
+		if (ready == 0) {
 			fprintf(
 			    stderr, "silence behind:\n%.*s\n", (int)out->len, out->ptr);
 			abort(); /* it hangs */
