@@ -4,6 +4,8 @@
  * its log-in (when the proxy says that there was one) about relaying, and its address
  * about XCLIENT too: what follows comes from that client, who must not say that he is
  * somebody else.  For anybody else the command is unknown (SMTP_CMD_XCLIENT_ONLY).
+ * A refused one ends the session: a proxy that passes its client on nevertheless would
+ * lend him its own trust, and this command (decision 0145).
  */
 #include <netinet/in.h>
 
@@ -58,8 +60,9 @@ smtp_cmd_xclient(struct smtp_session *s, struct slice rest)
 	}
 	struct arena *arena = arena_new(XCLIENT_ARENA_MAX);
 	if (!smtp_xclient_parse(rest, arena, &x)) {
-		smtp_resp_bad(s, 501, "5.5.4",
+		smtp_resp(s, 501, "5.5.4",
 		    "an attribute is unknown, twice, or has a bad value");
+		smtp_session_close(s, "XCLIENT refused");
 		arena_free(&arena);
 		return;
 	}
@@ -67,6 +70,7 @@ smtp_cmd_xclient(struct smtp_session *s, struct slice rest)
 	smtp_session_forget_client(s);
 	if (x.login.ptr && !login_take(s, x.login)) {
 		smtp_resp(s, 550, "5.7.8", "LOGIN is no account here");
+		smtp_session_close(s, "XCLIENT refused");
 	} else {
 		s->xclient = false;
 		address_take(s, &x);

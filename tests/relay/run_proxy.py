@@ -170,10 +170,19 @@ t = Talk("127.0.0.3")
 t.read()
 r.check("250-XCLIENT NAME ADDR" in t.say("EHLO proxy.test"), "it is offered to the proxy")
 r.equal(relays(t), "550", "who does not relay for himself")
-for bad in ("", "ADDR=x", "WHAT=x", "ADDR=10.9.9.9 ADDR=10.9.9.9"):
-    r.check(t.say(f"XCLIENT {bad}").startswith("501"), f"refused: {bad}")
-r.check(t.say("XCLIENT LOGIN=nobody@demo.test").startswith("550"), "no such account")
-r.equal(relays(t), "550", "and then nobody is logged in")
+t.close()
+# A refused one ends the session: who is passed on all the same has nothing of the proxy's.
+for bad, code in (("", "501"), ("ADDR=x", "501"), ("WHAT=x", "501"), ("PORT=66000", "501"),
+                  ("ADDR=10.9.9.9 ADDR=10.9.9.9", "501"), ("LOGIN=nobody@demo.test", "550"),
+                  ("ADDR=10.9.9.9 LOGIN=nobody@demo.test", "550")):
+    t = Talk("127.0.0.3")
+    t.read()
+    t.sock.sendall(f"XCLIENT {bad}\r\nXCLIENT LOGIN=anna@demo.test\r\nMAIL FROM:<>\r\n".encode())
+    r.check(t.read().startswith(code), f"refused: {bad}")
+    r.equal(t.read(), "", f"and the session has ended: {bad}")
+    t.close()
+t = Talk("127.0.0.3")
+t.read()
 t.say("EHLO proxy.test")
 t.say("MAIL FROM:<x@from.test>")
 r.check(t.say("XCLIENT ADDR=192.0.2.1").startswith("503"), "not in the middle of a message")
