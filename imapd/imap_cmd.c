@@ -132,7 +132,15 @@ imap_cmd_find(struct slice name)
 
 /* ---- capabilities ---- */
 
-enum { CAP_BEFORE = 1 << 0, CAP_AFTER = 1 << 1, CAP_BOTH = 3, CAP_COMPRESS = 1 << 2 };
+enum {
+	CAP_BEFORE = 1 << 0,
+	CAP_AFTER = 1 << 1,
+	CAP_BOTH = 3,
+	CAP_COMPRESS = 1 << 2,
+	/* Announced with a value, when there is one. */
+	CAP_LIMIT = 1 << 3,
+	CAP_SAVING = 1 << 4
+};
 
 static const struct {
 	const char *name;
@@ -194,6 +202,8 @@ static const struct {
     {"UNAUTHENTICATE",        CAP_AFTER               },
     {"UIDONLY",               CAP_AFTER               },
     {"INPROGRESS",            CAP_AFTER               },
+    {"MESSAGELIMIT",          CAP_AFTER | CAP_LIMIT   },
+    {"SAVELIMIT",             CAP_AFTER | CAP_SAVING  },
     {"COMPRESS=DEFLATE",      CAP_AFTER | CAP_COMPRESS},
 };
 
@@ -228,22 +238,42 @@ write_login_capabilities(struct imap_session *s, struct buf *out)
 	}
 }
 
+/* Does the session's state or the configuration keep it back?  *out_value: what stands
+ * behind "=", or 0. */
+static bool
+is_kept_back(struct imap_session *s, unsigned when, uint32_t *out_value)
+{
+	const struct conf *conf = imap_conf(s);
+	uint32_t limit = conf->imap.message_limit;
+	bool saving = conf->imap.message_limit_on == CONF_LIMIT_SAVING;
+
+	*out_value = 0;
+	if (when & CAP_COMPRESS)
+		return !conf->imap.compress || !s->conn || conn_is_deflated(s->conn);
+	if (!(when & (CAP_LIMIT | CAP_SAVING)))
+		return false;
+	/* One of the two (RFC 9738 section 3). */
+	*out_value = limit;
+	return limit == 0 || saving != ((when & CAP_SAVING) != 0);
+}
+
 void
 imap_capabilities_write(struct imap_session *s, struct buf *out)
 {
 	unsigned now = s->login ? CAP_AFTER : CAP_BEFORE;
-	bool compress =
-	    imap_conf(s)->imap.compress && s->conn && !conn_is_deflated(s->conn);
+	uint32_t value;
 	bool first = true;
 
 	for (size_t i = 0; i < sizeof(capabilities) / sizeof(capabilities[0]); i++) {
 		if (!(capabilities[i].when & now) || (s->masked >> i & 1) ||
-		    ((capabilities[i].when & CAP_COMPRESS) && !compress))
+		    is_kept_back(s, capabilities[i].when, &value))
 			continue;
 		if (!first)
 			buf_append_byte(out, ' ');
 		first = false;
 		buf_append_cstr(out, capabilities[i].name);
+		if (value)
+			buf_append_format(out, "=%u", value);
 	}
 	if (!s->login) {
 		write_login_capabilities(s, out);

@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "imapd/imap_append_parse.h"
+#include "imapd/imap_limit.h"
 #include "imapd/imap_url_part.h"
 #include "text/date.h"
 
@@ -226,6 +227,9 @@ check_size(struct imap_session *s, struct imap_append *a, uint64_t size)
 		append_fail(a, IMAP_NO, NULL, "empty message: nothing is appended");
 	else if (a->message_size > a->limit)
 		append_fail(a, IMAP_NO, "TOOBIG", "message larger than APPENDLIMIT");
+	else if (a->count >= imap_limit_saving(s)) /* RFC 9738 section 3.1 */
+		append_fail(a, IMAP_NO, imap_limit_code(s, imap_limit_saving(s), 0).ptr,
+		    "too many messages in one APPEND, nothing is appended");
 	else if (a->count >= IMAP_APPEND_MESSAGES_MAX ||
 		 a->total > a->limit * IMAP_APPEND_TOTAL_FACTOR)
 		append_fail(

@@ -5,6 +5,8 @@
 #include "imapd/imap_cmd_copy.h"
 
 #include "imapd/imap_int.h"
+#include "imapd/imap_limit.h"
+#include "imapd/imap_walk.h"
 
 enum { MOVE_RIGHTS = ACL_TRASH | ACL_EXPUNGE };
 
@@ -142,7 +144,15 @@ copy_run(struct imap_session *s, struct imap_command *cmd, bool move)
 		return copy_failed(s, cmd, status);
 	if (!imap_set_resolve(s, cmd, &args->set, &ranges, &refused))
 		return refused;
-	if (imap_uid_ranges_count(&ranges, s->view) == 0)
+	/* RFC 9738 section 3.1: COPY is all or nothing, MOVE need not be. */
+	uint32_t limit = imap_limit_saving(s);
+	if (move)
+		imap_limit_cut(s, cmd, &ranges);
+	uint32_t count = imap_uid_ranges_count(&ranges, s->view);
+	if (!move && count > limit)
+		return imap_limit_refuse(
+		    s, cmd, limit, imap_limit_uid(&ranges, s->view, limit));
+	if (count == 0)
 		return imap_cmd_finish(s, cmd, IMAP_OK, NULL, "no messages found");
 
 	if (!imap_same_account(target.account, s->box_account))
@@ -190,6 +200,79 @@ expunge_done(struct imap_session *s, struct imap_command *cmd)
 	    s, cmd, op->out_count ? op->out_modseq : 0, "expunge completed");
 }
 
+static enum cmd_result
+expunge_begin(struct imap_session *s, const struct imap_uid_ranges *ranges)
+{
+	struct expunge_op *op = ARENA_NEW(s->arena, struct expunge_op);
+
+	*op = (struct expunge_op){
+	    .account = s->box_account,
+	    .mailbox = s->mailbox,
+	    .ranges = ranges->ranges,
+	    .range_count = ranges->count,
+	    .only_deleted = true,
+	};
+	s->cmd_data = op;
+	s->resume = expunge_done;
+	imap_op_begin(s, &op->op);
+	expunge_op_submit(imap_reader(s), op);
+	return CMD_WAIT;
+}
+
+/* UID EXPUNGE in a mailbox with more \Deleted messages than one command may remove: the
+ * last ones are looked for first (RFC 9738 section 3.1). */
+struct expunge_count {
+	struct imap_walk walk;
+	struct imap_uid_ranges ranges;
+	uint32_t limit, found;
+	uint32_t last; /* the limit's UID */
+};
+
+static bool
+count_deleted(struct imap_session *s, const struct message_record *record, uint32_t msn)
+{
+	struct expunge_count *c = s->cmd_data;
+
+	(void)msn;
+	if (!(record->flags & MESSAGE_DELETED))
+		return true;
+	if (c->found++ == c->limit)
+		return false;
+	c->last = record->uid;
+	return true;
+}
+
+static enum cmd_result
+expunge_counted(struct imap_session *s, struct imap_command *cmd)
+{
+	struct expunge_count *c = s->cmd_data;
+	enum status status;
+
+	bool ended = imap_walk_run(s, &c->walk, count_deleted, &status);
+	if (ended && status != STATUS_OK)
+		return imap_cmd_fail(s, cmd, status);
+	if (c->found > c->limit)
+		imap_limit_cut_at(cmd, c->limit, c->last, &c->ranges);
+	else if (!ended)
+		return CMD_AGAIN;
+	return expunge_begin(s, &c->ranges);
+}
+
+static enum cmd_result
+expunge_count_begin(struct imap_session *s, struct imap_command *cmd,
+    const struct imap_uid_ranges *ranges)
+{
+	struct expunge_count *c = ARENA_NEW(s->arena, struct expunge_count);
+
+	c->ranges = *ranges;
+	c->limit = imap_limit(s);
+	imap_walk_init(&c->walk, s->view, s->box_account, s->mailbox, &c->ranges);
+	c->walk.down = true;
+	s->cmd_data = c;
+	s->resume = expunge_counted;
+	return expunge_counted(s, cmd);
+}
+
 enum cmd_result
 imap_run_expunge(struct imap_session *s, struct imap_command *cmd)
 {
@@ -210,17 +293,7 @@ imap_run_expunge(struct imap_session *s, struct imap_command *cmd)
 	if (info.deleted == 0 || (args->has_set && ranges.count == 0))
 		return imap_cmd_finish(s, cmd, IMAP_OK, NULL, "nothing to expunge");
 
-	struct expunge_op *op = ARENA_NEW(s->arena, struct expunge_op);
-	*op = (struct expunge_op){
-	    .account = s->box_account,
-	    .mailbox = s->mailbox,
-	    .ranges = args->has_set ? ranges.ranges : NULL,
-	    .range_count = ranges.count,
-	    .only_deleted = true,
-	};
-	s->cmd_data = op;
-	s->resume = expunge_done;
-	imap_op_begin(s, &op->op);
-	expunge_op_submit(imap_reader(s), op);
-	return CMD_WAIT;
+	if (args->has_set && info.deleted > imap_limit(s))
+		return expunge_count_begin(s, cmd, &ranges);
+	return expunge_begin(s, &ranges);
 }

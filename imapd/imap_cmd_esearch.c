@@ -5,7 +5,8 @@
  * The mailboxes are listed once, at the beginning; each is then searched by itself, at
  * least one loop turn a mailbox, in an arena of its own that is forgotten behind it.  The
  * search index is asked once for all of them.  One that is gone meanwhile is passed over.
- * The selected mailbox is searched as the session sees it, the others as they are.
+ * More messages altogether than imap_limit are refused.  The selected mailbox is searched
+ * as the session sees it, the others as they are.
  *
  * Thread: the worker's loop.
  */
@@ -13,6 +14,7 @@
 
 #include "imapd/imap_cmd_search.h"
 #include "imapd/imap_context.h"
+#include "imapd/imap_limit.h"
 
 enum {
 	BOX_ARENA_MAX = 64 * 1024 * 1024, /* bytes of one mailbox's result */
@@ -237,6 +239,9 @@ imap_run_esearch(struct imap_session *s, struct imap_command *cmd)
 		status = collect_selected(s, e);
 	if (status != STATUS_OK || e->full)
 		return imap_cmd_fail(s, cmd, e->full ? STATUS_LIMIT : status);
+	/* One UID would not say where to go on in several mailboxes: all or nothing. */
+	if (e->messages > imap_limit(s))
+		return imap_search_refuse_limit(s, cmd);
 	e->run.progress_goal = e->messages;
 	if (e->messages < IMAP_SEARCH_NARROW_MIN)
 		e->run.narrow.over = true;

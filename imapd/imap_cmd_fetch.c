@@ -16,6 +16,7 @@
  */
 #include "imapd/imap_cmd_store.h"
 #include "imapd/imap_fetch_write.h"
+#include "imapd/imap_limit.h"
 #include "imapd/imap_walk.h"
 
 enum {
@@ -36,7 +37,7 @@ struct fetch_run {
 	uint32_t *unseen;
 	size_t unseen_count;
 	struct flags_op op;
-	size_t op_at; /* walks op.out along with the UIDs */
+	size_t op_at; /* walks op.out along with the UIDs, down too */
 };
 
 static void
@@ -72,10 +73,18 @@ is_wanted(const struct fetch_run *run, const struct message_record *record)
 static bool
 is_newly_seen(struct fetch_run *run, uint32_t uid)
 {
-	while (run->op_at < run->op.out_count && run->op.out[run->op_at].uid < uid)
-		run->op_at++;
-	return run->op_at < run->op.out_count && run->op.out[run->op_at].uid == uid &&
-	       run->op.out[run->op_at].changed;
+	const struct flags_op *op = &run->op;
+	bool down = run->walk.down;
+
+	for (; run->op_at < op->out_count; run->op_at++) {
+		const struct flags_result *result =
+		    &op->out[down ? op->out_count - 1 - run->op_at : run->op_at];
+		if (result->uid == uid)
+			return result->changed;
+		if (down ? result->uid < uid : result->uid > uid)
+			break;
+	}
+	return false;
 }
 
 static bool
@@ -144,6 +153,7 @@ fetch_write_begin(struct imap_session *s, struct imap_command *cmd)
 {
 	struct fetch_run *run = s->cmd_data;
 	imap_walk_init(&run->walk, s->view, s->box_account, s->mailbox, &run->ranges);
+	run->walk.down = cmd->limit != 0; /* RFC 9738 section 3.1 */
 	s->resume = fetch_write;
 	return fetch_write(s, cmd);
 }
@@ -363,10 +373,14 @@ imap_run_fetch(struct imap_session *s, struct imap_command *cmd)
 		    s, cmd, IMAP_BAD, NULL, "VANISHED needs ENABLE QRESYNC");
 	if (!imap_set_resolve(s, cmd, &args->set, &ranges, &refused))
 		return refused;
+	uint32_t limit = imap_limit(s);
+	if (args->has_partial && args->partial_last - args->partial_first >= limit)
+		return imap_limit_refuse(s, cmd, limit, 0);
 	if (args->items & IMAP_FETCH_MODSEQ)
 		imap_condstore_on(s);
 	if (args->has_partial)
 		apply_partial(args, s->view, &ranges);
+	imap_limit_cut(s, cmd, &ranges);
 	if (args->vanished) {
 		enum status status = write_vanished(s, args);
 		if (status != STATUS_OK)

@@ -7,6 +7,7 @@
 #include "imapd/imap_cmd_store.h"
 
 #include "imapd/imap_int.h"
+#include "imapd/imap_limit.h"
 
 /* ---- parsing ---- */
 
@@ -91,7 +92,9 @@ write_results(
 	if (silent && !imap_is_condstore(s))
 		return;
 	for (size_t i = 0; i < op->out_count; i++) {
-		const struct flags_result *result = &op->out[i];
+		/* RFC 9738 section 3.1: from the highest to the lowest. */
+		const struct flags_result *result =
+		    &op->out[cmd->limit ? op->out_count - 1 - i : i];
 		uint32_t msn = mailbox_view_msn(s->view, result->uid);
 		if (!msn)
 			continue;
@@ -152,7 +155,7 @@ store_done(struct imap_session *s, struct imap_command *cmd)
 	if (!cmd->uid && op->out_count + op->out_modified_count < run->expected) {
 		/* RFC 2180 section 4.2: what is there was changed; NO says that nothing
 		 * of it was, and .SILENT asked not to be bothered. */
-		bool none = op->out_count + op->out_modified_count == 0;
+		bool none = op->out_count + op->out_modified_count == 0 && !cmd->limit;
 		if (none && !cmd->u.store->silent)
 			return imap_cmd_finish(s, cmd, IMAP_NO, "EXPUNGEISSUED",
 			    "all of these messages have been deleted");
@@ -191,6 +194,7 @@ imap_run_store(struct imap_session *s, struct imap_command *cmd)
 		    s, cmd, IMAP_NO, "NOPERM", "these flags may not be changed here");
 	if (args->has_unchangedsince)
 		imap_condstore_on(s);
+	imap_limit_cut(s, cmd, &ranges);
 	uint64_t expected = imap_uid_ranges_count(&ranges, s->view);
 	if (expected == 0)
 		return imap_cmd_finish(s, cmd, IMAP_OK, NULL, "no messages found");

@@ -187,6 +187,8 @@ imap_context_keep(struct imap_session *s, const struct imap_command *cmd,
 
 	if (!(cmd->u.search->returns & IMAP_RETURN_UPDATE))
 		return IMAP_CONTEXT_OK;
+	if (cmd->limit) /* not all of it was looked at */
+		return IMAP_CONTEXT_REFUSED;
 	if (sorts_by_relevancy(cmd->u.search))
 		return IMAP_CONTEXT_REFUSED;
 	if (s->contexts &&

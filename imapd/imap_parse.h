@@ -103,6 +103,9 @@ struct imap_command {
 	struct slice name; /* as sent, for logs; without "UID " */
 	const struct imap_cmd_row *row;
 	bool uid; /* it was "UID name ..." */
+	/* Set by imap_limit_cut: how many messages are dealt with, and the lowest UID
+	 * of them; 0: all. */
+	uint32_t limit, limit_uid;
 	union {
 		struct { /* ID */
 			struct imap_id_pair *pairs;

@@ -16,7 +16,10 @@
 
 #include "base/ensure.h"
 #include "base/log.h"
+#include "imapd/imap_limit.h"
 #include "imapd/imap_progress.h"
+
+#define LIMITED_TEXT "done for the last messages, repeat it for those before"
 
 /* ---- the command's memory ---- */
 
@@ -244,6 +247,19 @@ imap_cmd_finish_code(struct imap_session *s, struct imap_command *cmd,
 	static const char *const words[] = {" OK ", " NO ", " BAD "};
 	struct buf *out = imap_out(s);
 
+	/* Only one code fits the tagged line, and the limit's gives way (RFC 9738
+	 * section 3.1). */
+	if (cmd->limit && reply == IMAP_OK) {
+		struct slice limit = imap_limit_code(s, cmd->limit, cmd->limit_uid);
+		if (code.len > 0) {
+			buf_append(out, SLICE("* NO ["));
+			buf_append(out, limit);
+			buf_append(out, SLICE("] " LIMITED_TEXT "\r\n"));
+		} else {
+			code = limit;
+			text = LIMITED_TEXT;
+		}
+	}
 	if (!finish_sync(s, cmd))
 		return CMD_CLOSE;
 	buf_append(out, cmd->tag.ptr ? cmd->tag : SLICE("*"));

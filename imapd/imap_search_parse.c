@@ -110,6 +110,8 @@ enum argument {
 	ARG_SECONDS, /* nz-number */
 	ARG_DATE,
 	ARG_SET,
+	ARG_UID_AFTER,
+	ARG_UID_BEFORE,
 	ARG_MODSEQ,
 };
 
@@ -188,10 +190,32 @@ static const struct key_row key_rows[] = {
 	PLAIN("THREADID", IMAP_SEARCH_NONE, ARG_ATOM),
 	FIELD("TO", "To"),
 	PLAIN("UID", IMAP_SEARCH_UID, ARG_SET),
+	PLAIN("UIDAFTER", IMAP_SEARCH_UID, ARG_UID_AFTER),
+	PLAIN("UIDBEFORE", IMAP_SEARCH_UID, ARG_UID_BEFORE),
 	{NAME("UNKEYWORD"), IMAP_SEARCH_KEYWORD, RECORD, ARG_ATOM, 0, 0, true, {0}},
 	PLAIN("YOUNGER", IMAP_SEARCH_YOUNGER, ARG_SECONDS),
 };
 /* clang-format on */
+
+/* RFC 9738 section 3.2: the UIDs above or below one; never swapped, as "9:*" can be. */
+static bool
+uid_bound_lex(struct search_lex *sl, bool after, struct imap_search_node *node)
+{
+	struct imap_lex *lex = sl->lex;
+	uint32_t uid;
+
+	if (!imap_lex_space(lex) || !imap_lex_nz_number(lex, &uid))
+		return false;
+	if (uid == (after ? UINT32_MAX : 1)) {
+		node->key = IMAP_SEARCH_NONE;
+		return true;
+	}
+	node->set.ranges = ARENA_NEW(lex->arena, struct uid_range);
+	*node->set.ranges = after ? (struct uid_range){uid + 1, UINT32_MAX}
+	                          : (struct uid_range){1, uid - 1};
+	node->set.count = 1;
+	return true;
+}
 
 static bool
 argument_lex(
@@ -221,6 +245,9 @@ argument_lex(
 		return imap_lex_space(lex) && imap_lex_date(lex, &node->day);
 	case ARG_SET:
 		return imap_lex_space(lex) && imap_seqset_lex(lex, &node->set);
+	case ARG_UID_AFTER:
+	case ARG_UID_BEFORE:
+		return uid_bound_lex(sl, row->argument == ARG_UID_AFTER, node);
 	case ARG_MODSEQ:
 		return modseq_lex(sl, node);
 	}

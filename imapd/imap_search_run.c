@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "imapd/imap_context.h"
+#include "imapd/imap_limit.h"
 #include "imapd/imap_progress.h"
 
 static void
@@ -184,6 +185,36 @@ imap_search_box(struct imap_session *s, struct imap_search_run *run,
 	return STATUS_OK;
 }
 
+/* What is over the limit is not looked at; SORT and THREAD would be wrong without it
+ * (RFC 9738 sections 3.1, 3.3 and 3.4).  False: refused. */
+static bool
+search_limit(struct imap_session *s, struct imap_command *cmd,
+    struct imap_search_run *run, enum cmd_result *out_refused)
+{
+	const struct imap_search_args *args = run->args;
+	uint32_t limit = imap_limit(s);
+	bool partial = args->returns & IMAP_RETURN_PARTIAL;
+
+	if ((partial && args->partial_last - args->partial_first >= limit) ||
+	    (run->match && run->max > limit)) {
+		*out_refused = imap_search_refuse_limit(s, cmd);
+		return false;
+	}
+	imap_limit_cut(s, cmd, &run->ranges);
+	if (cmd->limit)
+		run->max = limit;
+	run->walk.ranges = run->ranges;
+	return true;
+}
+
+enum cmd_result
+imap_search_refuse_limit(struct imap_session *s, struct imap_command *cmd)
+{
+	if (cmd->u.search->returns & IMAP_RETURN_SAVE)
+		imap_saved_set(s, NULL);
+	return imap_limit_refuse(s, cmd, imap_limit(s), 0);
+}
+
 enum cmd_result
 imap_search_begin(struct imap_session *s, struct imap_command *cmd, imap_run_fn done,
     bool (*match)(struct imap_session *s, uint32_t at,
@@ -204,6 +235,8 @@ imap_search_begin(struct imap_session *s, struct imap_command *cmd, imap_run_fn 
 		return refused;
 	if (imap_search_box(s, run, s->view, s->mailbox, s->arena) != STATUS_OK)
 		return imap_cmd_fail(s, cmd, STATUS_LIMIT);
+	if (!search_limit(s, cmd, run, &refused))
+		return refused;
 	run->progress_goal = run->max;
 	if (run->max < IMAP_SEARCH_NARROW_MIN)
 		run->narrow.over = true;

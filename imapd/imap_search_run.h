@@ -61,6 +61,9 @@ enum status imap_search_box(struct imap_session *s, struct imap_search_run *run,
  * section 2.1), and it is not kept up to date. */
 enum cmd_result imap_search_fail(
     struct imap_session *s, struct imap_command *cmd, enum status status);
+/* NO [MESSAGELIMIT n]: nothing is searched, and "$" is emptied as above. */
+enum cmd_result imap_search_refuse_limit(
+    struct imap_session *s, struct imap_command *cmd);
 /* Searches it: sets s->resume as long as it takes, then calls run->done. */
 enum cmd_result imap_search_slice(struct imap_session *s, struct imap_command *cmd);
 /* Replaces the found UIDs by message numbers, but for a UID command. */

@@ -56,6 +56,43 @@ imap_walk_init(struct imap_walk *walk, const struct mailbox_view *view,
 	    .turn_records = IMAP_TURN_RECORDS};
 }
 
+/* One turn of a walk downwards, by the view: each record is looked up by itself. */
+static bool
+walk_down(struct imap_session *s, struct imap_walk *walk, imap_walk_fn fn,
+    enum status *out_status)
+{
+	struct message_record record;
+	uint32_t looked_at = 0;
+
+	for (; walk->range < walk->ranges.count; walk->range++) {
+		const struct uid_range *range =
+		    &walk->ranges.ranges[walk->ranges.count - 1 - walk->range];
+		uint32_t last = range->last;
+		if (walk->next && walk->next <= last)
+			last = (uint32_t)walk->next - 1;
+		uint32_t msn = mailbox_view_rank(walk->view, last);
+		for (; msn; msn--) {
+			uint32_t uid = mailbox_view_uid(walk->view, msn);
+			if (uid < range->first)
+				break;
+			walk->next = uid;
+			*out_status = message_get(
+			    imap_reader(s), walk->account, walk->mailbox, uid, &record);
+			bool go_on = true;
+			if (*out_status == STATUS_OK) {
+				walk->examined++;
+				go_on = fn(s, &record, msn);
+			} else if (*out_status != STATUS_NOT_FOUND) {
+				return true;
+			}
+			*out_status = STATUS_OK;
+			if (!go_on || ++looked_at > walk->turn_records)
+				return false;
+		}
+	}
+	return true;
+}
+
 bool
 imap_walk_run(struct imap_session *s, struct imap_walk *walk, imap_walk_fn fn,
     enum status *out_status)
@@ -66,6 +103,8 @@ imap_walk_run(struct imap_session *s, struct imap_walk *walk, imap_walk_fn fn,
 
 	imap_msn_walk_init(&msns, walk->view);
 	*out_status = STATUS_OK;
+	if (walk->down)
+		return walk_down(s, walk, fn, out_status);
 	for (; walk->range < walk->ranges.count; walk->range++) {
 		const struct uid_range *range = &walk->ranges.ranges[walk->range];
 		if (walk->next > range->last)

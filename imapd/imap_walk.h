@@ -1,7 +1,8 @@
 /*
  * Walks the records of the view's messages in ascending UID order, in slices: one turn's
  * share, then again from where it stood, with a new cursor (read transactions do not
- * outlive a turn).  Used by FETCH, SEARCH, SORT and THREAD.
+ * outlive a turn); or in descending order, one record after the other.  Used by FETCH,
+ * SEARCH, SORT and THREAD.
  */
 #ifndef IMAPD_IMAP_WALK_H
 #define IMAPD_IMAP_WALK_H
@@ -26,8 +27,9 @@ struct imap_walk {
 	struct account_id account;
 	uint32_t mailbox;
 	struct imap_uid_ranges ranges; /* borrowed */
-	size_t range;
-	uint64_t next; /* UIDs below it are done */
+	bool down;     /* from the highest to the lowest: set it behind imap_walk_init */
+	size_t range;  /* done so far, from where the walk began */
+	uint64_t next; /* UIDs below it are done; down: above it, 0 at first */
 	uint32_t
 	    turn_records;  /* looked at in a turn; imap_walk_init: IMAP_TURN_RECORDS */
 	uint32_t examined; /* messages of the view that had a record */

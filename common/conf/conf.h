@@ -16,6 +16,8 @@
 enum conf_tls { CONF_TLS_NONE, CONF_TLS_STARTTLS, CONF_TLS_IMPLICIT };
 /* Whose mailboxes may be shared with whom (imap.sharing). */
 enum conf_sharing { CONF_SHARING_NONE, CONF_SHARING_DOMAIN, CONF_SHARING_ALL };
+/* What imap.message_limit holds for (RFC 9738). */
+enum conf_limit { CONF_LIMIT_ALL, CONF_LIMIT_SAVING };
 enum conf_protocol { CONF_SMTP, CONF_SUBMISSION, CONF_IMAP, CONF_POP3 };
 enum {
 	CONF_LISTENERS_MAX = 32,
@@ -124,7 +126,9 @@ struct conf {
 		char *admin_uri;    /* "" none */
 		char *comment;      /* "" none */
 		enum conf_sharing sharing;
-		char *shared_account; /* local part; "" none */
+		char *shared_account;   /* local part; "" none */
+		uint32_t message_limit; /* of one command; 0: none */
+		enum conf_limit message_limit_on;
 	} imap;
 	struct {
 		bool delete_on_retrieval;

@@ -26,6 +26,7 @@
 /* In the order of the enums; test_conf compares these with the tables below. */
 #define PROTOCOLS "smtp|submission|imap|pop3"
 #define SHARING   "none|domain|all"
+#define LIMIT_ON  "all|saving"
 #define TLS_MODES "none|starttls|implicit"
 
 #define EVENT_KIND_WORDS "accepted|delivered|deferred|bounced|complained|suppressed"
@@ -227,6 +228,12 @@ const struct conf_key conf_keys[] = {
 	{"imap", "shared_account", CONF_TYPE_TEXT, 0, 64, "shared", NULL, RELOAD,
 	    "the account of a domain (local part) whose mailboxes are seen as Shared/; empty: none",
 	    TOP(imap.shared_account)},
+	{"imap", "message_limit", CONF_TYPE_U32, 0, 1000000000, "0", NULL, RELOAD,
+	    "messages that one command deals with (RFC 9738: at least 1000); 0: no limit",
+	    TOP(imap.message_limit)},
+	{"imap", "message_limit_on", CONF_TYPE_ENUM, 0, 0, "all", LIMIT_ON, RELOAD,
+	    "all commands over messages (MESSAGELIMIT), or saving: COPY and APPEND (SAVELIMIT)",
+	    TOP(imap.message_limit_on)},
 
 	{"pop3", "delete_on_retrieval", CONF_TYPE_BOOL, 0, 1, "true", NULL, RELOAD,
 	    "QUIT removes what was fetched whole; false: mail stays", TOP(pop3.delete_on_retrieval)},

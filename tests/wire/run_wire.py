@@ -23,6 +23,7 @@ Lines of a transcript:
         password USER TEXT  the account's new password
         apop USER TEXT      the client sends APOP with this password; a last word STAT: and
                             STAT in the same octets
+        conf KEY VALUE      imap.KEY as long as the transcript lasts
         nothing             the server says nothing for a moment
 C2:, S2:, 2C:, 2S: (and so on) are a second session's, 3… a third's.
 
@@ -56,6 +57,7 @@ CONF = {"imap": {"auth": [*AUTH, 'mechanisms = {"PLAIN", "LOGIN"}'],
 CLAIM_S = 0.1
 
 
+began = {}  # the configuration by its path, before "! conf"
 added = set()  # accounts of the transcript, by "! account add"
 
 
@@ -151,6 +153,22 @@ class Session:
         self.socket, self.input = None, b""
 
 
+def configure(post, text):
+    """imap.KEY = VALUE in place of what stands there, or "" for what the instance began with."""
+    path = os.path.join(post.root, "etc", "postroom.conf")
+    with open(path, encoding="utf-8") as file:
+        now = file.read()
+    began.setdefault(path, now)
+    key, _, value = text.partition(" ")
+    then = began[path] if not text else re.sub(
+        r"(?m)^imap \{$", rf"imap {{\n    {key} = {value}",
+        re.sub(rf"(?m)^    {key} = .*\n", "", now), count=1)
+    if then != now:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(then)
+        post.run("reload")
+
+
 def directive(post, session, text):
     word, _, rest = text.partition(" ")
     if word == "listener":
@@ -193,6 +211,8 @@ def directive(post, session, text):
     elif word == "password":
         user, password = rest.split(" ", 1)
         post.run("account", "password", user, "--password-stdin", input=password + "\n")
+    elif word == "conf":
+        configure(post, rest)
     elif word == "apop":
         user, password = rest.split(" ", 1)
         stat = "STAT\r\n" if password.endswith(" STAT") else ""
@@ -268,6 +288,8 @@ def play_all(r, protocol, paths):
             r.check(True, path)
         except Failed as reason:
             r.check(False, f"{protocol}/{os.path.basename(path)}: {reason}")
+        if began:
+            configure(post, "")
         while added:
             post.run("account", "remove", added.pop(), "--yes")
     r.equal([row["pid"] for row in post.status()["daemons"]], pids, "no daemon died")

@@ -20,6 +20,9 @@ names(void **state)
 	assert_int_not_equal(BIT("IDLE"), 0);
 	assert_int_equal(BIT("IDLE"), BIT("idle"));
 	assert_int_not_equal(BIT("IDLE"), BIT("MOVE"));
+	/* Announced with a value, masked by name. */
+	assert_int_not_equal(BIT("MESSAGELIMIT"), BIT("SAVELIMIT"));
+	assert_int_not_equal(BIT("MESSAGELIMIT"), 0);
 	assert_int_equal(BIT("IMAP4rev1"), 0);
 	assert_int_equal(BIT("X-NONE"), 0);
 	assert_int_equal(BIT(""), 0);

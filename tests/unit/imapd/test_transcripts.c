@@ -8,6 +8,7 @@
  *
  *	! account NAME --quota SIZE | --quota-messages N     as `postroom account set`
  *does
+ *	! conf KEY VALUE    imap.KEY as long as the transcript lasts
  *
  * Every line that comes must be named, in order; nothing may be left before the next C or
  * at the end.  The account is ann@example.org with the password "secret", and each
@@ -99,6 +100,24 @@ account_change(const char *text)
 	store_reader_free(&reader);
 }
 
+/* "KEY VALUE" of what transcripts change. */
+static void
+conf_set(const char *path, int number, const char *text)
+{
+	struct slice value = slice_from_cstr(text);
+	struct slice key = slice_split(&value, ' ');
+	uint64_t n = 0;
+	if (slice_equal(key, SLICE("message_limit")) &&
+	    slice_to_u64(value, UINT32_MAX, &n))
+		h.conf->imap.message_limit = (uint32_t)n;
+	else if (slice_equal(key, SLICE("message_limit_on")))
+		h.conf->imap.message_limit_on = slice_equal(value, SLICE("saving"))
+		                                    ? CONF_LIMIT_SAVING
+		                                    : CONF_LIMIT_ALL;
+	else
+		fail_msg("%s:%d: not known here: %s", path, number, text);
+}
+
 static void
 record_line(unsigned n, struct slice line)
 {
@@ -124,6 +143,10 @@ step(const char *path, int number, char *line)
 	}
 	if (strncmp(line, "! account ", 10) == 0) {
 		account_set(path, number, line + 10);
+		return;
+	}
+	if (strncmp(line, "! conf ", 7) == 0) {
+		conf_set(path, number, line + 7);
 		return;
 	}
 	bool regex = *at == '~';
