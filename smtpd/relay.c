@@ -38,6 +38,7 @@ job_free(struct relay_job *job)
 	free(job->recipients);
 	free(job->envid);
 	free(job->hold);
+	free(job->unsubscribe);
 	free(job->sender);
 	free(job->forwarder);
 	free(job->mail_from);

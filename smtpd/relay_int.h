@@ -48,7 +48,8 @@ enum {
 	RELAY_DIALOGUE_MAX = 2000,    /* octets of an attempt's dialogue in the trace */
 	RELAY_RATE_AHEAD_S = 60,      /* what rates let through until then is loaded */
 	RELAY_RATE_LOOK_MAX = 500,    /* jobs of a site that are looked at for one */
-	RELAY_LOCAL_MAX = 32,         /* local deliveries at once: each holds its text */
+	RELAY_COPY_HEAD_MAX = 16 * 1024, /* bytes of fields that a copy gets when sent */
+	RELAY_LOCAL_MAX = 32, /* local deliveries at once: each holds its text */
 };
 
 struct relay;
@@ -95,7 +96,8 @@ struct relay_job {
 	char *envid;        /* as given, or "" */
 	int64_t by_s;       /* as queue_message */
 	int8_t priority;
-	char *hold; /* as queue_message, or "" */
+	char *hold;        /* as queue_message, or "" */
+	char *unsubscribe; /* as queue_message, or ""; one recipient then */
 	struct relay_recipient *recipients;
 	size_t count;
 	/* while a session or a delivery has it */
@@ -313,6 +315,17 @@ void relay_sender_release(struct relay *relay, struct relay_sender *sender);
  * way (RFC 5321 section 4.4). */
 size_t relay_body_head(struct slice body);
 
+/* ---- relay_copy.c ---- */
+/* Does each recipient get a copy of its own, in a transaction of its own? */
+bool relay_copy_is_single(const struct queue_message *message);
+/* Appends the copy's return address (VERP); false (nothing appended): it has none, or
+ * none that fits. */
+bool relay_copy_sender(struct relay *relay, const struct queue_message *message,
+    struct slice recipient, struct buf *out);
+/* Appends the fields that this job's copy gets in front of the stored text, as lines of
+ * ASCII; all that is put there when a message is sent comes from here. */
+void relay_copy_head(struct relay *relay, const struct relay_job *job, struct buf *out);
+
 /* ---- relay_target.c ---- */
 /* Finds the site's addresses and their levels; then relay_site_run or relay_site_fail. */
 void relay_site_resolve(struct relay_site *site);
@@ -351,7 +364,9 @@ bool relay_code_is_hard(const char *code);
 /* Puts addresses on the list, if the operator wants that (relay.suppress_for). */
 void relay_suppress_note(struct relay *relay, enum relay_suppress reason,
     const char *const *addresses, const char *const *replies, size_t count);
-bool relay_is_suppressed(struct relay *relay, struct slice address, char out_reply[200]);
+/* Is nothing of this sender to be sent to the address? */
+bool relay_is_suppressed(
+    struct relay *relay, struct slice address, struct slice sender, char out_reply[200]);
 
 /* ---- relay_report.c ---- */
 /* Begins to take reports; they are left alone after the stop. */

@@ -123,18 +123,24 @@ forwarder_of(struct relay *relay, const struct queue_recipient *recipient)
 }
 
 static char *
-mail_from_make(struct relay *relay, struct slice sender, struct slice forwarder)
+mail_from_make(struct relay *relay, const struct queue_message *message,
+    const struct queue_recipient *recipient, struct slice forwarder)
 {
+	struct slice sender = message->sender;
 	struct buf text AUTO_BUF;
 	buf_init(&text, MAIL_FROM_MAX);
+	if (relay_copy_sender(relay, message, recipient->address, &text))
+		return relay_copy_text(buf_slice(&text));
 	if (forwarder.len > 0 && service_conf(relay->service)->smtp.srs &&
 	    smtp_recipient_rewrite_sender(relay->reader, sender, forwarder, &text))
 		return relay_copy_text(buf_slice(&text));
 	return relay_copy_text(sender);
 }
 
+/* `first` is its first recipient. */
 static struct relay_job *
-job_new(struct relay *relay, const struct queue_message *message, struct relay_site *site,
+job_new(struct relay *relay, const struct queue_message *message,
+    const struct queue_recipient *first, struct relay_site *site,
     struct relay_sender *sender, struct slice forwarder)
 {
 	struct relay_job *job = xcalloc(1, sizeof(*job));
@@ -144,7 +150,7 @@ job_new(struct relay *relay, const struct queue_message *message, struct relay_s
 	memcpy(job->id, message->id, sizeof(job->id));
 	job->sender = relay_copy_text(message->sender);
 	job->forwarder = relay_copy_text(forwarder);
-	job->mail_from = mail_from_make(relay, message->sender, forwarder);
+	job->mail_from = mail_from_make(relay, message, first, forwarder);
 	job->flags = message->flags;
 	job->size = message->size;
 	job->created_s = message->created_s;
@@ -154,6 +160,7 @@ job_new(struct relay *relay, const struct queue_message *message, struct relay_s
 	job->by_s = message->by_s;
 	job->priority = message->priority;
 	job->hold = relay_copy_text(message->hold);
+	job->unsubscribe = relay_copy_text(message->unsubscribe);
 	return job;
 }
 
@@ -199,8 +206,8 @@ recipient_alone(struct load *load, const struct queue_due *due, const char *key,
     const struct queue_recipient *recipient)
 {
 	struct relay_lane *lane = lane_make(load->relay, due);
-	struct relay_job *job =
-	    job_new(load->relay, &load->message, NULL, lane->sender, SLICE(""));
+	struct relay_job *job = job_new(
+	    load->relay, &load->message, recipient, NULL, lane->sender, SLICE(""));
 	job_add_recipient(job, recipient);
 	active_add(load->relay, key, lane);
 	return job;
@@ -271,7 +278,8 @@ recipient_load(struct load *load, const struct queue_due *due, const char *key)
 	struct directory_domain found;
 	bool local = at == SIZE_MAX ||
 	             directory_domain_find(relay->reader, domain, &found) == STATUS_OK;
-	bool joins = load->job && strcmp(load->job->id, due->id) == 0;
+	bool single = relay_copy_is_single(&load->message);
+	bool joins = !single && load->job && strcmp(load->job->id, due->id) == 0;
 	if (!local &&
 	    (relay_is_paused(relay, recipient.address) ||
 		(!joins && !relay_rate_is_near(relay, RELAY_RATE_SENDER, due->sender)))) {
@@ -279,7 +287,8 @@ recipient_load(struct load *load, const struct queue_due *due, const char *key)
 		return false;
 	}
 	char reply[200];
-	if (!local && relay_is_suppressed(relay, recipient.address, reply)) {
+	if ((!local || load->message.unsubscribe.len > 0) &&
+	    relay_is_suppressed(relay, recipient.address, load->message.sender, reply)) {
 		recipient_suppress(load, due, key, &recipient, reply);
 		return true;
 	}
@@ -290,7 +299,7 @@ recipient_load(struct load *load, const struct queue_due *due, const char *key)
 	struct slice forwarder = local ? SLICE("") : forwarder_of(relay, &recipient);
 	if (!local)
 		relay_rates_of(relay, &load->message, domain, buckets);
-	if (!job || strcmp(job->id, due->id) != 0 || job->site != site ||
+	if (!job || single || strcmp(job->id, due->id) != 0 || job->site != site ||
 	    memcmp(job->buckets, buckets, sizeof(buckets)) != 0 ||
 	    !slice_equal_nocase(forwarder, slice_from_cstr(job->forwarder)) ||
 	    job->count == RELAY_JOB_RECIPIENTS_MAX) {
@@ -300,7 +309,7 @@ recipient_load(struct load *load, const struct queue_due *due, const char *key)
 			return false;
 		}
 		job_handed(load);
-		job = load->job = job_new(relay, &load->message, site,
+		job = load->job = job_new(relay, &load->message, &recipient, site,
 		    lane_make(relay, due)->sender, forwarder);
 		relay_rates_reserve(job, buckets);
 	}

@@ -18,6 +18,7 @@
 #include "text/date.h"
 
 enum { LOCAL_ARENA_MAX = 4 * 1024 * 1024, RETURN_PATH_MAX = 512 };
+enum { LOCAL_HEAD_MAX = RETURN_PATH_MAX + RELAY_COPY_HEAD_MAX };
 
 struct local_delivery {
 	struct deliver_op op;
@@ -91,17 +92,19 @@ delivered(struct store_op *op)
 	delivery_free(d);
 }
 
-/* The body again as a draft, Return-Path in front (RFC 5321 section 4.4). */
+/* The body again as a draft, Return-Path in front (RFC 5321 section 4.4), then the
+ * copy's own fields. */
 static enum status
 draft_make(struct local_delivery *d)
 {
 	struct slice bytes = body_handle_bytes(&d->job->body);
 	bytes = slice_from(bytes, relay_body_head(bytes));
 	struct buf head AUTO_BUF;
-	buf_init(&head, RETURN_PATH_MAX);
+	buf_init(&head, LOCAL_HEAD_MAX);
 	buf_append_format(&head, "Return-Path: <%s>\r\n", d->job->sender);
+	relay_copy_head(d->relay, d->job, &head);
 	d->draft = body_draft_new(
-	    store_reader_store(d->relay->reader), bytes.len + RETURN_PATH_MAX);
+	    store_reader_store(d->relay->reader), bytes.len + LOCAL_HEAD_MAX);
 	enum status status = body_draft_append(d->draft, bytes);
 	if (status == STATUS_OK && buf_ok(&head))
 		status = body_draft_prefix(d->draft, buf_slice(&head));

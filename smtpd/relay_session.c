@@ -38,6 +38,13 @@ session_text(const struct relay_session *s)
 	                    : body_handle_bytes(&s->job->body);
 }
 
+/* Octets that go out, about. */
+static uint64_t
+session_size(const struct relay_session *s)
+{
+	return (uint64_t)s->head.len + session_text(s).len;
+}
+
 static void
 session_free(void *arg)
 {
@@ -45,6 +52,7 @@ session_free(void *arg)
 	s->magic = 0;
 	relay_hosts_unref(&s->hosts);
 	buf_fini(&s->dialogue);
+	buf_fini(&s->head);
 	free(s);
 }
 
@@ -243,7 +251,7 @@ mail_write(struct relay_session *s)
 	relay_session_note(s, " > MAIL FROM:", slice_from_cstr(job->mail_from));
 	if (s->offer.size)
 		conn_write_format(
-		    s->conn, " SIZE=%llu", (unsigned long long)session_text(s).len);
+		    s->conn, " SIZE=%llu", (unsigned long long)session_size(s));
 	if ((job->flags & QUEUE_MESSAGE_8BIT) && s->offer.eightbitmime)
 		conn_write(s->conn, SLICE(" BODY=8BITMIME"));
 	if (job->flags & QUEUE_MESSAGE_UTF8)
@@ -358,7 +366,7 @@ job_impossible(const struct relay_session *s)
 		s->job->by_s - clock_wall_s() < (int64_t)s->offer.by_min_s))
 		return "554 5.3.3 the next server cannot keep the time for delivery that "
 		       "the sender set (DELIVERBY)";
-	if (s->offer.size_max > 0 && session_text(s).len > s->offer.size_max)
+	if (s->offer.size_max > 0 && session_size(s) > s->offer.size_max)
 		return "552 5.3.4 the message is larger than the next server takes";
 	return NULL;
 }
@@ -379,7 +387,11 @@ job_next(struct relay_session *s)
 		    relay_session_address(s)->host, conn_peer_text(s->conn),
 		    relay_session_tls_text(s), s->origin.set ? " from " : "",
 		    s->origin.set ? s->origin.source.text : "");
+		buf_reset(&s->head);
+		relay_copy_head(s->relay, s->job, &s->head);
 		const char *impossible = job_convert(s);
+		if (!buf_ok(&s->head))
+			impossible = "451 4.3.0 the fields of the copy could not be made";
 		if (!impossible)
 			impossible = job_impossible(s);
 		if (impossible)
@@ -488,6 +500,16 @@ body_continue(struct relay_session *s)
 }
 
 static void
+head_write(struct relay_session *s)
+{
+	struct buf out AUTO_BUF;
+	buf_init(&out, 3 * (size_t)RELAY_COPY_HEAD_MAX + 16);
+	framer_stuff_feed(&s->stuff, buf_slice(&s->head), true, &out);
+	ENSURE(buf_ok(&out));
+	conn_write(s->conn, buf_slice(&out));
+}
+
+static void
 data_reply(struct relay_session *s)
 {
 	if (relay_reply_class(&s->reply) != REPLY_MORE) {
@@ -499,6 +521,7 @@ data_reply(struct relay_session *s)
 	relay_reply_reset(&s->reply);
 	s->body_offset = relay_body_head(session_text(s));
 	framer_stuff_init(&s->stuff);
+	head_write(s);
 	body_continue(s);
 }
 
@@ -661,5 +684,6 @@ relay_session_start(struct relay_site *site)
 	s->hosts = relay_hosts_ref(site->hosts);
 	s->source_change = site->source_change;
 	buf_init(&s->dialogue, RELAY_DIALOGUE_MAX + 64);
+	buf_init(&s->head, RELAY_COPY_HEAD_MAX);
 	address_try(s);
 }

@@ -54,6 +54,7 @@ struct relay_session {
 	size_t accepted;
 	unsigned messages;
 	struct body_draft *converted; /* the job's text for a 7-bit host, or null */
+	struct buf head; /* the copy's own fields (relay_copy_head), before its text */
 	struct framer_stuff stuff;
 	uint64_t body_offset;
 	struct buf dialogue; /* the attempt's lines, for the trace of one that failed */

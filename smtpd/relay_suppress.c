@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "base/log.h"
+#include "service/bulk.h"
 #include "smtpd/relay_int.h"
 
 enum { SUPPRESS_ARENA_MAX = 4 * 1024 * 1024 };
@@ -89,23 +90,23 @@ relay_suppress_note(struct relay *relay, enum relay_suppress reason,
 	};
 	for (size_t i = 0; i < count; i++)
 		TRACE(relay->trace, "relay.suppress", LF_STR("to", addresses[i]),
-		    LF_STR("reason", relay_suppress_text(reason)),
+		    LF_STR("reason", relay_suppress_text((uint8_t)reason)),
 		    LF_STR("reply", replies[i]),
 		    LF_U64("until", (uint64_t)now + lasts_s));
 	relay_note_submit(relay->reader, &s->op);
 }
 
 bool
-relay_is_suppressed(struct relay *relay, struct slice address, char out_reply[200])
+relay_is_suppressed(
+    struct relay *relay, struct slice address, struct slice sender, char out_reply[200])
 {
 	struct relay_note note;
-	if (relay_note_get(relay->reader, RELAY_NOTE_SUPPRESSED, address, clock_wall_s(),
-		&note) != STATUS_OK ||
-	    note.kind > RELAY_SUPPRESS_COMPLAINT)
+	if (bulk_suppress_get(relay->reader, address, sender, clock_wall_s(), &note) !=
+	    STATUS_OK)
 		return false;
 	snprintf(out_reply, 200,
 	    "550 5.7.1 the address is on the suppression list (%s): postroom suppress "
 	    "list",
-	    relay_suppress_text((enum relay_suppress)note.kind));
+	    relay_suppress_text(note.kind));
 	return true;
 }

@@ -7,13 +7,13 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "service/bulk.h"
 #include "service/smtp_recipient.h"
 #include "service/smtp_route.h"
 #include "smtpd/smtp_accept.h"
 #include "smtpd/smtp_cmd.h"
 #include "smtpd/smtp_rate.h"
 #include "smtpd/smtp_resp.h"
-#include "store/relay_note.h"
 
 static struct slice
 delimiters(const struct smtp_session *s)
@@ -295,7 +295,7 @@ is_suppressed(const struct smtp_session *s, struct slice address)
 {
 	struct relay_note note;
 	return strcmp(service_conf(s->service)->relay.suppressed, "refuse") == 0 &&
-	       relay_note_get(service_reader(s->worker), RELAY_NOTE_SUPPRESSED, address,
+	       bulk_suppress_get(service_reader(s->worker), address, s->envelope->sender,
 		   clock_wall_s(), &note) == STATUS_OK;
 }
 

@@ -15,6 +15,7 @@ enum {
 	QUEUE_ENVID_MAX = 100,        /* bytes, RFC 3461 section 4.4 */
 	QUEUE_HOLD_MAX = 40,          /* bytes */
 	QUEUE_ORCPT_MAX = 500,        /* bytes, RFC 3461 section 4.2 */
+	QUEUE_UNSUBSCRIBE_MAX = 500,  /* bytes */
 	QUEUE_SITE_MAX = 255,         /* bytes of a paused domain */
 };
 
@@ -32,6 +33,7 @@ enum {
 	QUEUE_MESSAGE_TLS_OPTIONAL = 1 << 8, /* "TLS-Required: No", RFC 8689 section 5 */
 	QUEUE_MESSAGE_BY_RETURN = 1 << 9,    /* BY=…;R (RFC 2852): else ;N, when by_s */
 	QUEUE_MESSAGE_BY_TRACE = 1 << 10,    /* BY=…T */
+	QUEUE_MESSAGE_VERP = 1 << 11, /* each copy has a return address of its own */
 };
 
 /* When a report is wanted for a recipient (RFC 3461 section 4.1); 0: not said. */
@@ -65,6 +67,9 @@ struct queue_message {
 	int8_t priority;    /* MT-PRIORITY (RFC 6710), -9 to 9 */
 	struct slice
 	    hold; /* "for;3600", "until;…" (RFC 4865 section 5.1.2); empty: none */
+	/* How its recipients unsubscribe: "mailto", or the link "https://…{token}…"; each
+	 * copy gets the fields of RFC 2369 and RFC 8058.  Empty: it has none. */
+	struct slice unsubscribe;
 };
 
 struct queue_recipient {
@@ -136,7 +141,8 @@ struct queue_new_message {
 	struct slice envid; /* as queue_message; null: none */
 	int64_t by_s;
 	int8_t priority;
-	struct slice hold; /* null: none */
+	struct slice hold;        /* null: none */
+	struct slice unsubscribe; /* null: none */
 };
 struct queue_add_op {
 	struct store_op op;

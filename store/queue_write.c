@@ -146,6 +146,7 @@ new_check(const struct queue_new_message *message)
 	    !queue_id_fold(slice_make(message->id, ID_TEXT_LEN), id) ||
 	    message->sender.len > QUEUE_ADDRESS_MAX ||
 	    message->login.len > QUEUE_TEXT_MAX || message->origin.len > QUEUE_TEXT_MAX ||
+	    message->unsubscribe.len > QUEUE_UNSUBSCRIBE_MAX ||
 	    message->envid.len > QUEUE_ENVID_MAX || message->hold.len > QUEUE_HOLD_MAX ||
 	    message->priority < -9 || message->priority > 9)
 		return STATUS_INVALID;
@@ -193,6 +194,7 @@ new_put(struct engine_txn *txn, const struct queue_new_message *new_message,
 	    .by_s = new_message->by_s,
 	    .priority = new_message->priority,
 	    .hold = new_message->hold,
+	    .unsubscribe = new_message->unsubscribe,
 	};
 	(void)queue_id_fold(slice_make(new_message->id, ID_TEXT_LEN), message.id);
 	enum status status = engine_body_attach(txn, new_message->draft, &message.body);

@@ -16,10 +16,11 @@ relay_level_text(enum relay_level level)
 }
 
 const char *
-relay_suppress_text(enum relay_suppress reason)
+relay_suppress_text(uint8_t reason)
 {
-	static const char *const texts[] = {"manual", "bounce", "complaint"};
-	return texts[reason];
+	static const char *const texts[] = {
+	    "manual", "bounce", "complaint", "unsubscribe"};
+	return reason < sizeof(texts) / sizeof(texts[0]) ? texts[reason] : "unknown";
 }
 
 static bool

@@ -12,11 +12,14 @@
 enum relay_note_table {
 	RELAY_NOTE_TLS = 't', /* recipient domain → enum relay_level */
 	RELAY_NOTE_STS = 's', /* domain → mode; text: the record's id, more: policy */
-	RELAY_NOTE_SUPPRESSED = 'x', /* address → enum relay_suppress; text: why */
+	/* "address", or "address>sender" for mail of that sender only → enum
+	 * relay_suppress; text: why */
+	RELAY_NOTE_SUPPRESSED = 'x',
 	RELAY_NOTE_RATE = 'v',   /* "site:…", "sender:…" → text: "100/1h", "none" */
 	RELAY_NOTE_POOL = 'q',   /* a pool's name → more: its members */
 	RELAY_NOTE_USED = 'u',   /* the same → text: how much of it is used, and when */
 	RELAY_NOTE_TLSRPT = 'y', /* "start:domain" → more: service/tls_results.h */
+	RELAY_NOTE_BULK = 'b',   /* sender's address or domain → service/bulk.h */
 };
 
 enum {
@@ -41,10 +44,11 @@ const char *relay_level_text(enum relay_level level);
 enum relay_suppress {
 	RELAY_SUPPRESS_MANUAL,
 	RELAY_SUPPRESS_BOUNCE,
-	RELAY_SUPPRESS_COMPLAINT
+	RELAY_SUPPRESS_COMPLAINT,
+	RELAY_SUPPRESS_UNSUBSCRIBE, /* of one sender's mail */
 };
-/* "manual", "bounce", "complaint". */
-const char *relay_suppress_text(enum relay_suppress reason);
+/* "manual", "bounce", "complaint", "unsubscribe"; "unknown" for others. */
+const char *relay_suppress_text(uint8_t reason);
 
 struct relay_note {
 	struct slice name;

@@ -181,6 +181,7 @@ look_key(struct look *look, struct slice key, struct slice value)
 	case KEY_NOTE_USED:
 	case KEY_NOTE_POOL:
 	case KEY_NOTE_TLSRPT:
+	case KEY_NOTE_BULK:
 		if (key.len < 2 || !relay_note_decode(value, &(struct relay_note){0}))
 			check_problem(look->check, 1, "damaged note of the relay");
 		break;

@@ -51,6 +51,7 @@ queue_message_encode(const struct queue_message *message, struct buf *out)
 		char priority = (char)message->priority;
 		record_field_append(out, QMESSAGE_TAG_PRIORITY, slice_make(&priority, 1));
 	}
+	record_field_append(out, QMESSAGE_TAG_UNSUBSCRIBE, message->unsubscribe);
 }
 
 static bool
@@ -69,6 +70,9 @@ message_field(struct queue_message *out, char tag, struct slice value)
 	case QMESSAGE_TAG_PRIORITY:
 		out->priority = value.len == 1 ? (int8_t)value.ptr[0] : 0;
 		return out->priority != 0 && out->priority >= -9 && out->priority <= 9;
+	case QMESSAGE_TAG_UNSUBSCRIBE:
+		out->unsubscribe = value;
+		return true;
 	default:
 		return false;
 	}
@@ -89,7 +93,7 @@ queue_message_decode(struct slice record, struct slice id, struct queue_message 
 	out->size = be64_get(p + QMESSAGE_BYTES);
 	out->body = be64_get(p + QMESSAGE_BODY);
 	struct slice rest = slice_from(record, QMESSAGE_TEXTS);
-	out->envid = out->hold = SLICE("");
+	out->envid = out->hold = out->unsubscribe = SLICE("");
 	out->by_s = 0;
 	out->priority = 0;
 	if (!record_text_take(&rest, &out->sender) ||

@@ -86,6 +86,7 @@
  *   y start:domain               results of TLS in a period: NOTE_*
  *   n name                       tenant (lower case): TENANT_*
  *   w member                     a tenant's account or domain (lower case): MEMBER_*
+ *   b sender                     of who sends in bulk, address or domain: NOTE_*
  *
  * INVARIANTS (store_check reports the number)
  *
@@ -203,6 +204,7 @@ enum {
 	KEY_NOTE_TLSRPT     = 'y',
 	KEY_TENANT          = 'n',
 	KEY_TENANT_MEMBER   = 'w',
+	KEY_NOTE_BULK       = 'b',
 };
 
 /* Account (A), 62 bytes; then, only when there is one, the quota of messages u64. */
@@ -422,6 +424,7 @@ enum {
 	QMESSAGE_TAG_ENVID    = 'e', /* xtext, not empty */
 	QMESSAGE_TAG_HOLD     = 'h', /* text, not empty */
 	QMESSAGE_TAG_PRIORITY = 'p', /* i8, -9 to 9, not 0 */
+	QMESSAGE_TAG_UNSUBSCRIBE = 'u', /* text, not empty */
 };
 
 /* Due (d), 17 bytes: who sends (the login, else the sender's domain) and where to (the

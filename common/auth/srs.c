@@ -4,21 +4,18 @@
  */
 #include "auth/srs.h"
 
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
-
-#include "base/ensure.h"
 #include "text/address.h"
 
 enum {
-	SRS_DAY_LEN = 2,
-	SRS_DAY_COUNT = 1024, /* they begin again then */
-	SRS_DAY_S = 86400,
 	SRS_PREFIX_LEN = 5, /* "SRS0=" */
 	SRS_TEXT_MAX = 512, /* bytes that are hashed */
 };
 
-static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+static const char *
+label_of(char form)
+{
+	return form == '0' ? "postroom srs 0" : "postroom srs 1";
+}
 
 bool
 srs_is(struct slice local)
@@ -27,44 +24,6 @@ srs_is(struct slice local)
 	       (slice_has_prefix_nocase(local, SLICE("SRS0")) ||
 		   slice_has_prefix_nocase(local, SLICE("SRS1"))) &&
 	       memchr("=+-", local.ptr[4], 3) != NULL;
-}
-
-/* False when the text is too long. */
-static bool
-hash_make(const unsigned char key[SRS_KEY_SIZE], char form, struct slice text,
-    char out[SRS_HASH_LEN])
-{
-	unsigned char bytes[SRS_TEXT_MAX];
-	unsigned char digest[EVP_MAX_MD_SIZE];
-	unsigned size = 0;
-	static const char label[] = "postroom srs ";
-	size_t len = sizeof(label) - 1;
-	if (text.len > sizeof(bytes) - len - 1)
-		return false;
-	memcpy(bytes, label, len);
-	bytes[len++] = (unsigned char)form;
-	for (size_t i = 0; i < text.len; i++)
-		bytes[len++] = (unsigned char)ascii_lower(text.ptr[i]);
-	ENSURE(HMAC(EVP_sha256(), key, SRS_KEY_SIZE, bytes, len, digest, &size));
-	uint64_t bits = 0;
-	for (size_t i = 0; i < 5; i++)
-		bits = bits << 8 | digest[i];
-	for (size_t i = SRS_HASH_LEN; i-- > 0; bits >>= 5)
-		out[i] = digits[bits & 31];
-	return true;
-}
-
-static bool
-hash_fits(const unsigned char key[SRS_KEY_SIZE], char form, struct slice text,
-    struct slice hash)
-{
-	char want[SRS_HASH_LEN];
-	unsigned different = 0;
-	if (hash.len != SRS_HASH_LEN || !hash_make(key, form, text, want))
-		return false;
-	for (size_t i = 0; i < SRS_HASH_LEN; i++)
-		different |= (unsigned)(ascii_upper(hash.ptr[i]) ^ want[i]);
-	return different == 0;
 }
 
 /* ---- forward ---- */
@@ -86,9 +45,9 @@ body_write(struct slice local, struct slice domain, int64_t now_s, struct buf *b
 		buf_append(body, slice_from(local, 4));
 		return '1';
 	}
-	unsigned day = (unsigned)(now_s / SRS_DAY_S % SRS_DAY_COUNT);
-	buf_append_byte(body, digits[day / 32]);
-	buf_append_byte(body, digits[day % 32]);
+	char day[SIGNED_DAY_LEN];
+	signed_day_make(now_s, day);
+	buf_append(body, slice_make(day, sizeof(day)));
 	buf_append_byte(body, '=');
 	buf_append(body, domain);
 	buf_append_byte(body, '=');
@@ -108,7 +67,8 @@ srs_forward(const unsigned char key[SRS_KEY_SIZE], struct slice sender,
 		return false;
 	char form = body_write(
 	    slice_sub(sender, 0, at), slice_from(sender, at + 1), now_s, &body);
-	if (!buf_ok(&body) || !hash_make(key, form, buf_slice(&body), hash) ||
+	if (!buf_ok(&body) ||
+	    !signed_mac_make(key, label_of(form), buf_slice(&body), hash) ||
 	    SRS_PREFIX_LEN + SRS_HASH_LEN + 1 + body.len + 1 + domain.len >
 		ADDRESS_PATH_MAX)
 		return false;
@@ -121,35 +81,18 @@ srs_forward(const unsigned char key[SRS_KEY_SIZE], struct slice sender,
 
 /* ---- reverse ---- */
 
-static bool
-day_read(struct slice text, unsigned *out)
-{
-	*out = 0;
-	for (size_t i = 0; i < text.len; i++) {
-		const char *digit =
-		    text.ptr[i] ? strchr(digits, ascii_upper(text.ptr[i])) : NULL;
-		if (!digit)
-			return false;
-		*out = *out * 32 + (unsigned)(digit - digits);
-	}
-	return text.len == SRS_DAY_LEN;
-}
-
 static enum srs_result
 reverse_first(
     struct slice body, int64_t now_s, struct slice *out_domain, struct slice *out_local)
 {
-	unsigned day;
+	unsigned age;
 	struct slice text = slice_split(&body, '=');
 	*out_domain = slice_split(&body, '=');
 	*out_local = body;
-	if (!day_read(text, &day) || body.len == 0 ||
+	if (!signed_day_age(text, now_s, &age) || body.len == 0 ||
 	    !address_domain_is_valid(*out_domain, false, true))
 		return SRS_BAD;
-	unsigned today = (unsigned)(now_s / SRS_DAY_S % SRS_DAY_COUNT);
-	unsigned age = (today - day) & (SRS_DAY_COUNT - 1);
-	/* Clocks of one day before are the clock set back. */
-	return age <= SRS_DAYS_MAX || age == SRS_DAY_COUNT - 1 ? SRS_OK : SRS_EXPIRED;
+	return signed_day_is_within(age, SRS_DAYS_MAX) ? SRS_OK : SRS_EXPIRED;
 }
 
 enum srs_result
@@ -162,7 +105,7 @@ srs_reverse(const unsigned char key[SRS_KEY_SIZE], struct slice local, int64_t n
 	struct slice domain;
 	if (now_s < 0 || body.len == 0)
 		return SRS_BAD;
-	if (!hash_fits(key, form, body, hash))
+	if (!signed_mac_fits(key, label_of(form), body, hash))
 		return SRS_FORGED;
 	if (form == '0') {
 		struct slice name;

@@ -10,12 +10,12 @@
 #ifndef AUTH_SRS_H
 #define AUTH_SRS_H
 
+#include "auth/signed_address.h"
 #include "base/buf.h"
-#include "base/slice.h"
 
 enum {
-	SRS_KEY_SIZE = 32, /* bytes */
-	SRS_HASH_LEN = 8,  /* characters of 5 bits */
+	SRS_KEY_SIZE = SIGNED_KEY_SIZE,
+	SRS_HASH_LEN = SIGNED_MAC_LEN,
 	SRS_DAYS_MAX = 21, /* days that an SRS0 address is good for */
 };
 

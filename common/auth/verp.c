@@ -1,54 +1,27 @@
 /*
- * Return addresses; the form is in verp.h.
+ * Addresses that tell a recipient; the form is in verp.h.
  *
- * What is signed is all behind the signature as it stands in the address, in lower case,
- * with the domain: so decoding never has to make the same text twice.  The days count
- * modulo 2^15 and come round after 89 years.
+ * What is signed is all behind the hash as it stands in the address, with the domain: so
+ * decoding never has to make the same text twice.
  */
 #include "auth/verp.h"
 
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
+#include <string.h>
 
-#include "base/ensure.h"
+#include "text/encoding.h"
 
-enum {
-	MAC_CHARS = 10,
-	DAY_CHARS = 3,
-	DAY_S = 24 * 3600,
-	DAYS_MODULO = 1 << 15,
-	DIGEST_BYTES = 32,
-	RECIPIENT_MAX = 320,
-	SIGNED_MAX = 1024,
+enum { HEAD_LEN = SIGNED_MAC_LEN + SIGNED_DAY_LEN };
+
+static const struct {
+	struct slice prefix;
+	const char *label;
+	unsigned days_max;
+} kinds[] = {
+    [VERP_BOUNCE] = {SLICE("bounce+"), "postroom verp b ", VERP_DAYS_MAX            },
+    [VERP_UNSUBSCRIBE] = {SLICE("unsub+"),  "postroom verp u ", VERP_UNSUBSCRIBE_DAYS_MAX},
 };
 
-#define VERP_PREFIX "bounce+"
-
-static const char base32[] = "abcdefghijklmnopqrstuvwxyz234567";
-
-static void
-sign(const unsigned char *secret, struct slice rest, char out[MAC_CHARS])
-{
-	struct buf text AUTO_BUF;
-	unsigned char digest[DIGEST_BYTES];
-	unsigned len = 0;
-	buf_init(&text, SIGNED_MAX);
-	buf_append_cstr(&text, "verp 1 ");
-	for (size_t i = 0; i < rest.len; i++)
-		buf_append_byte(&text, ascii_lower(rest.ptr[i]));
-	ENSURE(buf_ok(&text));
-	ENSURE(HMAC(EVP_sha256(), secret, VERP_SECRET_SIZE,
-	    (const unsigned char *)text.ptr, text.len, digest, &len));
-	for (size_t i = 0; i < MAC_CHARS; i++)
-		out[i] = base32[digest[i] & 31];
-}
-
-static unsigned
-day_of(int64_t now_s)
-{
-	return (unsigned)((uint64_t)(now_s < 0 ? 0 : now_s) / DAY_S % DAYS_MODULO);
-}
+/* ---- writing ---- */
 
 static bool
 is_plain(char c)
@@ -56,16 +29,24 @@ is_plain(char c)
 	return ascii_is_alpha(c) || ascii_is_digit(c) || c == '-' || c == '_';
 }
 
-static void
-recipient_write(struct slice recipient, struct buf *out)
+static bool
+is_control(char c)
 {
-	size_t at = slice_rindex(recipient, '@');
-	for (size_t i = 0; i < recipient.len; i++) {
-		char c = recipient.ptr[i];
+	return (unsigned char)c < ' ' || c == 127;
+}
+
+/* False: it holds what no address does. */
+static bool
+part_write(struct slice text, struct buf *out)
+{
+	size_t at = slice_rindex(text, '@');
+	for (size_t i = 0; i < text.len; i++) {
+		char c = text.ptr[i];
+		if (is_control(c))
+			return false;
 		/* A dot may stand between others only. */
-		bool dot = c == '.' && i > 0 && i + 1 < recipient.len &&
-		           is_plain(recipient.ptr[i - 1]) &&
-		           is_plain(recipient.ptr[i + 1]);
+		bool dot = c == '.' && i > 0 && i + 1 < text.len &&
+		           is_plain(text.ptr[i - 1]) && is_plain(text.ptr[i + 1]);
 		if (i == at)
 			buf_append_cstr(out, "==");
 		else if (is_plain(c) || dot)
@@ -73,36 +54,77 @@ recipient_write(struct slice recipient, struct buf *out)
 		else
 			buf_append_format(out, "=%02x", (unsigned char)c);
 	}
+	return true;
+}
+
+/* What stands behind the prefix, with the domain. */
+static bool
+rest_write(const unsigned char key[SIGNED_KEY_SIZE], enum verp_kind kind, int64_t now_s,
+    struct slice sender, struct slice recipient, struct buf *out)
+{
+	char day[SIGNED_DAY_LEN], mac[SIGNED_MAC_LEN];
+	size_t sender_at = slice_rindex(sender, '@'), at = slice_rindex(recipient, '@');
+	if (sender_at == SIZE_MAX || sender_at == 0 || sender_at + 1 == sender.len ||
+	    sender.ptr[0] == '"' || sender.len > VERP_PART_MAX || at == SIZE_MAX ||
+	    at == 0 || at + 1 == recipient.len || recipient.len > VERP_PART_MAX ||
+	    slice_index(sender, '@') != sender_at || now_s < 0)
+		return false;
+	struct buf text AUTO_BUF;
+	buf_init(&text, SIGNED_TEXT_MAX);
+	signed_day_make(now_s, day);
+	buf_append(&text, slice_make(day, sizeof(day)));
+	buf_append_byte(&text, '+');
+	bool good = part_write(slice_sub(sender, 0, sender_at), &text);
+	buf_append_byte(&text, '+');
+	good = good && part_write(recipient, &text);
+	buf_append(&text, slice_from(sender, sender_at));
+	if (!good || !buf_ok(&text) ||
+	    !signed_mac_make(key, kinds[kind].label, buf_slice(&text), mac))
+		return false;
+	buf_append(out, slice_make(mac, sizeof(mac)));
+	buf_append(out, buf_slice(&text));
+	return buf_ok(out);
 }
 
 bool
-verp_encode(const unsigned char secret[VERP_SECRET_SIZE], int64_t now_s,
-    struct slice recipient, struct slice domain, struct buf *out)
+verp_encode(const unsigned char key[SIGNED_KEY_SIZE], enum verp_kind kind, int64_t now_s,
+    struct slice sender, struct slice recipient, struct buf *out)
 {
 	struct buf rest AUTO_BUF;
-	char mac[MAC_CHARS];
-	unsigned day = day_of(now_s);
-	size_t at = slice_rindex(recipient, '@');
-	buf_init(&rest, SIGNED_MAX / 2);
-	if (at == SIZE_MAX || at == 0 || at + 1 == recipient.len || domain.len == 0 ||
-	    recipient.len > RECIPIENT_MAX)
+	buf_init(&rest, SIGNED_TEXT_MAX);
+	if (!rest_write(key, kind, now_s, sender, recipient, &rest) ||
+	    kinds[kind].prefix.len + slice_rindex(buf_slice(&rest), '@') > VERP_LOCAL_MAX)
 		return false;
-	for (int shift = 5 * (DAY_CHARS - 1); shift >= 0; shift -= 5)
-		buf_append_byte(&rest, base32[day >> shift & 31]);
-	buf_append_byte(&rest, '-');
-	recipient_write(recipient, &rest);
-	if (sizeof(VERP_PREFIX) - 1 + MAC_CHARS + rest.len > VERP_LOCAL_MAX)
-		return false;
-	buf_append_byte(&rest, '@');
-	buf_append(&rest, domain);
-	if (!buf_ok(&rest))
-		return false;
-	sign(secret, buf_slice(&rest), mac);
-	buf_append_cstr(out, VERP_PREFIX);
-	buf_append(out, slice_make(mac, sizeof(mac)));
+	buf_append(out, kinds[kind].prefix);
 	buf_append(out, buf_slice(&rest));
 	return buf_ok(out);
 }
+
+static void
+base64url_write(struct slice text, struct buf *out)
+{
+	struct buf plain AUTO_BUF;
+	buf_init(&plain, VERP_TOKEN_MAX);
+	base64_encode(text, &plain);
+	for (size_t i = 0; i < plain.len && plain.ptr[i] != '='; i++) {
+		char c = plain.ptr[i];
+		buf_append_byte(out, c == '+' ? '-' : c == '/' ? '_' : c);
+	}
+}
+
+bool
+verp_token_encode(const unsigned char key[SIGNED_KEY_SIZE], int64_t now_s,
+    struct slice sender, struct slice recipient, struct buf *out)
+{
+	struct buf rest AUTO_BUF;
+	buf_init(&rest, SIGNED_TEXT_MAX);
+	if (!rest_write(key, VERP_UNSUBSCRIBE, now_s, sender, recipient, &rest))
+		return false;
+	base64url_write(buf_slice(&rest), out);
+	return buf_ok(out);
+}
+
+/* ---- reading ---- */
 
 static int
 hex_value(char c)
@@ -113,71 +135,104 @@ hex_value(char c)
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* The recipient that `text` stands for, in lower case; false: it stands for none. */
+/* What `text` stands for, in lower case, with `ats` times "@"; false: for nothing. */
 static bool
-recipient_read(struct slice text, struct buf *out)
+part_read(struct slice text, unsigned ats, char out[VERP_PART_MAX + 1])
 {
-	unsigned ats = 0;
+	size_t len = 0;
+	unsigned seen = 0;
 	for (size_t i = 0; i < text.len; i++) {
 		char c = text.ptr[i];
-		if (c != '=') {
-			if (!is_plain(c) && c != '.')
-				return false;
-			buf_append_byte(out, ascii_lower(c));
-			continue;
-		}
-		if (i + 1 < text.len && text.ptr[i + 1] == '=') {
-			buf_append_byte(out, '@');
-			ats++;
+		if (c == '=' && i + 1 < text.len && text.ptr[i + 1] == '=') {
+			c = '@';
+			seen++;
 			i++;
-			continue;
-		}
-		int high = i + 2 < text.len ? hex_value(text.ptr[i + 1]) : -1;
-		int low = i + 2 < text.len ? hex_value(text.ptr[i + 2]) : -1;
-		if (high < 0 || low < 0)
+		} else if (c == '=') {
+			int high = i + 2 < text.len ? hex_value(text.ptr[i + 1]) : -1;
+			int low = i + 2 < text.len ? hex_value(text.ptr[i + 2]) : -1;
+			if (high < 0 || low < 0)
+				return false;
+			c = (char)(high << 4 | low);
+			i += 2;
+		} else if (!is_plain(c) && c != '.') {
 			return false;
-		buf_append_byte(out, ascii_lower((char)(high << 4 | low)));
-		i += 2;
+		}
+		if (is_control(c) || len == VERP_PART_MAX)
+			return false;
+		out[len++] = ascii_lower(c);
 	}
-	return buf_ok(out) && ats == 1;
+	out[len] = '\0';
+	return len > 0 && seen == ats;
+}
+
+/* `rest` is what stands behind the prefix. */
+static enum verp_result
+rest_read(const unsigned char key[SIGNED_KEY_SIZE], enum verp_kind kind, int64_t now_s,
+    struct slice rest, struct verp *out)
+{
+	struct verp made = {.kind = kind};
+	unsigned age;
+	size_t at = slice_rindex(rest, '@');
+	if (at == SIZE_MAX || at <= HEAD_LEN || rest.ptr[HEAD_LEN] != '+' || now_s < 0 ||
+	    rest.len > SIGNED_TEXT_MAX ||
+	    !signed_text_is_plausible(slice_sub(rest, 0, HEAD_LEN)))
+		return VERP_NONE;
+	if (!signed_mac_fits(key, kinds[kind].label, slice_from(rest, SIGNED_MAC_LEN),
+		slice_sub(rest, 0, SIGNED_MAC_LEN)))
+		return VERP_FORGED;
+	struct slice domain = slice_from(rest, at);
+	struct slice recipient = slice_sub(rest, HEAD_LEN + 1, at - HEAD_LEN - 1);
+	struct slice sender = slice_split(&recipient, '+');
+	if (!signed_day_age(
+		slice_sub(rest, SIGNED_MAC_LEN, SIGNED_DAY_LEN), now_s, &age) ||
+	    !part_read(sender, 0, made.sender) ||
+	    !part_read(recipient, 1, made.recipient) ||
+	    strlen(made.sender) + domain.len > VERP_PART_MAX)
+		return VERP_FORGED;
+	if (!signed_day_is_within(age, kinds[kind].days_max))
+		return VERP_LATE;
+	size_t len = strlen(made.sender);
+	for (size_t i = 0; i < domain.len; i++)
+		made.sender[len++] = ascii_lower(domain.ptr[i]);
+	made.sender[len] = '\0';
+	*out = made;
+	return VERP_OK;
 }
 
 enum verp_result
-verp_decode(const unsigned char secret[VERP_SECRET_SIZE], int64_t now_s,
-    struct slice address, struct buf *out_recipient)
+verp_decode(const unsigned char key[SIGNED_KEY_SIZE], int64_t now_s, struct slice address,
+    struct verp *out)
 {
-	static const size_t head = sizeof(VERP_PREFIX) - 1;
-	struct buf recipient AUTO_BUF;
-	char mac[MAC_CHARS];
-	char given[MAC_CHARS];
-	unsigned day = 0;
-	size_t at = slice_rindex(address, '@');
-	buf_init(&recipient, RECIPIENT_MAX);
-	if (!slice_has_prefix_nocase(address, SLICE(VERP_PREFIX)) || at == SIZE_MAX ||
-	    at > VERP_LOCAL_MAX || at < head + MAC_CHARS + DAY_CHARS + 2 ||
-	    address.len > SIGNED_MAX / 2 ||
-	    address.ptr[head + MAC_CHARS + DAY_CHARS] != '-')
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if (slice_has_prefix_nocase(address, kinds[i].prefix))
+			return rest_read(key, (enum verp_kind)i, now_s,
+			    slice_from(address, kinds[i].prefix.len), out);
+	return VERP_NONE;
+}
+
+enum verp_result
+verp_token_decode(const unsigned char key[SIGNED_KEY_SIZE], int64_t now_s,
+    struct slice token, struct verp *out)
+{
+	struct buf plain AUTO_BUF;
+	struct buf rest AUTO_BUF;
+	struct buf again AUTO_BUF;
+	buf_init(&plain, VERP_TOKEN_MAX + 4);
+	buf_init(&rest, VERP_TOKEN_MAX);
+	buf_init(&again, VERP_TOKEN_MAX);
+	if (token.len > VERP_TOKEN_MAX)
 		return VERP_NONE;
-	struct slice rest = slice_from(address, head + MAC_CHARS);
-	sign(secret, rest, mac);
-	for (size_t i = 0; i < MAC_CHARS; i++)
-		given[i] = ascii_lower(address.ptr[head + i]);
-	if (CRYPTO_memcmp(mac, given, MAC_CHARS) != 0)
-		return VERP_FORGED;
-	for (size_t i = 0; i < DAY_CHARS; i++) {
-		const char *digit = strchr(base32, ascii_lower(rest.ptr[i]));
-		if (!digit || *digit == '\0')
-			return VERP_FORGED;
-		day = day << 5 | (unsigned)(digit - base32);
+	for (size_t i = 0; i < token.len; i++) {
+		char c = token.ptr[i];
+		buf_append_byte(&plain, c == '-' ? '+' : c == '_' ? '/' : c);
 	}
-	size_t text = DAY_CHARS + 1;
-	if (!recipient_read(
-		slice_sub(rest, text, at - head - MAC_CHARS - text), &recipient))
-		return VERP_FORGED;
-	/* A day of the future is one whose clock went back. */
-	unsigned age = (day_of(now_s) - day) % DAYS_MODULO;
-	if (age > VERP_DAYS_MAX && age < DAYS_MODULO - 2)
-		return VERP_LATE;
-	buf_append(out_recipient, buf_slice(&recipient));
-	return VERP_OK;
+	while (plain.len % 4 != 0)
+		buf_append_byte(&plain, '=');
+	/* There is one way to write it. */
+	if (!base64_decode_strict(buf_slice(&plain), &rest) || !buf_ok(&rest))
+		return VERP_NONE;
+	base64url_write(buf_slice(&rest), &again);
+	if (!slice_equal(buf_slice(&again), token))
+		return VERP_NONE;
+	return rest_read(key, VERP_UNSUBSCRIBE, now_s, buf_slice(&rest), out);
 }

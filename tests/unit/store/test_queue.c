@@ -30,6 +30,7 @@ add(struct fixture *f, char id[ID_TEXT_SIZE], size_t recipients, int64_t due_s, 
 		   .envid = SLICE("abc+2B1"),
 		   .by_s = 8000,
 		   .priority = -4,
+		   .unsubscribe = SLICE("mailto"),
 		   .held = held}
         };
 	op.message.draft = fixture_draft(f, "queued", 0);
@@ -172,6 +173,7 @@ results(struct fixture *f)
 	assert_true(slice_equal(message.envid, SLICE("abc+2B1")));
 	assert_int_equal(message.by_s, 8000);
 	assert_int_equal(message.priority, -4);
+	assert_true(slice_equal(message.unsubscribe, SLICE("mailto")));
 	assert_int_equal(
 	    queue_recipient_get(f->reader, slice_from_cstr(id), 2, &recipient),
 	    STATUS_OK);
