@@ -172,9 +172,11 @@ row_print(const struct top *top, const json_t *row)
 }
 
 static bool
-paused_mark(struct slice domain, void *arg)
+paused_mark(const struct queue_pause *pause, void *arg)
 {
-	json_object_set_new(site_of(arg, domain), "paused", json_true());
+	bool whole = !pause->tenant.len && !pause->campaign.len && !pause->sender.len;
+	if (whole)
+		json_object_set_new(site_of(arg, pause->site), "paused", json_true());
 	return true;
 }
 
@@ -252,7 +254,8 @@ pause_set(struct cli *cli, bool paused)
 	buf_init(&domain, ADDRESS_DOMAIN_MAX);
 	if (!address_domain_to_ascii(cli_argument(cli, 0), &domain))
 		return cli_fail(CLI_DATA, "%s is no domain", cli->arguments[0]);
-	enum status status = queue_site_pause(cli->reader, buf_slice(&domain), paused);
+	enum status status = queue_pause_set(
+	    cli->reader, &(struct queue_pause){.site = buf_slice(&domain)}, paused);
 	if (status == STATUS_NOT_FOUND)
 		return cli_fail(CLI_NO_OBJECT,
 		    "%s is not paused: postroom queue top tells what is",

@@ -15,7 +15,7 @@
 enum { USED_PARTS = 1000, MS = 1000 };
 
 static const char *const scopes[RELAY_RATE_SCOPES] = {
-    "site", "sender", "source", "warmup"};
+    "site", "sender", "tenant", "source", "warmup"};
 
 const char *
 relay_rate_scope_text(enum relay_rate_scope scope)
@@ -35,6 +35,16 @@ relay_rate_scope_parse(struct slice text, enum relay_rate_scope *out)
 	return false;
 }
 
+/* "1h", and "h" for it. */
+static bool
+period_parse(struct slice text, uint64_t *out_ms)
+{
+	char one[3] = {'1', text.len == 1 ? text.ptr[0] : '\0', '\0'};
+	if (text.len == 1 && !ascii_is_digit(text.ptr[0]))
+		text = slice_from_cstr(one);
+	return conf_parse_duration_ms(text, out_ms);
+}
+
 bool
 relay_rate_parse(struct slice text, struct relay_rate *out)
 {
@@ -47,7 +57,7 @@ relay_rate_parse(struct slice text, struct relay_rate *out)
 	size_t at = slice_index(text, '/');
 	if (at == SIZE_MAX ||
 	    !slice_to_u64(slice_sub(text, 0, at), RELAY_RATE_COUNT_MAX, &count) ||
-	    !conf_parse_duration_ms(slice_from(text, at + 1), &period_ms) || count == 0 ||
+	    !period_parse(slice_from(text, at + 1), &period_ms) || count == 0 ||
 	    period_ms % MS != 0 || period_ms / MS < RELAY_RATE_PERIOD_S_MIN ||
 	    period_ms / MS > RELAY_RATE_PERIOD_S_MAX)
 		return false;

@@ -1,9 +1,10 @@
 /*
  * How many messages may leave in a time: rates by the recipients' domain (site), by who
- * sends (sender: the login, else the sender's domain) and by the address that they leave
- * from (source); and what an address that is warmed up may send (warmup).  A rate is a
- * bucket: it holds `count` messages, what went out of it flows back evenly over the
- * period.  What finds no room waits in the queue; that is no attempt.
+ * sends (sender: the login, else the sender's domain), by the tenant whose mail it is and
+ * by the address that they leave from (source); and what an address that is warmed up may
+ * send (warmup).  A rate is a bucket: it holds `count` messages, what went out of it
+ * flows back evenly over the period.  What finds no room waits in the queue; that is no
+ * attempt.
  *
  * The rules and what is used lie in the queue's partition (store/relay_note.h), the
  * default for sites is relay.rate.  The relay follows them, `postroom relay rate`,
@@ -19,6 +20,7 @@ enum relay_rate_scope {
 	/* of a message */
 	RELAY_RATE_SITE,
 	RELAY_RATE_SENDER,
+	RELAY_RATE_TENANT,
 	RELAY_RATE_OF_MESSAGE, /* how many these are */
 	/* of a connection */
 	RELAY_RATE_SOURCE = RELAY_RATE_OF_MESSAGE,
@@ -40,10 +42,10 @@ struct relay_rate {
 	uint32_t period_s;
 };
 
-/* "site", "sender", "source", "warmup". */
+/* "site", "sender", "tenant", "source", "warmup". */
 const char *relay_rate_scope_text(enum relay_rate_scope scope);
 bool relay_rate_scope_parse(struct slice text, enum relay_rate_scope *out);
-/* "100/1h", "none"; false: neither. */
+/* "100/1h", "100/h", "none"; false: none of them. */
 bool relay_rate_parse(struct slice text, struct relay_rate *out);
 void relay_rate_text(const struct relay_rate *rate, char out[RELAY_RATE_TEXT_MAX]);
 /* The key of a note: "site:example.org"; false: too long or empty. */

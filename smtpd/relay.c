@@ -77,20 +77,10 @@ relay_job_finish(struct relay *relay, struct relay_job *job, enum queue_outcome 
 	job_free(job);
 }
 
-bool
-relay_is_paused(struct relay *relay, struct slice address)
-{
-	bool paused = false;
-	size_t at = slice_rindex(address, '@');
-	if (at != SIZE_MAX && queue_site_is_paused(relay->reader,
-				  slice_from(address, at + 1), &paused) != STATUS_OK)
-		return false;
-	return paused;
-}
-
 struct still_waiting {
 	struct relay *relay;
 	struct relay_job *job;
+	const struct queue_message *message;
 	size_t kept;
 };
 
@@ -100,7 +90,8 @@ still_waiting(const struct queue_recipient *recipient, void *arg)
 {
 	struct still_waiting *w = arg;
 	if (recipient->state != QUEUE_WAITING ||
-	    (w->job->site && relay_is_paused(w->relay, recipient->address)))
+	    relay_is_paused(
+		w->relay, w->message, w->job->site ? recipient->address : SLICE("")))
 		return true;
 	for (size_t i = w->kept; i < w->job->count; i++) {
 		struct relay_recipient *r = &w->job->recipients[i];
@@ -122,7 +113,7 @@ relay_job_open(struct relay *relay, struct relay_job *job)
 {
 	struct queue_message message;
 	struct slice id = slice_from_cstr(job->id);
-	struct still_waiting w = {.relay = relay, .job = job};
+	struct still_waiting w = {.relay = relay, .job = job, .message = &message};
 	enum status status = queue_message_get(relay->reader, id, &message);
 	if (status == STATUS_OK)
 		status = queue_recipient_each(relay->reader, id, still_waiting, &w);
@@ -238,7 +229,10 @@ relay_start(struct service *service, struct loop *main_loop, struct trace *trace
 	relay->active = hashmap_new();
 	relay->lanes = hashmap_new();
 	relay->senders = hashmap_new();
+	relay->tenants = hashmap_new();
 	relay->lines = hashmap_new();
+	relay->turns = hashmap_new();
+	relay->remote = hashmap_new();
 	relay->paused = hashmap_new();
 	relay->buckets = hashmap_new();
 	list_init(&relay->sites_list);

@@ -29,6 +29,7 @@
 #include "smtpd/relay_reply.h"
 #include "store/queue.h"
 #include "store/relay_note.h"
+#include "store/tenant.h"
 #include "text/reply_rule.h"
 
 enum {
@@ -131,10 +132,21 @@ struct relay_hosts {
 	struct relay_address addresses[];
 };
 
-/* Who sends, as the queue tells them apart (queue_due.sender): lives while something of
- * it is active or a connection was opened for it. */
+/* What a tenant has of the relay; lives while one of its senders does. */
+struct relay_tenant {
+	uint64_t key; /* queue_due.tenant */
+	size_t senders;
+	size_t active;
+	unsigned connections;
+};
+
+/* Who sends, as the queue tells them apart (queue_due.sender), for one tenant or none:
+ * lives while something of it is active or a connection was opened for it. */
 struct relay_sender {
-	uint64_t key;
+	struct relay_sender_key {
+		uint64_t tenant, sender;
+	} key;
+	struct relay_tenant *tenant; /* null: none */
 	size_t active;
 	unsigned connections;
 };
@@ -142,15 +154,28 @@ struct relay_sender {
 /* What one sender has active at one site. */
 struct relay_lane {
 	struct relay_lane_key {
-		uint64_t sender, site;
+		struct relay_sender_key sender;
+		uint64_t site;
 	} key;
 	struct relay_sender *sender;
 	size_t active;
 };
 
+/* The lines of one tenant's senders at one site, or the one line of who has none: tenants
+ * are served in turn, and the senders of each. */
+struct relay_turn {
+	struct list node; /* in site->turns; the first is served next */
+	struct relay_turn_key {
+		const struct relay_site *site;
+		const void *owner; /* struct relay_tenant or, without one, relay_sender */
+	} key;
+	struct list lines;
+};
+
 /* One sender's jobs that wait at one site. */
 struct relay_line {
-	struct list node; /* in site->lines; the first is served next */
+	struct list node; /* in turn->lines; the first is served next */
+	struct relay_turn *turn;
 	struct relay_line_key {
 		const struct relay_site *site;
 		const struct relay_sender *sender;
@@ -188,7 +213,7 @@ struct relay_site {
 	bool run_scheduled;
 	bool waits;          /* for a rate or a source */
 	struct list starved; /* in relay->starved: waits for any session to end */
-	struct list lines;   /* struct relay_line, served in turn */
+	struct list turns;   /* struct relay_turn */
 	size_t pending_count;
 	unsigned connections;
 	/* what refusals brought, relay_refusal.c */
@@ -219,10 +244,14 @@ struct relay {
 	struct hashmap *sites;   /* by key */
 	struct hashmap *active;  /* "id number" → struct relay_lane */
 	struct hashmap *lanes;   /* struct relay_lane_key → struct relay_lane */
-	struct hashmap *senders; /* key → struct relay_sender */
+	struct hashmap *senders; /* struct relay_sender_key → struct relay_sender */
+	struct hashmap *tenants; /* key → struct relay_tenant */
 	struct hashmap *lines;   /* struct relay_line_key → struct relay_line */
+	struct hashmap *turns;   /* struct relay_turn_key → struct relay_turn */
+	struct hashmap *paused;  /* what is paused, as the pass began: relay_pause.c */
+	uint16_t paused_masks;   /* which names such a pause has, a bit each */
 	struct hashmap
-	    *paused; /* site hash of queue_due → the relay: as the pass began */
+	    *remote; /* site hashes of queue_due found to be no domain of ours */
 	struct list sites_list;
 	struct list starved;     /* struct relay_site */
 	struct hashmap *buckets; /* struct relay_bucket_key → struct relay_bucket */
@@ -283,15 +312,13 @@ void relay_session_ended(struct relay_site *site, struct relay_sender *sender);
 struct relay_sender *relay_connection_began(struct relay_site *site);
 /* Puts a job at the end of its sender's line and wakes the site. */
 void relay_site_add_job(struct relay_site *site, struct relay_job *job);
-/* Routing is decided here, at every attempt; `flags` are the message's. */
-struct relay_site *relay_site_of(
-    struct relay *relay, struct slice sender, struct slice domain, uint32_t flags);
+/* Routing is decided here, at every attempt; `tenant` is the message's, or null. */
+struct relay_site *relay_site_of(struct relay *relay, const struct queue_message *message,
+    const struct tenant *tenant, struct slice domain);
 /* Forgets sites that nothing is waiting for, when there are many. */
 void relay_sites_prune(struct relay *relay);
 /* Sites whose jobs wait for a rate or a source look again: the rules may have changed. */
 void relay_sites_wake(struct relay *relay);
-/* Has the operator paused the address's domain? */
-bool relay_is_paused(struct relay *relay, struct slice address);
 char *relay_copy_text(struct slice s);
 
 /* ---- relay_site.c ---- */
@@ -307,8 +334,39 @@ void relay_load_later(struct relay *relay);
 /* Recipients have left: if a pass left some over their share, it is time for the next. */
 void relay_load_room(struct relay *relay);
 void relay_load_stop(struct relay *relay);
-/* Frees a sender of whom nothing is active or connected. */
+
+/* ---- relay_share.c ---- */
+/* Has the entry's tenant, sender and site room for one more in memory? */
+bool relay_share_has_room(struct relay *relay, const struct queue_due *due);
+/* The entry's lane, made when it is not there; what does not become active is to be
+ * released. */
+struct relay_lane *relay_lane_make(struct relay *relay, const struct queue_due *due);
+/* One of the lane's is active, or is not any more. */
+void relay_lane_count(struct relay *relay, struct relay_lane *lane, int by);
+/* Frees a sender of whom nothing is active or connected, and its tenant after the last.
+ */
 void relay_sender_release(struct relay *relay, struct relay_sender *sender);
+/* May a connection be opened for it now? */
+bool relay_share_may_connect(
+    const struct relay *relay, const struct relay_sender *sender);
+
+/* ---- relay_line.c ---- */
+void relay_line_add(struct relay_site *site, struct relay_job *job);
+/* The line that is next; null: there is none. */
+struct relay_line *relay_line_first(const struct relay_site *site);
+/* The next one whose sender may have one connection more, or null. */
+struct relay_line *relay_line_to_connect(const struct relay_site *site);
+/* A job was taken from it: its next turn, and its tenant's, come after the others'. */
+void relay_line_served(struct relay_site *site, struct relay_line *line);
+
+/* ---- relay_pause.c ---- */
+/* What the operator has paused, as it is now. */
+void relay_pauses_read(struct relay *relay);
+/* By what was read, without a look into the store. */
+bool relay_due_is_paused(struct relay *relay, const struct queue_due *due);
+/* As it is now.  `address`: the recipient's; empty: mail for an account here. */
+bool relay_is_paused(
+    struct relay *relay, const struct queue_message *message, struct slice address);
 
 /* Octets of the Return-Path and Delivered-To fields at a queued body's front: it has them
  * when a delivery that failed in part put it there. They belong to a mailbox, not on the
@@ -403,6 +461,8 @@ void relay_rates_reserve(
 void relay_rates_release(struct relay_job *job);
 /* Milliseconds until it may go; 0: now. */
 uint64_t relay_rates_wait_ms(struct relay *relay, const struct relay_job *job);
+/* Must all of its sender wait, whatever the site? */
+bool relay_rates_sender_waits(struct relay *relay, const struct relay_job *job);
 /* It goes now. */
 void relay_rates_take(struct relay *relay, struct relay_job *job);
 /* Jobs of the site that may go now, at most `max`; 0: *out_wait_ms says when one may. */
@@ -453,13 +513,14 @@ void relay_results_forward(struct relay *relay, const struct relay_job *job,
 void relay_active_remove(struct relay *relay, const char *id, uint32_t number);
 
 /* ---- relay_schedule.c, pure ---- */
-/* May one more recipient be loaded, with so many active in all, of its sender, and of its
- * sender at its site?  The share is a part of what is free, so there always is room for
- * who has little: however many bulk runs there are, a single message is loaded at once.
- */
-bool relay_fair_may_load(size_t active, size_t of_sender, size_t of_lane);
+/* May one more recipient be loaded, with so many active in all, of its tenant (0: it has
+ * none), of its sender, and of its sender at its site?  The share is a part of what is
+ * free, so there always is room for who has little: however many bulk runs there are, a
+ * single message is loaded at once. */
+bool relay_fair_may_load(
+    size_t active, size_t of_tenant, size_t of_sender, size_t of_lane);
 /* The same for connections. */
-bool relay_fair_may_connect(size_t connections, size_t of_sender);
+bool relay_fair_may_connect(size_t connections, size_t of_tenant, size_t of_sender);
 /* Seconds until the next attempt: the schedule's entry with up to a tenth of jitter taken
  * from `random`. */
 int64_t relay_retry_delay_s(

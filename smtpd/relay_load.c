@@ -36,73 +36,17 @@ struct load {
 	size_t scanned, loaded;
 	bool full;
 	struct queue_message message; /* the last one, with the slices of this turn */
+	struct tenant tenant;         /* its tenant; the name is null when it has none */
 	struct relay_job *job; /* the last one made: the next recipient often joins it */
 	struct list local;     /* jobs for accounts here */
 };
 
 static void load_posted(void *arg);
 
-/* ---- shares ---- */
-
 static struct slice
 key_slice_of(const void *key, size_t size)
 {
 	return slice_make(key, size);
-}
-
-static struct relay_lane *
-lane_of(struct relay *relay, const struct queue_due *due)
-{
-	struct relay_lane_key key = {due->sender, due->site};
-	struct relay_lane *lane =
-	    hashmap_get(relay->lanes, key_slice_of(&key, sizeof(key)));
-	return lane;
-}
-
-static struct relay_sender *
-sender_of(struct relay *relay, const struct queue_due *due)
-{
-	return hashmap_get(
-	    relay->senders, key_slice_of(&due->sender, sizeof(due->sender)));
-}
-
-/* Makes them when they are not there. */
-static struct relay_lane *
-lane_make(struct relay *relay, const struct queue_due *due)
-{
-	struct relay_lane *lane = lane_of(relay, due);
-	if (lane)
-		return lane;
-	struct relay_sender *sender = sender_of(relay, due);
-	if (!sender) {
-		sender = xcalloc(1, sizeof(*sender));
-		sender->key = due->sender;
-		hashmap_put(relay->senders,
-		    key_slice_of(&sender->key, sizeof(sender->key)), sender);
-	}
-	lane = xcalloc(1, sizeof(*lane));
-	lane->key = (struct relay_lane_key){due->sender, due->site};
-	lane->sender = sender;
-	hashmap_put(relay->lanes, key_slice_of(&lane->key, sizeof(lane->key)), lane);
-	return lane;
-}
-
-void
-relay_sender_release(struct relay *relay, struct relay_sender *sender)
-{
-	if (sender->active > 0 || sender->connections > 0)
-		return;
-	hashmap_remove(relay->senders, key_slice_of(&sender->key, sizeof(sender->key)));
-	free(sender);
-}
-
-static bool
-within_share(struct relay *relay, const struct queue_due *due)
-{
-	const struct relay_lane *lane = lane_of(relay, due);
-	const struct relay_sender *sender = lane ? lane->sender : sender_of(relay, due);
-	return relay_fair_may_load(hashmap_count(relay->active),
-	    sender ? sender->active : 0, lane ? lane->active : 0);
 }
 
 /* ---- jobs ---- */
@@ -196,8 +140,7 @@ static void
 active_add(struct relay *relay, const char *key, struct relay_lane *lane)
 {
 	hashmap_put(relay->active, slice_from_cstr(key), lane);
-	lane->active++;
-	lane->sender->active++;
+	relay_lane_count(relay, lane, 1);
 }
 
 /* A job for one recipient that is settled without an attempt. */
@@ -205,7 +148,7 @@ static struct relay_job *
 recipient_alone(struct load *load, const struct queue_due *due, const char *key,
     const struct queue_recipient *recipient)
 {
-	struct relay_lane *lane = lane_make(load->relay, due);
+	struct relay_lane *lane = relay_lane_make(load->relay, due);
 	struct relay_job *job = job_new(
 	    load->relay, &load->message, recipient, NULL, lane->sender, SLICE(""));
 	job_add_recipient(job, recipient);
@@ -231,13 +174,30 @@ recipient_suppress(struct load *load, const struct queue_due *due, const char *k
 	    drop ? "250 2.0.0 dropped: the address is on the suppression list" : reply);
 }
 
+/* Its tenant's settings; it may be gone, and its mail goes on without them. */
+static void
+tenant_read(struct load *load)
+{
+	struct slice name = load->message.tenant;
+	load->tenant = (struct tenant){0};
+	if (name.len == 0)
+		return;
+	enum status status = tenant_get(load->relay->reader, name, &load->tenant);
+	if (status != STATUS_OK && status != STATUS_NOT_FOUND)
+		LOG_ERROR("store.error", LF_STR("op", "tenant"),
+		    LF_STR("status", status_text(status)));
+}
+
 static bool
 message_read(struct load *load, const char *id)
 {
-	if (strcmp(load->message.id, id) == 0 ||
-	    queue_message_get(load->relay->reader, slice_from_cstr(id), &load->message) ==
-		STATUS_OK)
+	if (strcmp(load->message.id, id) == 0)
 		return true;
+	if (queue_message_get(load->relay->reader, slice_from_cstr(id), &load->message) ==
+	    STATUS_OK) {
+		tenant_read(load);
+		return true;
+	}
 	load->message.id[0] = '\0';
 	return false;
 }
@@ -261,6 +221,15 @@ recipient_expire(struct load *load, const struct queue_due *due, const char *key
 	load->loaded++;
 }
 
+/* Do the rates of who sends let one more through? */
+static bool
+sender_is_near(struct relay *relay, const struct queue_due *due)
+{
+	return relay_rate_is_near(relay, RELAY_RATE_SENDER, due->sender) &&
+	       (due->tenant == 0 ||
+		   relay_rate_is_near(relay, RELAY_RATE_TENANT, due->tenant));
+}
+
 /* False when the recipient cannot be read or has to wait: it stays where it is. */
 static bool
 recipient_load(struct load *load, const struct queue_due *due, const char *key)
@@ -280,9 +249,12 @@ recipient_load(struct load *load, const struct queue_due *due, const char *key)
 	             directory_domain_find(relay->reader, domain, &found) == STATUS_OK;
 	bool single = relay_copy_is_single(&load->message);
 	bool joins = !single && load->job && strcmp(load->job->id, due->id) == 0;
-	if (!local &&
-	    (relay_is_paused(relay, recipient.address) ||
-		(!joins && !relay_rate_is_near(relay, RELAY_RATE_SENDER, due->sender)))) {
+	if (!local)
+		hashmap_put(
+		    relay->remote, key_slice_of(&due->site, sizeof(due->site)), relay);
+	if (relay_is_paused(
+		relay, &load->message, local ? SLICE("") : recipient.address) ||
+	    (!local && !joins && !sender_is_near(relay, due))) {
 		recipient_expire(load, due, key);
 		return false;
 	}
@@ -292,9 +264,10 @@ recipient_load(struct load *load, const struct queue_due *due, const char *key)
 		recipient_suppress(load, due, key, &recipient, reply);
 		return true;
 	}
-	struct relay_site *site = local ? NULL
-	                                : relay_site_of(relay, load->message.sender,
-					      domain, load->message.flags);
+	struct relay_site *site =
+	    local ? NULL
+		  : relay_site_of(relay, &load->message,
+			load->tenant.name.ptr ? &load->tenant : NULL, domain);
 	struct relay_job *job = load->job;
 	struct slice forwarder = local ? SLICE("") : forwarder_of(relay, &recipient);
 	if (!local)
@@ -310,10 +283,10 @@ recipient_load(struct load *load, const struct queue_due *due, const char *key)
 		}
 		job_handed(load);
 		job = load->job = job_new(relay, &load->message, &recipient, site,
-		    lane_make(relay, due)->sender, forwarder);
+		    relay_lane_make(relay, due)->sender, forwarder);
 		relay_rates_reserve(job, buckets);
 	}
-	struct relay_lane *lane = lane_make(relay, due);
+	struct relay_lane *lane = relay_lane_make(relay, due);
 	job_add_recipient(job, &recipient);
 	active_add(relay, key, lane);
 	return true;
@@ -333,12 +306,15 @@ load_one(const struct queue_due *due, void *arg)
 	char key[ACTIVE_KEY_MAX];
 	snprintf(key, sizeof(key), "%s %u", due->id, due->number);
 	bool joins = load->job && strcmp(load->job->id, due->id) == 0;
-	if (hashmap_get(relay->paused, key_slice_of(&due->site, sizeof(due->site))) ||
-	    (!joins && !relay_rate_is_near(relay, RELAY_RATE_SITE, due->site))) {
+	struct slice site = key_slice_of(&due->site, sizeof(due->site));
+	/* Mail for accounts here is not held up by its sender's rates. */
+	if (relay_due_is_paused(relay, due) ||
+	    (!joins && !relay_rate_is_near(relay, RELAY_RATE_SITE, due->site)) ||
+	    (!joins && hashmap_get(relay->remote, site) && !sender_is_near(relay, due))) {
 		recipient_expire(load, due, key);
 		return true;
 	}
-	if (!within_share(relay, due)) {
+	if (!relay_share_has_room(relay, due)) {
 		/* Perhaps it is active itself; a pass too many does no harm. */
 		relay->load.left = true;
 		return true;
@@ -361,30 +337,10 @@ local_run(struct load *load)
 /* ---- passes ---- */
 
 static bool
-paused_forget(struct slice key, void *value, void *arg)
+remote_forget(struct slice key, void *value, void *arg)
 {
 	(void)key, (void)value, (void)arg;
 	return false;
-}
-
-static bool
-paused_note(struct slice domain, void *arg)
-{
-	struct relay *relay = arg;
-	uint64_t site = queue_site_hash(domain);
-	hashmap_put(relay->paused, key_slice_of(&site, sizeof(site)), relay);
-	return true;
-}
-
-/* What waits for a paused site is passed over by its key alone. */
-static void
-paused_read(struct relay *relay)
-{
-	hashmap_each(relay->paused, paused_forget, NULL);
-	enum status status = queue_paused_each(relay->reader, paused_note, relay);
-	if (status != STATUS_OK)
-		LOG_ERROR("store.error", LF_STR("op", "paused sites"),
-		    LF_STR("status", status_text(status)));
 }
 
 /* What has to wait is looked at for its end in some of the passes only: they read the
@@ -429,7 +385,8 @@ load_posted(void *arg)
 	bool begins = !relay->load.open;
 	if (begins) {
 		relay_sites_prune(relay);
-		paused_read(relay);
+		relay_pauses_read(relay);
+		hashmap_each(relay->remote, remote_forget, NULL);
 		relay_rates_read(relay);
 		expiring_decide(relay);
 		relay_sites_wake(relay);

@@ -176,6 +176,7 @@ relay_rates_of(struct relay *relay, const struct queue_message *message,
 	struct slice names[RELAY_RATE_OF_MESSAGE] = {
 	    [RELAY_RATE_SITE] = domain,
 	    [RELAY_RATE_SENDER] = queue_sender_name(message),
+	    [RELAY_RATE_TENANT] = message->tenant,
 	};
 	for (int i = 0; i < RELAY_RATE_OF_MESSAGE; i++) {
 		out[i] = NULL;
@@ -243,6 +244,13 @@ uint64_t
 relay_rates_wait_ms(struct relay *relay, const struct relay_job *job)
 {
 	return wait_of(relay, job->buckets, RELAY_RATE_OF_MESSAGE);
+}
+
+bool
+relay_rates_sender_waits(struct relay *relay, const struct relay_job *job)
+{
+	return wait_of(relay, &job->buckets[RELAY_RATE_SENDER], 1) > 0 ||
+	       wait_of(relay, &job->buckets[RELAY_RATE_TENANT], 1) > 0;
 }
 
 void
@@ -323,30 +331,53 @@ claim(struct relay *relay, const struct relay_job *job)
 	return true;
 }
 
+struct ready {
+	size_t count, max, looked;
+	uint64_t wait_ms;
+};
+
+/* False: enough is known. */
+static bool
+line_ready(struct relay *relay, const struct relay_line *line, struct ready *r)
+{
+	LIST_EACH(&line->jobs, node)
+	{
+		const struct relay_job *job = LIST_ENTRY(node, struct relay_job, node);
+		if (r->count == r->max || r->looked++ == RELAY_RATE_LOOK_MAX)
+			return false;
+		uint64_t wait_ms = relay_rates_wait_ms(relay, job);
+		if (wait_ms == 0 && claim(relay, job))
+			r->count++;
+		else if (wait_ms < r->wait_ms)
+			r->wait_ms = wait_ms;
+		/* The others of the line wait at least as long. */
+		if (wait_ms > 0 && relay_rates_sender_waits(relay, job))
+			return true;
+	}
+	return true;
+}
+
 size_t
 relay_rates_ready(struct relay_site *site, size_t max, uint64_t *out_wait_ms)
 {
 	struct relay *relay = site->relay;
-	size_t ready = 0, looked = 0;
+	struct ready r = {.max = max, .wait_ms = UINT64_MAX};
+	bool more = true;
 	relay->rates.claim++;
-	*out_wait_ms = UINT64_MAX;
-	LIST_EACH(&site->lines, node)
+	LIST_EACH(&site->turns, node)
 	{
-		struct relay_line *line = LIST_ENTRY(node, struct relay_line, node);
-		LIST_EACH(&line->jobs, at)
+		struct relay_turn *turn = LIST_ENTRY(node, struct relay_turn, node);
+		LIST_EACH(&turn->lines, at)
 		{
-			const struct relay_job *job =
-			    LIST_ENTRY(at, struct relay_job, node);
-			if (ready == max || looked++ == RELAY_RATE_LOOK_MAX)
-				return ready;
-			uint64_t wait_ms = relay_rates_wait_ms(relay, job);
-			if (wait_ms == 0 && claim(relay, job))
-				ready++;
-			else if (wait_ms < *out_wait_ms)
-				*out_wait_ms = wait_ms;
+			const struct relay_line *line =
+			    LIST_ENTRY(at, struct relay_line, node);
+			more = more && line_ready(relay, line, &r);
 		}
+		if (!more)
+			break;
 	}
-	return ready;
+	*out_wait_ms = r.wait_ms;
+	return r.count;
 }
 
 /* ---- over a restart ---- */

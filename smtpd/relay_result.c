@@ -74,16 +74,8 @@ relay_active_remove(struct relay *relay, const char *id, uint32_t number)
 	char key[ACTIVE_KEY_MAX];
 	active_key(id, number, key);
 	struct relay_lane *lane = hashmap_remove(relay->active, slice_from_cstr(key));
-	if (!lane)
-		return;
-	struct relay_sender *sender = lane->sender;
-	sender->active--;
-	if (--lane->active == 0) {
-		hashmap_remove(relay->lanes,
-		    slice_make((const char *)&lane->key, sizeof(lane->key)));
-		free(lane);
-	}
-	relay_sender_release(relay, sender);
+	if (lane)
+		relay_lane_count(relay, lane, -1);
 }
 
 static void

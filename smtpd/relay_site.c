@@ -1,6 +1,6 @@
 /*
- * The relay's sites: jobs wait at them, in one line per sender that are served in turn;
- * connections are opened within the limits.  See relay_int.h for the whole.
+ * The relay's sites: jobs wait at them in lines (relay_line.c); connections are opened
+ * within the limits.  See relay_int.h for the whole.
  *
  * A site that may not open a connection because others have all of them stands in the
  * list of the starved, and is run again when a session ends, a few at a time, in turn.
@@ -35,18 +35,6 @@ relay_site_went_well(struct relay_site *site)
 	if (site->connections_max < service_conf(site->relay->service)->relay.connections)
 		site->connections_max++;
 	relay_site_wear_off(site);
-}
-
-static struct relay_line *
-line_first(const struct relay_site *site)
-{
-	return LIST_ENTRY(site->lines.next, struct relay_line, node);
-}
-
-static struct slice
-line_key(const struct relay_line_key *key)
-{
-	return slice_make((const char *)key, sizeof(*key));
 }
 
 static void
@@ -108,9 +96,7 @@ site_run_deferred(void *arg)
 		return;
 	}
 	while (wanted > 0 && relay_source_is_ready(site, &wait_ms) &&
-	       site->connections < site_limit(site) && !list_is_empty(&site->lines) &&
-	       relay_fair_may_connect(
-		   relay->connections, line_first(site)->sender->connections)) {
+	       site->connections < site_limit(site) && relay_line_to_connect(site)) {
 		relay_session_start(site);
 		wanted--;
 	}
@@ -130,18 +116,24 @@ relay_site_run(struct relay_site *site)
 	loop_defer(site->relay->loop, site_run_deferred, site);
 }
 
-/* The line's next turn comes after the others'. */
-static void
-line_served(struct relay_site *site, struct relay_line *line)
+/* The first job of the line that its rates let through; *looked counts. */
+static struct relay_job *
+job_of_line(struct relay_site *site, struct relay_line *line, size_t *looked)
 {
-	site->pending_count--;
-	list_remove(&line->node);
-	if (list_is_empty(&line->jobs)) {
-		hashmap_remove(site->relay->lines, line_key(&line->key));
-		free(line);
-	} else {
-		list_append(&site->lines, &line->node);
+	LIST_EACH(&line->jobs, node)
+	{
+		struct relay_job *job = LIST_ENTRY(node, struct relay_job, node);
+		if ((*looked)++ >= RELAY_RATE_LOOK_MAX ||
+		    relay_rates_sender_waits(site->relay, job))
+			return NULL;
+		if (relay_rates_wait_ms(site->relay, job) > 0)
+			continue;
+		relay_rates_take(site->relay, job);
+		list_remove(&job->node);
+		relay_line_served(site, line);
+		return job;
 	}
+	return NULL;
 }
 
 /* The first one that its rates let through. */
@@ -149,20 +141,15 @@ static struct relay_job *
 job_in_turn(struct relay_site *site)
 {
 	size_t looked = 0;
-	LIST_EACH(&site->lines, node)
+	LIST_EACH(&site->turns, node)
 	{
-		struct relay_line *line = LIST_ENTRY(node, struct relay_line, node);
-		LIST_EACH(&line->jobs, at)
+		struct relay_turn *turn = LIST_ENTRY(node, struct relay_turn, node);
+		LIST_EACH(&turn->lines, at)
 		{
-			struct relay_job *job = LIST_ENTRY(at, struct relay_job, node);
-			if (looked++ == RELAY_RATE_LOOK_MAX)
-				return NULL;
-			if (relay_rates_wait_ms(site->relay, job) > 0)
-				continue;
-			relay_rates_take(site->relay, job);
-			list_remove(&job->node);
-			line_served(site, line);
-			return job;
+			struct relay_line *line = LIST_ENTRY(at, struct relay_line, node);
+			struct relay_job *job = job_of_line(site, line, &looked);
+			if (job || looked >= RELAY_RATE_LOOK_MAX)
+				return job;
 		}
 	}
 	return NULL;
@@ -185,44 +172,32 @@ relay_site_next_job(struct relay_site *site, const struct relay_origin *origin)
 struct relay_job *
 relay_site_next_job_any(struct relay_site *site)
 {
-	if (list_is_empty(&site->lines))
+	struct relay_line *line = relay_line_first(site);
+	if (!line)
 		return NULL;
-	struct relay_line *line = line_first(site);
 	struct relay_job *job = LIST_ENTRY(list_pop(&line->jobs), struct relay_job, node);
-	line_served(site, line);
+	relay_line_served(site, line);
 	return job;
 }
 
 void
 relay_site_add_job(struct relay_site *site, struct relay_job *job)
 {
-	struct relay_line_key key = {site, job->sender_share};
-	struct relay_line *line = hashmap_get(site->relay->lines, line_key(&key));
-	if (!line) {
-		line = xcalloc(1, sizeof(*line));
-		line->key = key;
-		line->sender = job->sender_share;
-		list_init(&line->jobs);
-		list_append(&site->lines, &line->node);
-		hashmap_put(site->relay->lines, line_key(&key), line);
-	}
-	/* The more urgent ones of a sender first (RFC 6710), else in their order. */
-	struct list *before = &line->jobs;
-	while (before->prev != &line->jobs &&
-	       LIST_ENTRY(before->prev, struct relay_job, node)->priority < job->priority)
-		before = before->prev;
-	list_append(before, &job->node);
-	site->pending_count++;
+	relay_line_add(site, job);
 	relay_site_run(site);
 }
 
 struct relay_sender *
 relay_connection_began(struct relay_site *site)
 {
-	struct relay_sender *sender = line_first(site)->sender;
+	struct relay_line *line = relay_line_to_connect(site);
+	ENSURE(line);
+	struct relay_sender *sender = line->sender;
 	site->connections++;
 	site->relay->connections++;
 	sender->connections++;
+	if (sender->tenant)
+		sender->tenant->connections++;
 	return sender;
 }
 
@@ -244,6 +219,8 @@ relay_session_ended(struct relay_site *site, struct relay_sender *sender)
 	site->connections--;
 	site->relay->connections--;
 	sender->connections--;
+	if (sender->tenant)
+		sender->tenant->connections--;
 	relay_sender_release(site->relay, sender);
 	if (site->connections_max == 0)
 		site->connections_max = 1;
@@ -276,13 +253,13 @@ relay_hosts_unref(struct relay_hosts **hosts_ptr)
 
 static struct relay_site *
 site_new(struct relay *relay, const char *key, struct slice domain,
-    const struct directory_relay *rule)
+    const struct directory_relay *rule, struct slice source)
 {
 	const struct conf *conf = service_conf(relay->service);
 	struct relay_site *site = xcalloc(1, sizeof(*site));
 	site->relay = relay;
 	site->key = xstrdup(key);
-	site->source = relay_copy_text(rule ? rule->source : SLICE_NULL);
+	site->source = relay_copy_text(source);
 	site->ehlo = relay_copy_text(rule ? rule->ehlo : SLICE_NULL);
 	/* One without a host only says from where. */
 	if (rule && rule->host.len == 0)
@@ -295,7 +272,7 @@ site_new(struct relay *relay, const char *key, struct slice domain,
 	site->user = relay_copy_text(rule ? rule->user : SLICE_NULL);
 	site->password = relay_copy_text(rule ? rule->password : SLICE_NULL);
 	site->connections_max = conf->relay.connections;
-	list_init(&site->lines);
+	list_init(&site->turns);
 	list_init(&site->starved);
 	list_append(&relay->sites_list, &site->node);
 	hashmap_put(relay->sites, slice_from_cstr(key), site);
@@ -304,42 +281,48 @@ site_new(struct relay *relay, const char *key, struct slice domain,
 
 /* A report goes on even when TLS all the way cannot be had (RFC 8689 section 5). */
 static enum relay_want
-want_of(struct slice sender, uint32_t flags)
+want_of(const struct queue_message *message)
 {
-	bool tls = (flags & QUEUE_MESSAGE_REQUIRETLS) && sender.len > 0;
+	uint32_t flags = message->flags;
+	bool tls = (flags & QUEUE_MESSAGE_REQUIRETLS) && message->sender.len > 0;
 	return tls                                  ? RELAY_WANT_TLS
 	       : flags & QUEUE_MESSAGE_TLS_OPTIONAL ? RELAY_WANT_DELIVERY
 	                                            : RELAY_WANT_POLICY;
 }
 
 /* Routing is decided here, at every attempt, so queued mail follows changed rules.  The
- * key holds everything that a rule says: a changed rule is another site. */
+ * key holds everything that a rule says: a changed rule is another site.  The rule's
+ * source comes before the tenant's pool. */
 struct relay_site *
-relay_site_of(
-    struct relay *relay, struct slice sender, struct slice domain, uint32_t flags)
+relay_site_of(struct relay *relay, const struct queue_message *message,
+    const struct tenant *tenant, struct slice domain)
 {
 	struct directory_relay rule;
 	char key[SITE_KEY_MAX];
-	bool by_rule =
-	    directory_relay_find(relay->reader, sender, domain, &rule) == STATUS_OK;
+	bool by_rule = directory_relay_find(
+			   relay->reader, message->sender, domain, &rule) == STATUS_OK;
+	struct slice ehlo = by_rule ? rule.ehlo : SLICE("");
+	struct slice source = by_rule ? rule.source : SLICE("");
+	if (source.len == 0 && tenant)
+		source = tenant->pool;
 	if (by_rule && rule.host.len)
 		snprintf(key, sizeof(key), "host:%.*s:%.*s:%u:%d:%.*s:%016llx",
 		    SLICE_ARG(rule.id), SLICE_ARG(rule.host), rule.port, (int)rule.tls,
 		    SLICE_ARG(rule.user), (unsigned long long)hash_keyed(rule.password));
 	else
 		snprintf(key, sizeof(key), "mx:%.*s", SLICE_ARG(domain));
-	if (by_rule && (rule.source.len || rule.ehlo.len)) {
+	if (source.len || ehlo.len) {
 		size_t len = strlen(key);
 		snprintf(key + len, sizeof(key) - len, ":from:%.*s:%.*s",
-		    SLICE_ARG(rule.source), SLICE_ARG(rule.ehlo));
+		    SLICE_ARG(source), SLICE_ARG(ehlo));
 	}
 	/* A connection is never used for a message that needs a better one. */
-	enum relay_want want = want_of(sender, flags);
+	enum relay_want want = want_of(message);
 	static const char *const suffixes[] = {"", ":tls", ":any"};
 	strncat(key, suffixes[want], sizeof(key) - strlen(key) - 1);
 	struct relay_site *site = hashmap_get(relay->sites, slice_from_cstr(key));
 	if (!site) {
-		site = site_new(relay, key, domain, by_rule ? &rule : NULL);
+		site = site_new(relay, key, domain, by_rule ? &rule : NULL, source);
 		site->want = want;
 	}
 	return site;

@@ -226,9 +226,13 @@ due_decode(struct slice key, struct slice value, struct queue_due *out)
 	    .number = be32_get(key.ptr + 9 + ID_TEXT_LEN),
 	};
 	memcpy(out->id, key.ptr + 9, ID_TEXT_LEN);
-	if (value.len == QDUE_SIZE) {
+	if (value.len >= QDUE_SIZE) {
 		out->sender = be64_get(value.ptr + QDUE_SENDER);
 		out->site = be64_get(value.ptr + QDUE_SITE);
+	}
+	if (value.len == QDUE_SIZE_MAX) {
+		out->tenant = be64_get(value.ptr + QDUE_TENANT);
+		out->campaign = be64_get(value.ptr + QDUE_CAMPAIGN);
 	}
 	return true;
 }

@@ -67,6 +67,8 @@ struct queue_message {
 	int8_t priority;    /* MT-PRIORITY (RFC 6710), -9 to 9 */
 	struct slice
 	    hold; /* "for;3600", "until;…" (RFC 4865 section 5.1.2); empty: none */
+	struct slice tenant;   /* whose mail it is (store/tenant.h); empty: nobody's */
+	struct slice campaign; /* of the tenant, or of who has none; empty: none */
 	/* How its recipients unsubscribe: "mailto", or the link "https://…{token}…"; each
 	 * copy gets the fields of RFC 2369 and RFC 8058.  Empty: it has none. */
 	struct slice unsubscribe;
@@ -105,6 +107,7 @@ struct queue_due {
 	/* Hashes for fairness: who sends (the login, else the sender's domain), and the
 	 * recipient's domain.  Different ones may, rarely, be equal. */
 	uint64_t sender, site;
+	uint64_t tenant, campaign; /* of their names; 0: none */
 };
 /* Waiting recipients by due time, earliest first, due at or before `until_s`, from behind
  * `after` (null: from the start); one key is read each and no record.  fn returns false
@@ -121,6 +124,16 @@ struct queue_counts {
 };
 enum status queue_counts_get(
     struct store_reader *reader, struct queue_counts *out) MUST_USE;
+/* What a tenant has in the queue, or of it the campaign's part; zeros when it is nothing.
+ * A campaign of who has no tenant: `tenant` empty.  oldest_s is 0. */
+enum status queue_tenant_counts(struct store_reader *reader, struct slice tenant,
+    struct slice campaign, struct queue_counts *out) MUST_USE;
+/* All of them that have something, in order: a tenant as a whole (`campaign` empty)
+ * before its campaigns.  fn returns false to stop. */
+enum status queue_tenant_counts_each(struct store_reader *reader,
+    bool (*fn)(struct slice tenant, struct slice campaign,
+	const struct queue_counts *counts, void *arg),
+    void *arg) MUST_USE;
 
 /* ---- writing ---- */
 struct queue_new_recipient {
@@ -141,13 +154,15 @@ struct queue_new_message {
 	struct slice envid; /* as queue_message; null: none */
 	int64_t by_s;
 	int8_t priority;
-	struct slice hold;        /* null: none */
-	struct slice unsubscribe; /* null: none */
+	struct slice hold;             /* null: none */
+	struct slice tenant, campaign; /* as queue_message, in lower case; null: none */
+	struct slice unsubscribe;      /* null: none */
 };
 struct queue_add_op {
 	struct store_op op;
 	struct queue_new_message message;
 };
+/* QUOTA: the tenant has as much in the queue as it may (struct tenant, max_queued). */
 void queue_add_submit(struct store_reader *reader, struct queue_add_op *op);
 
 /* Results of attempts, together with the reports that they cause, in one transaction.  A
@@ -187,13 +202,22 @@ enum status queue_wish_many(struct store_reader *reader, const char *const *ids,
 enum status queue_redirect(struct store_reader *reader, struct slice id, uint32_t number,
     struct slice address, int64_t now_s, uint64_t *out_recipients) MUST_USE;
 
-/* Paused sites: the mail to a recipient's domain is not tried until it is resumed; its
- * life goes on.  Waits; NOT_FOUND when it was not paused, INVALID when it is no domain.
- */
-enum status queue_site_pause(
-    struct store_reader *reader, struct slice domain, bool paused) MUST_USE;
-enum status queue_site_is_paused(
-    struct store_reader *reader, struct slice domain, bool *out) MUST_USE;
+/* What is paused: mail to which all that is not empty applies.  It is not tried until it
+ * is resumed; its life goes on. */
+struct queue_pause {
+	struct slice tenant, campaign;
+	struct slice sender; /* as queue_sender_name */
+	struct slice site;   /* recipients' domain */
+};
+/* Waits; NOT_FOUND when just that was not paused, INVALID when nothing is named or a name
+ * is none. */
+enum status queue_pause_set(
+    struct store_reader *reader, const struct queue_pause *pause, bool paused) MUST_USE;
+/* Is mail paused of which this is all that is known? */
+enum status queue_is_paused(
+    struct store_reader *reader, const struct queue_pause *mail, bool *out) MUST_USE;
+enum status queue_paused_each(struct store_reader *reader,
+    bool (*fn)(const struct queue_pause *pause, void *arg), void *arg) MUST_USE;
 /* What queue_due.site is of this domain. */
 uint64_t queue_site_hash(struct slice domain);
 /* Who sends, as rates and fairness tell them apart: the login, else the sender's domain;
@@ -201,7 +225,7 @@ uint64_t queue_site_hash(struct slice domain);
 struct slice queue_sender_name(const struct queue_message *message);
 /* What queue_due.sender is of such a name. */
 uint64_t queue_sender_hash(struct slice name);
-enum status queue_paused_each(struct store_reader *reader,
-    bool (*fn)(struct slice domain, void *arg), void *arg) MUST_USE;
+/* What queue_due.tenant and campaign are of their names. */
+uint64_t queue_tenant_hash(struct slice name);
 
 #endif

@@ -1,6 +1,10 @@
 /*
- * Invariants 30 to 34 of the outbound queue: one walk over its keys.
+ * Invariants 30 to 35 of the outbound queue: one walk over its keys.  What tenants and
+ * campaigns have is summed up beside it and compared at its end.
  */
+#include <stdlib.h>
+
+#include "base/hashmap.h"
 #include "store/store_check_int.h"
 
 enum { KEY_ID_AT = 1, KEY_NUMBER_AT = 1 + ID_TEXT_LEN, KEY_TIMED_ID_AT = 9 };
@@ -9,6 +13,8 @@ struct look {
 	struct check *check;
 	struct engine_txn *txn;
 	struct queue_counts counts; /* as they are */
+	struct hashmap *tenants;    /* k key → struct queue_counts, as they are */
+	size_t tenants_stored;      /* k records */
 };
 
 static bool
@@ -25,20 +31,40 @@ id_copy(struct slice key, size_t at, char out[ID_TEXT_SIZE])
 	out[ID_TEXT_LEN] = '\0';
 }
 
-static uint32_t
+static void
+count_for(struct look *look, struct slice tenant, struct slice campaign,
+    const struct queue_counts *of_message)
+{
+	struct key key;
+	key_queue_tenant(&key, tenant, campaign);
+	struct queue_counts *sum = hashmap_get(look->tenants, key_slice(&key));
+	if (!sum) {
+		sum = xcalloc(1, sizeof(*sum));
+		hashmap_put(look->tenants, key_slice(&key), sum);
+	}
+	sum->messages++;
+	sum->recipients += of_message->recipients;
+	sum->held += of_message->held;
+}
+
+/* Recipients of one message, and how many of them are held. */
+static struct queue_counts
 recipients_count(struct look *look, const char id[ID_TEXT_SIZE])
 {
 	struct key from;
 	struct key to;
 	struct slice key;
 	struct slice value;
-	uint32_t count = 0;
+	struct queue_counts count = {0};
 	key_queue_recipient(&from, id, 0);
 	key_queue_recipient(&to, id, UINT32_MAX);
 	struct engine_cursor *cursor =
 	    engine_cursor_open(look->txn, key_slice(&from), key_slice(&to), false);
-	while (engine_cursor_next(cursor, &key, &value) == STATUS_OK)
-		count++;
+	while (engine_cursor_next(cursor, &key, &value) == STATUS_OK) {
+		count.recipients++;
+		count.held += value.len > QRECIPIENT_STATE &&
+		              value.ptr[QRECIPIENT_STATE] == QUEUE_HELD;
+	}
 	engine_cursor_close(&cursor);
 	return count;
 }
@@ -55,10 +81,14 @@ look_message(struct look *look, struct slice key, struct slice value)
 		return;
 	}
 	look->counts.messages++;
-	uint32_t recipients = recipients_count(look, message.id);
-	if (recipients != message.recipients || recipients == 0)
+	struct queue_counts has = recipients_count(look, message.id);
+	if (has.recipients != message.recipients || has.recipients == 0)
 		check_problem(look->check, 30, "message %s counts %u recipients, has %u",
-		    message.id, (unsigned)message.recipients, (unsigned)recipients);
+		    message.id, (unsigned)message.recipients, (unsigned)has.recipients);
+	if (message.tenant.len)
+		count_for(look, message.tenant, SLICE(""), &has);
+	if (message.campaign.len)
+		count_for(look, message.tenant, message.campaign, &has);
 	key_queue_oldest(&oldest_key, message.created_s, message.id);
 	if (!get(look, &oldest_key))
 		check_problem(
@@ -153,6 +183,50 @@ look_member(struct look *look, struct slice key, struct slice value)
 }
 
 static void
+look_tenant_counts(struct look *look, struct slice key, struct slice value)
+{
+	struct queue_counts stored;
+	struct slice tenant, campaign;
+	if (!key_queue_tenant_decode(key, &tenant, &campaign) ||
+	    !counts_decode(value, &stored)) {
+		check_problem(look->check, 1, "damaged counts of a tenant");
+		return;
+	}
+	look->tenants_stored++;
+}
+
+static bool
+tenant_compare(struct slice name, void *value, void *arg)
+{
+	struct look *look = arg;
+	const struct queue_counts *sum = value;
+	struct queue_counts stored = {0};
+	struct slice record, tenant, campaign;
+	ENSURE(key_queue_tenant_decode(name, &tenant, &campaign));
+	enum status status = engine_get(look->txn, name, &record);
+	if (status != STATUS_OK || !counts_decode(record, &stored) ||
+	    stored.messages != sum->messages || stored.recipients != sum->recipients ||
+	    stored.held != sum->held)
+		check_problem(look->check, 35,
+		    "counts of tenant \"%.*s\" campaign \"%.*s\" say %llu, %llu, %llu, "
+		    "there are %llu, %llu, %llu",
+		    SLICE_ARG(tenant), SLICE_ARG(campaign),
+		    (unsigned long long)stored.messages,
+		    (unsigned long long)stored.recipients,
+		    (unsigned long long)stored.held, (unsigned long long)sum->messages,
+		    (unsigned long long)sum->recipients, (unsigned long long)sum->held);
+	return true;
+}
+
+static void
+look_pause(struct look *look, struct slice key, struct slice value)
+{
+	if (!key_queue_paused_decode(key, &(struct queue_pause){0}) || value.len != 1 ||
+	    value.ptr[0] != STORE_RECORD_VERSION)
+		check_problem(look->check, 1, "damaged mark of what is paused");
+}
+
+static void
 look_key(struct look *look, struct slice key, struct slice value)
 {
 	switch (key.len ? key.ptr[0] : 0) {
@@ -171,8 +245,11 @@ look_key(struct look *look, struct slice key, struct slice value)
 		look_oldest(look, key);
 		break;
 	case KEY_QPAUSED:
-		if (key.len < 2 || value.len != 1 || value.ptr[0] != STORE_RECORD_VERSION)
-			check_problem(look->check, 1, "damaged mark of a paused site");
+	case KEY_QPAUSED_BY:
+		look_pause(look, key, value);
+		break;
+	case KEY_QTENANT:
+		look_tenant_counts(look, key, value);
 		break;
 	case KEY_NOTE_TLS:
 	case KEY_NOTE_STS:
@@ -209,11 +286,17 @@ check_queue(struct check *check)
 	    engine_snap(check->reader->engine, partition_queue(), &look.txn);
 	if (status != STATUS_OK)
 		return status;
+	look.tenants = hashmap_new();
 	struct engine_cursor *cursor =
 	    engine_cursor_open(look.txn, slice_make("", 0), SLICE_NULL, false);
 	while ((status = engine_cursor_next(cursor, &key, &value)) == STATUS_OK)
 		look_key(&look, key, value);
 	engine_cursor_close(&cursor);
+	hashmap_each(look.tenants, tenant_compare, &look);
+	if (look.tenants_stored > hashmap_count(look.tenants))
+		check_problem(
+		    check, 35, "counts of tenants or campaigns without messages");
+	hashmap_free(&look.tenants, free);
 	if (status != STATUS_NOT_FOUND)
 		return status;
 	check->totals->queued = look.counts.messages;

@@ -45,12 +45,14 @@ queue_message_encode(const struct queue_message *message, struct buf *out)
 		be64_put(at, (uint64_t)message->by_s);
 		record_field_append(out, QMESSAGE_TAG_BY, slice_make(at, sizeof(at)));
 	}
+	record_field_append(out, QMESSAGE_TAG_CAMPAIGN, message->campaign);
 	record_field_append(out, QMESSAGE_TAG_ENVID, message->envid);
 	record_field_append(out, QMESSAGE_TAG_HOLD, message->hold);
 	if (message->priority) {
 		char priority = (char)message->priority;
 		record_field_append(out, QMESSAGE_TAG_PRIORITY, slice_make(&priority, 1));
 	}
+	record_field_append(out, QMESSAGE_TAG_TENANT, message->tenant);
 	record_field_append(out, QMESSAGE_TAG_UNSUBSCRIBE, message->unsubscribe);
 }
 
@@ -61,6 +63,12 @@ message_field(struct queue_message *out, char tag, struct slice value)
 	case QMESSAGE_TAG_BY:
 		out->by_s = value.len == 8 ? (int64_t)be64_get(value.ptr) : 0;
 		return out->by_s != 0;
+	case QMESSAGE_TAG_CAMPAIGN:
+		out->campaign = value;
+		return tenant_name_is_good(value);
+	case QMESSAGE_TAG_TENANT:
+		out->tenant = value;
+		return tenant_name_is_good(value);
 	case QMESSAGE_TAG_ENVID:
 		out->envid = value;
 		return true;
@@ -94,6 +102,7 @@ queue_message_decode(struct slice record, struct slice id, struct queue_message 
 	out->body = be64_get(p + QMESSAGE_BODY);
 	struct slice rest = slice_from(record, QMESSAGE_TEXTS);
 	out->envid = out->hold = out->unsubscribe = SLICE("");
+	out->tenant = out->campaign = SLICE("");
 	out->by_s = 0;
 	out->priority = 0;
 	if (!record_text_take(&rest, &out->sender) ||

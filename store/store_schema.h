@@ -85,6 +85,11 @@
  *   u scope:name                 what is used of a rate: NOTE_*
  *   y start:domain               results of TLS in a period: NOTE_*
  *   n name                       tenant (lower case): TENANT_*
+ *   k tenant NUL campaign        what a tenant (empty campaign) or a campaign has in the
+ *                                queue: COUNTS_*; absent: nothing
+ *   h tenant NUL campaign NUL sender NUL site
+ *                                paused: mail to which all apply that are not empty;
+ *                                version byte
  *   w member                     a tenant's account or domain (lower case): MEMBER_*
  *   b sender                     of who sends in bulk, address or domain: NOTE_*
  *
@@ -139,6 +144,8 @@
  *   32. c.messages, recipients and held are the counts of m, r and held r.
  *   33. Every m has its o at its creation time and the other way round.
  *   34. Every w's tenant has its n.
+ *   35. k's messages, recipients and held are the counts of m, r and held r of the tenant
+ *       and of the campaign; one that counts nothing is not there.
  *   Engine:
  *   40. engine_check finds nothing; with read_bodies every checksum fits, of a packed
  *       message before and after it is unpacked.
@@ -194,6 +201,8 @@ enum {
 	KEY_QRECIPIENT = 'r',
 	KEY_QDUE       = 'd',
 	KEY_QPAUSED    = 'p',
+	KEY_QPAUSED_BY = 'h',
+	KEY_QTENANT    = 'k',
 	/* NOTE_* records; the values of enum relay_note_table */
 	KEY_NOTE_TLS        = 't',
 	KEY_NOTE_STS        = 's',
@@ -421,15 +430,25 @@ enum {
 	QMESSAGE_TEXTS      = 41,
 
 	QMESSAGE_TAG_BY       = 'b', /* i64, seconds, not 0 */
+	QMESSAGE_TAG_CAMPAIGN = 'c', /* name, not empty */
 	QMESSAGE_TAG_ENVID    = 'e', /* xtext, not empty */
 	QMESSAGE_TAG_HOLD     = 'h', /* text, not empty */
 	QMESSAGE_TAG_PRIORITY = 'p', /* i8, -9 to 9, not 0 */
+	QMESSAGE_TAG_TENANT   = 't', /* name, not empty */
 	QMESSAGE_TAG_UNSUBSCRIBE = 'u', /* text, not empty */
 };
 
 /* Due (d), 17 bytes: who sends (the login, else the sender's domain) and where to (the
- * recipient's domain), as hash_stable of the text in lower case: for fairness only. */
-enum { QDUE_SENDER = 1, QDUE_SITE = 9, QDUE_SIZE = 17 };
+ * recipient's domain), as hash_stable of the text in lower case: for fairness only.  Of a
+ * tenant or campaign 33: their names' hashes, 0 for the one that it has not. */
+enum {
+	QDUE_SENDER   = 1,
+	QDUE_SITE     = 9,
+	QDUE_SIZE     = 17,
+	QDUE_TENANT   = 17,
+	QDUE_CAMPAIGN = 25,
+	QDUE_SIZE_MAX = 33,
+};
 
 /* Notes (t, s, x, v, u, q), 18 bytes, then length u16 and bytes of text and more. */
 enum {

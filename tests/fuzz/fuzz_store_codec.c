@@ -11,6 +11,7 @@
 #include "store/body_pack.h"
 #include "store/engine_lmdb_int.h"
 #include "store/mailbox_int.h"
+#include "store/queue_int.h"
 #include "store/search_int.h"
 #include "store/store_codec_int.h"
 
@@ -187,6 +188,8 @@ fuzz_queue(void)
 	if (queue_message_decode(record, SLICE("0123456789abcdef"), &message)) {
 		inside(message.sender);
 		inside(message.envid);
+		inside(message.tenant);
+		inside(message.campaign);
 		buf_init(&buf, record.len + 1);
 		queue_message_encode(&message, &buf);
 		buf_same(&buf);
@@ -206,6 +209,18 @@ fuzz_keys(void)
 	struct change_key change;
 	struct time_key time;
 	uint32_t number;
+	struct slice tenant, campaign;
+	struct queue_pause pause;
+	if (record.len && key_queue_tenant_decode(record, &tenant, &campaign)) {
+		inside(tenant);
+		inside(campaign);
+	}
+	if (record.len && key_queue_paused_decode(record, &pause)) {
+		inside(pause.tenant);
+		inside(pause.campaign);
+		inside(pause.sender);
+		inside(pause.site);
+	}
 	(void)key_change_decode(record, &change);
 	(void)key_time_decode(record, &time);
 	(void)name_decode(record, &number);

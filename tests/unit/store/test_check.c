@@ -323,9 +323,13 @@ queue_damage(struct fixture *f)
 	struct queue_new_recipient to = {
 	    .address = SLICE("x@example.com"), .original = SLICE("x@example.com")};
 	struct queue_add_op op = {
-	    .op = {.arena = f->arena    },
-	    .message = {
-		   .created_s = 5, .due_s = 7, .recipients = &to, .recipient_count = 1}
+	    .op = {.arena = f->arena          },
+	    .message = { .created_s = 5,
+		   .due_s = 7,
+		   .recipients = &to,
+		   .recipient_count = 1,
+		   .tenant = SLICE("acme"),
+		   .campaign = SLICE("spring")}
         };
 	struct key key;
 	id_make(op.message.id);
@@ -359,6 +363,27 @@ queue_damage(struct fixture *f)
 	damage_byte(f, part, &key, COUNTS_MESSAGES + 7, 32);
 	damage_byte(f, part, &key, COUNTS_HELD + 7, 32);
 	key_begin(&key, '!');
+	damage(f, part, &key, SLICE("\1"), 1);
+	key_queue_tenant(&key, SLICE("acme"), SLICE(""));
+	damage_byte(f, part, &key, COUNTS_MESSAGES + 7, 35);
+	damage_byte(f, part, &key, COUNTS_RECIPIENTS + 7, 35);
+	damage(f, part, &key, SLICE_NULL, 35);
+	damage(f, part, &key, SLICE("x"), 1);
+	key_queue_tenant(&key, SLICE("acme"), SLICE("spring"));
+	damage_byte(f, part, &key, COUNTS_HELD + 7, 35);
+	struct slice counts = changed(f, part, &key, COUNTS_HELD + 7);
+	key_queue_tenant(&key, SLICE("acme"), SLICE("autumn"));
+	damage(f, part, &key, counts, 35);
+	key_begin(&key, KEY_QTENANT);
+	damage(f, part, &key, counts, 1);
+	key_begin(&key, KEY_QPAUSED_BY);
+	damage(f, part, &key, SLICE("\1"), 1);
+	key_begin(&key, KEY_TENANT_MEMBER);
+	key_bytes(&key, SLICE("acme.test"));
+	damage(f, part, &key, SLICE("\1\0\4acme"), 34);
+	damage(f, part, &key, SLICE("\1\0\4ac e"), 1);
+	key_begin(&key, KEY_TENANT);
+	key_bytes(&key, SLICE("acme"));
 	damage(f, part, &key, SLICE("\1"), 1);
 }
 
