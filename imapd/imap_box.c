@@ -79,6 +79,35 @@ imap_box_rights(
 	return rights_of(s, account, owner.login, number, out);
 }
 
+struct right_search {
+	struct imap_session *s;
+	struct slice owner;
+	uint16_t any;
+	bool found;
+};
+
+static bool
+right_look(uint32_t mailbox, const struct acl *acl, void *arg)
+{
+	struct right_search *r = arg;
+
+	(void)mailbox;
+	r->found =
+	    (acl_rights(acl, r->s->account, same_domain(r->s, r->owner)) & r->any) != 0;
+	return !r->found;
+}
+
+enum status
+imap_box_has_right(struct imap_session *s, struct account_id account, struct slice owner,
+    uint16_t any, bool *out)
+{
+	struct right_search r = {s, owner, any, false};
+	enum status status = acl_each(imap_reader(s), account, right_look, &r);
+
+	*out = r.found;
+	return status;
+}
+
 /* ---- whose ---- */
 
 /* The domain's own mailboxes are an account's. */

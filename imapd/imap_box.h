@@ -68,6 +68,10 @@ enum status imap_box_may_create(
 enum status imap_box_rights(struct imap_session *s, struct account_id account,
     uint32_t number, uint16_t *out) MUST_USE;
 
+/* Has the session one of the rights in any mailbox of this other account? */
+enum status imap_box_has_right(struct imap_session *s, struct account_id account,
+    struct slice owner, uint16_t any, bool *out) MUST_USE;
+
 /* Mailboxes of others that the session may see (l).  Slices are valid until the reader's
  * end or lie in the command arena.  fn returns false to stop. */
 enum status imap_box_each_shared(struct imap_session *s,

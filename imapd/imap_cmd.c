@@ -139,7 +139,9 @@ enum {
 	CAP_COMPRESS = 1 << 2,
 	/* Announced with a value, when there is one. */
 	CAP_LIMIT = 1 << 3,
-	CAP_SAVING = 1 << 4
+	CAP_SAVING = 1 << 4,
+	CAP_QUOTASET = 1 << 5, /* only to those who may */
+
 };
 
 static const struct {
@@ -196,6 +198,7 @@ static const struct {
     {"SAVEDATE",              CAP_AFTER               },
     {"PREVIEW",               CAP_AFTER               },
     {"QUOTA",		 CAP_AFTER               },
+    {"QUOTASET",              CAP_AFTER | CAP_QUOTASET},
     {"QUOTA=RES-STORAGE",     CAP_AFTER               },
     {"QUOTA=RES-MESSAGE",     CAP_AFTER               },
     {"QUOTA=RES-MAILBOX",     CAP_AFTER               },
@@ -250,6 +253,8 @@ is_kept_back(struct imap_session *s, unsigned when, uint32_t *out_value)
 	*out_value = 0;
 	if (when & CAP_COMPRESS)
 		return !conf->imap.compress || !s->conn || conn_is_deflated(s->conn);
+	if (when & CAP_QUOTASET)
+		return !imap_quota_may_set(s);
 	if (!(when & (CAP_LIMIT | CAP_SAVING)))
 		return false;
 	/* One of the two (RFC 9738 section 3). */

@@ -341,6 +341,9 @@ enum cmd_result imap_append_end(struct imap_session *s, const char *fault);
 /* "IMAP4rev1 ..." as they are now, without "CAPABILITY ". */
 void imap_capabilities_write(struct imap_session *s, struct buf *out);
 
+/* Is the user one of imap.quota_admins (imap_cmd_quota.c)? */
+bool imap_quota_may_set(const struct imap_session *s);
+
 /* ---- names ---- */
 /* A mailbox name as the client sent it to the store's form: modified UTF-7 or UTF-8 as
  * the session speaks, NFC, INBOX.  False: *out_text says why (reply NO [CANNOT]). */

@@ -73,7 +73,7 @@ imap_mask_hides(uint64_t masked, struct slice command)
 	    {"REPLACE",        "REPLACE"					    },
 	    {"SETACL",         "ACL"						},
 	    {"SETMETADATA",    "METADATA,METADATA-SERVER"                           },
-	    {"SETQUOTA",       "QUOTA"					      },
+	    {"SETQUOTA",       "QUOTASET"					   },
 	    {"SORT",           "SORT"					       },
 	    {"THREAD",         "THREAD=ORDEREDSUBJECT,THREAD=REFERENCES,THREAD=REFS"},
 	    {"UNAUTHENTICATE", "UNAUTHENTICATE"                                     },

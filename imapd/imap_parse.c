@@ -186,26 +186,54 @@ imap_parse_id(struct imap_lex *lex, struct arena *arena, struct imap_command *cm
 	return imap_lex_result(lex, fault);
 }
 
-/* "SETQUOTA root (STORAGE 512)": checked and thrown away, the answer is NO anyway. */
+/* setquota-resource = resource-name SP resource-limit (RFC 9208 section 7); each once. */
+static bool
+quota_resource_lex(struct imap_lex *lex, struct imap_quota_args *args)
+{
+	const struct {
+		struct slice name;
+		bool *has;
+		uint64_t *limit;
+	} known[] = {
+	    {SLICE("STORAGE"), &args->has_storage, &args->storage},
+	    {SLICE("MESSAGE"), &args->has_message, &args->message},
+	    {SLICE("MAILBOX"), &args->has_mailbox, &args->mailbox},
+	};
+	struct slice name;
+	uint64_t limit;
+
+	if (!imap_lex_atom(lex, &name) || !imap_lex_space(lex) ||
+	    !imap_lex_number64(lex, &limit))
+		return false;
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+		if (!slice_equal_nocase(name, known[i].name))
+			continue;
+		if (*known[i].has)
+			return imap_lex_bad(lex, "a resource is named twice");
+		*known[i].has = true;
+		*known[i].limit = limit;
+		return true;
+	}
+	args->unknown = true;
+	return true;
+}
+
+/* "SETQUOTA root (STORAGE 512 MESSAGE 100)". */
 enum parse_result
 imap_parse_setquota(struct imap_lex *lex, struct arena *arena, struct imap_command *cmd,
     struct parse_fault *fault)
 {
-	struct slice resource;
-	uint64_t limit;
+	struct imap_quota_args args = {0};
 
 	(void)arena;
-	if (imap_lex_space(lex) && imap_lex_astring(lex, &cmd->u.mailbox) &&
-	    imap_lex_space(lex) && imap_lex_char(lex, '(')) {
-		bool first = true;
-		while (imap_lex_ok(lex) && !imap_lex_try_char(lex, ')')) {
-			if (!first)
-				imap_lex_space(lex);
-			first = false;
-			if (imap_lex_atom(lex, &resource) && imap_lex_space(lex))
-				imap_lex_number64(lex, &limit);
-		}
+	if (imap_lex_space(lex) && imap_lex_astring(lex, &args.root) &&
+	    imap_lex_space(lex) && imap_lex_char(lex, '(') &&
+	    !imap_lex_try_char(lex, ')')) {
+		while (quota_resource_lex(lex, &args) && imap_lex_try_space(lex))
+			;
+		imap_lex_char(lex, ')');
 	}
+	cmd->u.quota = args;
 	return imap_lex_result(lex, fault);
 }
 

@@ -97,6 +97,13 @@ struct imap_id_pair {
 	struct slice key, value; /* value null for NIL */
 };
 
+struct imap_quota_args { /* SETQUOTA */
+	struct slice root;
+	bool has_storage, has_message, has_mailbox;
+	bool unknown; /* a resource that we do not know */
+	uint64_t storage, message, mailbox;
+};
+
 /* One command.  `u` is the member that the row's parse function fills. */
 struct imap_command {
 	struct slice tag;
@@ -131,7 +138,8 @@ struct imap_command {
 			bool use_unknown; /* USE names something that is no use of ours */
 		} create;
 		struct slice mailbox; /* DELETE, SUBSCRIBE, UNSUBSCRIBE, quota */
-		struct {              /* RENAME */
+		struct imap_quota_args quota;
+		struct { /* RENAME */
 			struct slice from, to;
 		} rename;
 		struct imap_list_args *list;

@@ -129,6 +129,7 @@ struct conf {
 		char *shared_account;   /* local part; "" none */
 		uint32_t message_limit; /* of one command; 0: none */
 		enum conf_limit message_limit_on;
+		char *quota_admins; /* logins with "," between; "" none */
 	} imap;
 	struct {
 		bool delete_on_retrieval;

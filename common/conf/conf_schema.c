@@ -234,6 +234,9 @@ const struct conf_key conf_keys[] = {
 	{"imap", "message_limit_on", CONF_TYPE_ENUM, 0, 0, "all", LIMIT_ON, RELOAD,
 	    "all commands over messages (MESSAGELIMIT), or saving: COPY and APPEND (SAVELIMIT)",
 	    TOP(imap.message_limit_on)},
+	{"imap", "quota_admins", CONF_TYPE_TEXT, 0, 2048, "", NULL, RELOAD,
+	    "logins, comma separated, that may SETQUOTA (RFC 9208): their own, and where they have right a",
+	    TOP(imap.quota_admins)},
 
 	{"pop3", "delete_on_retrieval", CONF_TYPE_BOOL, 0, 1, "true", NULL, RELOAD,
 	    "QUIT removes what was fetched whole; false: mail stays", TOP(pop3.delete_on_retrieval)},

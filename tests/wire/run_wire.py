@@ -42,9 +42,10 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "lib"))
-from postroom_test import Instance, Results  # noqa: E402
+from postroom_test import Instance, Results, waiter  # noqa: E402
 
 REPLY_S = 20
+wait_for = waiter(REPLY_S)
 ACCOUNTS = {"imap": {"ann@example.org": "secret"},
             "pop3": {"anna@demo.test": "secret-anna-1", "keep@demo.test": "secret keep 1"}}
 AUTH = ["password_min = 6", "block_after = 0", "fail_delay = 0s"]
@@ -166,7 +167,15 @@ def configure(post, text):
     if then != now:
         with open(path, "w", encoding="utf-8") as file:
             file.write(then)
+        log = os.path.join(post.root, "log", "postroom.log")
+
+        def reloads():
+            with open(log, encoding="utf-8", errors="replace") as file:
+                return file.read().count("imapd info server.reload status=ok")
+        before = reloads()
         post.run("reload")
+        if not wait_for(lambda: reloads() > before):
+            raise Failed("imapd did not reload")
 
 
 def directive(post, session, text):

@@ -155,6 +155,7 @@ harness_open(struct imap_harness *h)
 	h->conf->imap.max_sessions_per_user = 16;
 	h->conf->imap.compress = true;
 	h->conf->imap.admin_uri = (char *)(uintptr_t) "mailto:help@example.org";
+	h->conf->imap.quota_admins = (char *)(uintptr_t) "";
 	h->conf->imap.comment = (char *)(uintptr_t) "";
 	h->conf->imap.sharing = CONF_SHARING_DOMAIN;
 	h->conf->imap.shared_account = (char *)(uintptr_t) "shared";

@@ -20,6 +20,7 @@ names(void **state)
 	assert_int_not_equal(BIT("IDLE"), 0);
 	assert_int_equal(BIT("IDLE"), BIT("idle"));
 	assert_int_not_equal(BIT("IDLE"), BIT("MOVE"));
+	assert_int_not_equal(BIT("QUOTASET"), 0);
 	/* Announced with a value, masked by name. */
 	assert_int_not_equal(BIT("MESSAGELIMIT"), BIT("SAVELIMIT"));
 	assert_int_not_equal(BIT("MESSAGELIMIT"), 0);
@@ -57,6 +58,8 @@ commands(void **state)
 	assert_true(imap_mask_hides(BIT("MOVE"), SLICE("MOVE")));
 	assert_true(imap_mask_hides(BIT("MOVE") | BIT("IDLE"), SLICE("idle")));
 	assert_false(imap_mask_hides(BIT("MOVE"), SLICE("IDLE")));
+	assert_true(imap_mask_hides(BIT("QUOTASET"), SLICE("SETQUOTA")));
+	assert_false(imap_mask_hides(BIT("QUOTASET"), SLICE("GETQUOTA")));
 	assert_false(imap_mask_hides(UINT64_MAX, SLICE("FETCH")));
 	assert_false(imap_mask_hides(0, SLICE("MOVE")));
 	/* Three capabilities bring THREAD: it goes when all of them go. */

@@ -106,10 +106,18 @@ conf_set(const char *path, int number, const char *text)
 {
 	struct slice value = slice_from_cstr(text);
 	struct slice key = slice_split(&value, ' ');
+	static char quota_admins[256];
 	uint64_t n = 0;
 	if (slice_equal(key, SLICE("message_limit")) &&
 	    slice_to_u64(value, UINT32_MAX, &n))
 		h.conf->imap.message_limit = (uint32_t)n;
+	else if (slice_equal(key, SLICE("quota_admins")) && value.len >= 2 &&
+		 value.len < sizeof(quota_admins))
+		h.conf->imap.quota_admins =
+		    slice_copy_cstr(slice_sub(value, 1, value.len - 2), quota_admins,
+			sizeof(quota_admins))
+			? quota_admins
+			: NULL;
 	else if (slice_equal(key, SLICE("message_limit_on")))
 		h.conf->imap.message_limit_on = slice_equal(value, SLICE("saving"))
 		                                    ? CONF_LIMIT_SAVING
