@@ -296,14 +296,18 @@ explain_rule(struct question *q, const struct directory_relay *rule, json_t *out
 	    out, "rule_from", rule->from.len ? json_slice(rule->from) : json_string("*"));
 	json_object_set_new(
 	    out, "rule_to", rule->to.len ? json_slice(rule->to) : json_string("*"));
-	json_object_set_new(out, "port", json_integer(rule->port));
+	json_object_set_new(out, "protocol", json_string(rule->lmtp ? "lmtp" : "smtp"));
+	if (rule->port)
+		json_object_set_new(out, "port", json_integer(rule->port));
 	json_object_set_new(out, "tls", json_string(tls[rule->tls]));
 	if (rule->user.len)
 		json_object_set_new(out, "user", json_slice(rule->user));
 	json_t *row = json_object();
 	json_object_set_new(row, "host", json_slice(rule->host));
 	bool secure;
-	json_object_set_new(row, "addresses", addresses_of(q, rule->host, &secure));
+	/* A Unix socket has none. */
+	json_object_set_new(row, "addresses",
+	    rule->port ? addresses_of(q, rule->host, &secure) : json_array());
 	json_object_set_new(out, "hosts", json_pack("[o]", row));
 }
 
@@ -350,8 +354,13 @@ explain_print(const json_t *out)
 		printf("set          TLS %s, by postroom relay tls\n", set);
 	if (sts)
 		printf("MTA-STS      %s\n", sts);
-	printf("port         %lld\nTLS          %s\nconnections  at most %lld at once\n",
-	    (long long)json_integer_value(json_object_get(out, "port")),
+	const char *protocol = json_string_value(json_object_get(out, "protocol"));
+	if (protocol && strcmp(protocol, "lmtp") == 0)
+		puts("protocol     LMTP");
+	if (json_object_get(out, "port"))
+		printf("port         %lld\n",
+		    (long long)json_integer_value(json_object_get(out, "port")));
+	printf("TLS          %s\nconnections  at most %lld at once\n",
 	    json_string_value(json_object_get(out, "tls")),
 	    (long long)json_integer_value(json_object_get(out, "connections")));
 	json_array_foreach(json_object_get(out, "sources"), i, row)

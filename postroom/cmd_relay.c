@@ -12,7 +12,13 @@
 #include "service/relay_pool.h"
 #include "text/address.h"
 
-enum { PORT_SUBMISSIONS = 465, PORT_SUBMISSION = 587, PORT_SMTP = 25 };
+enum {
+	PORT_SUBMISSIONS = 465,
+	PORT_SUBMISSION = 587,
+	PORT_SMTP = 25,
+	PORT_LMTP = 24,
+	SOCKET_PATH_MAX = 107, /* octets, sun_path */
+};
 
 static const char *
 tls_word(enum relay_tls tls)
@@ -38,14 +44,50 @@ tls_option(struct cli *cli, bool has_user, enum relay_tls *out)
 	return cli_fail(CLI_USAGE, "--tls is one of none, opportunistic, required");
 }
 
+/* What --protocol and --host say; what cannot be is told. */
 static int
-port_option(struct cli *cli, bool has_user, uint16_t *out)
+protocol_option(struct cli *cli, struct directory_relay *relay)
+{
+	const char *text = cli_option(cli, "--protocol");
+	bool path = slice_has_prefix(relay->host, SLICE("/"));
+	if (text && strcmp(text, "smtp") != 0 && strcmp(text, "lmtp") != 0)
+		return cli_fail(CLI_USAGE, "--protocol is one of smtp, lmtp");
+	relay->lmtp = text && strcmp(text, "lmtp") == 0;
+	if (relay->lmtp && !relay->host.len)
+		return cli_fail(CLI_USAGE, "--protocol lmtp goes with --host");
+	if (!path)
+		return CLI_OK;
+	if (!relay->lmtp)
+		return cli_fail(
+		    CLI_USAGE, "the path of a socket goes with --protocol lmtp");
+	if (relay->host.len > SOCKET_PATH_MAX)
+		return cli_fail(CLI_DATA, "the path of a socket has at most %d octets",
+		    SOCKET_PATH_MAX);
+	const char *tls = cli_option(cli, "--tls");
+	if (cli_option(cli, "--port") || relay->source.len ||
+	    (tls && strcmp(tls, "none") != 0))
+		return cli_fail(
+		    CLI_USAGE, "a Unix socket has no port, no source address and no TLS");
+	return CLI_OK;
+}
+
+static int
+port_option(struct cli *cli, const struct directory_relay *relay, uint16_t *out)
 {
 	const char *text = cli_option(cli, "--port");
-	uint64_t port = has_user ? PORT_SUBMISSION : PORT_SMTP;
+	uint64_t port = relay->lmtp       ? PORT_LMTP
+	                : relay->user.len ? PORT_SUBMISSION
+	                                  : PORT_SMTP;
+	if (slice_has_prefix(relay->host, SLICE("/"))) {
+		*out = 0;
+		return CLI_OK;
+	}
 	if (text &&
 	    (!slice_to_u64(slice_from_cstr(text), UINT16_MAX, &port) || port == 0))
 		return cli_fail(CLI_USAGE, "--port wants a number from 1 to 65535");
+	if (relay->lmtp && port == PORT_SMTP)
+		return cli_fail(CLI_USAGE,
+		    "LMTP never runs on port 25 (RFC 2033 section 5); 24 is its port");
 	*out = (uint16_t)port;
 	return CLI_OK;
 }
@@ -102,18 +144,22 @@ cmd_relay_add(struct cli *cli)
 	struct buf name AUTO_BUF;
 	buf_init(&name, ADDRESS_DOMAIN_MAX);
 	char *password = NULL;
-	int code = cli_need_store(cli);
+	int code = protocol_option(cli, &relay);
 	if (code == CLI_OK)
-		code = port_option(cli, user != NULL, &relay.port);
+		code = port_option(cli, &relay, &relay.port);
 	if (code == CLI_OK)
 		code = tls_option(cli, user != NULL, &relay.tls);
+	if (code == CLI_OK)
+		code = cli_need_store(cli);
 	if (code == CLI_OK)
 		code = source_check(cli, &relay, ehlo, &name);
 	if (code == CLI_OK && user)
 		code = password_read(cli, 0, &password);
 	if (code != CLI_OK)
 		return code;
-	relay.implicit_tls = relay.port == PORT_SUBMISSIONS;
+	if (relay.port == 0)
+		relay.tls = RELAY_TLS_NONE;
+	relay.implicit_tls = relay.port == PORT_SUBMISSIONS && !relay.lmtp;
 	relay.password = slice_from_cstr(password);
 	char id[ID_TEXT_SIZE];
 	enum status status = directory_relay_add(cli->reader, &relay, id);
@@ -129,10 +175,10 @@ cmd_relay_add(struct cli *cli)
 	printf("%s: mail from %s to %s goes by %s", id,
 	    cli_option(cli, "--from") ? cli_option(cli, "--from") : "anybody",
 	    relay.to.ptr ? cli_option(cli, "--to") : "anywhere", host ? host : "MX");
-	if (host)
+	if (relay.port)
 		printf(" port %u, TLS %s", relay.port, tls_word(relay.tls));
-	printf("%s%s%s%s\n", source ? ", from " : "", source ? source : "",
-	    ehlo ? ", as " : "", ehlo ? ehlo : "");
+	printf("%s%s%s%s%s\n", relay.lmtp ? ", LMTP" : "", source ? ", from " : "",
+	    source ? source : "", ehlo ? ", as " : "", ehlo ? ehlo : "");
 	return CLI_OK;
 }
 
@@ -152,7 +198,10 @@ relay_list_one(const struct directory_relay *relay, void *arg)
 	if (relay->host.len) {
 		json_object_set_new(
 		    row, "host", json_stringn(relay->host.ptr, relay->host.len));
-		json_object_set_new(row, "port", json_integer(relay->port));
+		json_object_set_new(
+		    row, "protocol", json_string(relay->lmtp ? "lmtp" : "smtp"));
+		if (relay->port)
+			json_object_set_new(row, "port", json_integer(relay->port));
 		json_object_set_new(row, "tls", json_string(tls_word(relay->tls)));
 	}
 	if (relay->source.len)
@@ -172,17 +221,18 @@ static void
 rule_print(const json_t *row)
 {
 	const char *id, *from, *to, *host = NULL, *tls = NULL;
-	const char *user = NULL, *source = NULL, *ehlo = NULL;
+	const char *user = NULL, *source = NULL, *ehlo = NULL, *protocol = NULL;
 	int port = 0;
-	json_unpack((json_t *)row, "{s:s, s:s, s:s, s?s, s?i, s?s, s?s, s?s, s?s}", "id",
-	    &id, "from", &from, "to", &to, "host", &host, "port", &port, "tls", &tls,
-	    "user", &user, "source", &source, "ehlo", &ehlo);
+	json_unpack((json_t *)row, "{s:s, s:s, s:s, s?s, s?s, s?i, s?s, s?s, s?s, s?s}",
+	    "id", &id, "from", &from, "to", &to, "host", &host, "protocol", &protocol,
+	    "port", &port, "tls", &tls, "user", &user, "source", &source, "ehlo", &ehlo);
 	printf("%-6s from %s to %s by %s", id, from, to, host ? host : "MX");
-	if (host)
+	if (port)
 		printf(" port %d, TLS %s", port, tls);
-	printf("%s%s%s%s%s%s\n", user ? ", as " : "", user ? user : "",
-	    source ? ", from " : "", source ? source : "", ehlo ? ", EHLO " : "",
-	    ehlo ? ehlo : "");
+	printf("%s%s%s%s%s%s%s\n",
+	    protocol && strcmp(protocol, "lmtp") == 0 ? ", LMTP" : "",
+	    user ? ", as " : "", user ? user : "", source ? ", from " : "",
+	    source ? source : "", ehlo ? ", EHLO " : "", ehlo ? ehlo : "");
 }
 
 int

@@ -41,7 +41,11 @@ sockets_print(const json_t *status)
 		if (json_unpack(row, "{s:s, s:s, s:i, s:s}", "protocol", &protocol,
 			"address", &address, "port", &port, "tls", &tls) != 0)
 			continue;
-		printf("       %-10s %s port %d, TLS %s\n", protocol, address, port, tls);
+		if (port == 0)
+			printf("       %-10s %s\n", protocol, address);
+		else
+			printf("       %-10s %s port %d, TLS %s\n", protocol, address,
+			    port, tls);
 	}
 }
 

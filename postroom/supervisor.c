@@ -86,7 +86,7 @@ state_word(enum child_state state)
 static unsigned
 daemon_of(enum conf_protocol protocol)
 {
-	static const unsigned daemons[] = {0, 0, 1, 2};
+	static const unsigned daemons[] = {0, 0, 1, 2, 0};
 	return daemons[protocol];
 }
 
@@ -120,6 +120,12 @@ notify(struct supervisor *s, const char *text)
 static int
 bind_fail(const struct conf_listener *l, const char *address, enum status status)
 {
+	if (l->path[0])
+		return cli_fail(CLI_CONFIG,
+		    "could not listen on %s (listener \"%s\"): %s", l->path, l->name,
+		    status == STATUS_EXISTS ? "another server listens there, or it is no "
+					      "socket"
+					    : strerror(errno));
 	if (status == STATUS_EXISTS)
 		return cli_fail(CLI_TRY_AGAIN,
 		    "could not listen on %s port %u (listener \"%s\"): another server "
@@ -135,6 +141,18 @@ bind_fail(const struct conf_listener *l, const char *address, enum status status
 	    l->name, status == STATUS_INVALID ? "this is no address" : strerror(errno));
 }
 
+/* The socket belongs to the daemons' user, so that its mode says who else. */
+static enum status
+socket_bind_path(const struct supervisor *s, const struct conf_listener *l, int *out_fd)
+{
+	const struct passwd *user = NULL;
+	if (geteuid() == 0 && !s->cli->root && s->conf->user[0] != '\0')
+		user = getpwnam(s->conf->user);
+	return daemon_bind_path(l->path, conf_socket_mode(l),
+	    user ? user->pw_uid : UINT32_MAX, user ? user->pw_gid : UINT32_MAX,
+	    LISTEN_BACKLOG, out_fd);
+}
+
 static int
 sockets_bind(struct supervisor *s)
 {
@@ -146,10 +164,12 @@ sockets_bind(struct supervisor *s)
 				return cli_fail(CLI_CONFIG,
 				    "more than %d listening sockets", SOCKETS_MAX);
 			int fd;
-			enum status status =
-			    daemon_bind(address, l->port, LISTEN_BACKLOG, &fd);
+			enum status status = l->path[0] ? socket_bind_path(s, l, &fd)
+			                                : daemon_bind(address, l->port,
+							      LISTEN_BACKLOG, &fd);
 			/* A machine without IPv6 serves by IPv4 alone. */
-			if (status == STATUS_NOT_FOUND && strchr(address, ':')) {
+			if (status == STATUS_NOT_FOUND && !l->path[0] &&
+			    strchr(address, ':')) {
 				LOG_WARN("server.bind", LF_STR("address", address),
 				    LF_STR("reason", "no IPv6 on this machine"));
 				continue;

@@ -99,7 +99,7 @@ relay_proof_networks(const struct conf *conf, struct buf *out_why)
 {
 	for (size_t i = 0; i < conf->listener_count; i++) {
 		const struct conf_listener *l = &conf->listeners[i];
-		if ((l->protocol == CONF_SMTP || l->protocol == CONF_SUBMISSION) &&
+		if (l->protocol != CONF_IMAP && l->protocol != CONF_POP3 &&
 		    !list_is_narrow(&l->proxy_networks, "proxy_networks", out_why))
 			return false;
 	}

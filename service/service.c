@@ -173,6 +173,8 @@ listener_settings(struct service *s, const struct conf *conf, struct listener *l
 		l->max_per_ip = c->max_per_ip;
 		l->proxy_networks = c->proxy_networks.items;
 		l->proxy_network_count = c->proxy_networks.count;
+		l->networks = c->networks.items;
+		l->network_count = c->networks.count;
 	}
 }
 
@@ -196,9 +198,13 @@ listeners_bind(struct service *s, const struct conf *conf)
 			    .tls = (enum listener_tls)c->tls};
 			const char *address = c->addresses.items[a];
 			enum status status =
-			    daemon_bind(address, c->port, LISTEN_BACKLOG, &l->fd);
+			    c->path[0]
+				? daemon_bind_path(c->path, conf_socket_mode(c),
+				      UINT32_MAX, UINT32_MAX, LISTEN_BACKLOG, &l->fd)
+				: daemon_bind(address, c->port, LISTEN_BACKLOG, &l->fd);
 			/* A machine without IPv6 serves by IPv4 alone. */
-			if (status == STATUS_NOT_FOUND && strchr(address, ':')) {
+			if (status == STATUS_NOT_FOUND && !c->path[0] &&
+			    strchr(address, ':')) {
 				LOG_WARN("server.bind", LF_STR("address", address),
 				    LF_STR("reason", "no IPv6 on this machine"));
 				continue;

@@ -37,7 +37,7 @@ bool service_mechanism_allowed(
 struct service_options {
 	const char *daemon;       /* "imapd": in the log */
 	const char *sasl_service; /* "imap" */
-	enum conf_protocol protocols[2];
+	enum conf_protocol protocols[4];
 	unsigned protocol_count;
 	struct slice refuse_text; /* sent to a connection over a limit */
 	/* Whether it may serve with this configuration, before it listens and before a

@@ -21,7 +21,8 @@ void
 relay_session_ehlo(struct relay_session *s)
 {
 	s->offer = (struct relay_offer){0};
-	relay_session_send(s, STATE_EHLO, "EHLO %s\r\n", relay_session_own_name(s));
+	relay_session_send(s, STATE_EHLO, s->site->lmtp ? "LHLO %s\r\n" : "EHLO %s\r\n",
+	    relay_session_own_name(s));
 }
 
 static enum relay_level
@@ -162,13 +163,16 @@ ehlo_reply(struct relay_session *s, enum relay_reply_class class)
 	if (class == REPLY_GOOD)
 		greeted(s);
 	else if (class == REPLY_PERMANENT && s->state == STATE_EHLO &&
-		 !conn_is_secure(s->conn))
+		 !conn_is_secure(s->conn) && !s->site->lmtp)
 		/* An old server: HELO (RFC 5321 section 3.2). */
 		relay_session_send(
 		    s, STATE_HELO, "HELO %s\r\n", relay_session_own_name(s));
 	else
-		relay_session_host_failed(
-		    s, s->state == STATE_EHLO ? "EHLO" : "HELO", s->reply.text);
+		relay_session_host_failed(s,
+		    s->site->lmtp            ? "LHLO"
+		    : s->state == STATE_EHLO ? "EHLO"
+					     : "HELO",
+		    s->reply.text);
 }
 
 static void

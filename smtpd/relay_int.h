@@ -196,6 +196,7 @@ struct relay_site {
 	bool by_rule;
 	uint16_t port;
 	enum relay_tls tls;
+	bool lmtp; /* RFC 2033: `domain` may be the path of a Unix socket */
 	bool implicit_tls;
 	char *user;
 	char *password;
@@ -390,6 +391,8 @@ void relay_site_resolve(struct relay_site *site);
 /* "192.0.2.1", "2001:db8::1", "[192.0.2.1]" and "[IPv6:2001:db8::1]"; false: no address.
  */
 bool relay_address_literal(const char *text, uint16_t port, struct relay_address *out);
+/* The same for the path of a Unix socket ("/…"). */
+bool relay_address_path(const char *text, struct relay_address *out);
 /* Puts MX records (sorted by preference) in the order to try: equal ones at random by
  * `random`, and when `own` is among them only those that are better than it (RFC 5321
  * section 5.1).  Returns how many may be used. */

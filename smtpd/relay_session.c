@@ -409,6 +409,7 @@ job_next(struct relay_session *s)
 	s->replies_seen = 0;
 	s->mail_refused = false;
 	s->accepted = 0;
+	s->dot_seen = 0;
 	envelope_write(s);
 }
 
@@ -525,9 +526,38 @@ data_reply(struct relay_session *s)
 	body_continue(s);
 }
 
+/* RFC 2033 section 4.2: one reply for each recipient that was accepted at RCPT, in their
+ * order.  What was answered is settled and stays so when the connection breaks off before
+ * the rest.  True when it was the last one. */
+static bool
+dot_reply_one(struct relay_session *s)
+{
+	struct relay_recipient *r = NULL;
+	bool more = false;
+	for (; s->dot_seen < s->job->count && !r; s->dot_seen++) {
+		if (!s->job->recipients[s->dot_seen].settled)
+			r = &s->job->recipients[s->dot_seen];
+	}
+	/* There are as many replies as recipients without an outcome. */
+	ENSURE(r);
+	if (relay_reply_class(&s->reply) == REPLY_GOOD)
+		settle_by_reply(s, r, QUEUE_DELIVERED);
+	else
+		refuse(s, r, 1);
+	for (size_t i = s->dot_seen; i < s->job->count; i++)
+		more |= !s->job->recipients[i].settled;
+	if (!more)
+		return true;
+	relay_reply_reset(&s->reply);
+	command_deadline(s);
+	return false;
+}
+
 static void
 dot_reply(struct relay_session *s)
 {
+	if (s->site->lmtp && !dot_reply_one(s))
+		return;
 	if (relay_reply_class(&s->reply) != REPLY_GOOD)
 		refuse(s, s->job->recipients, s->job->count);
 	for (size_t i = 0; i < s->job->count; i++) {
@@ -570,8 +600,9 @@ reply_complete(struct relay_session *s)
 		job_next(s);
 		break;
 	case STATE_BODY:
-		/* It has seen enough of the message: what it says counts. */
-		if (class == REPLY_PERMANENT) {
+		/* It has seen enough of the message: what it says counts (by LMTP for one
+		 * of the recipients at most). */
+		if (class == REPLY_PERMANENT && !s->site->lmtp) {
 			job_end(s, QUEUE_FAILED, s->reply.text);
 			session_end(s);
 			break;

@@ -52,6 +52,8 @@ struct relay_session {
 	size_t replies_seen;
 	bool mail_refused;
 	size_t accepted;
+	size_t
+	    dot_seen; /* LMTP: recipients before it have had their reply to the message */
 	unsigned messages;
 	struct body_draft *converted; /* the job's text for a 7-bit host, or null */
 	struct buf head; /* the copy's own fields (relay_copy_head), before its text */

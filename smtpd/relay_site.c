@@ -269,6 +269,7 @@ site_new(struct relay *relay, const char *key, struct slice domain,
 	site->port = rule ? rule->port : conf->relay.port ? conf->relay.port : PORT_SMTP;
 	site->tls = rule ? rule->tls : RELAY_TLS_OPPORTUNISTIC;
 	site->implicit_tls = rule && rule->implicit_tls;
+	site->lmtp = rule && rule->lmtp;
 	site->user = relay_copy_text(rule ? rule->user : SLICE_NULL);
 	site->password = relay_copy_text(rule ? rule->password : SLICE_NULL);
 	site->connections_max = conf->relay.connections;
@@ -306,9 +307,10 @@ relay_site_of(struct relay *relay, const struct queue_message *message,
 	if (source.len == 0 && tenant)
 		source = tenant->pool;
 	if (by_rule && rule.host.len)
-		snprintf(key, sizeof(key), "host:%.*s:%.*s:%u:%d:%.*s:%016llx",
-		    SLICE_ARG(rule.id), SLICE_ARG(rule.host), rule.port, (int)rule.tls,
-		    SLICE_ARG(rule.user), (unsigned long long)hash_keyed(rule.password));
+		snprintf(key, sizeof(key), "%s:%.*s:%.*s:%u:%d:%.*s:%016llx",
+		    rule.lmtp ? "lmtp" : "host", SLICE_ARG(rule.id), SLICE_ARG(rule.host),
+		    rule.port, (int)rule.tls, SLICE_ARG(rule.user),
+		    (unsigned long long)hash_keyed(rule.password));
 	else
 		snprintf(key, sizeof(key), "mx:%.*s", SLICE_ARG(domain));
 	if (source.len || ehlo.len) {

@@ -12,6 +12,7 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/un.h>
 
 #include "base/clock.h"
 #include "base/ensure.h"
@@ -89,6 +90,20 @@ relay_address_literal(const char *text, uint16_t port, struct relay_address *out
 	if (inet_pton(AF_INET6, plain, bytes) == 1)
 		return address_set(out, AF_INET6, bytes, port);
 	return false;
+}
+
+bool
+relay_address_path(const char *text, struct relay_address *out)
+{
+	struct sockaddr_un *un = (void *)&out->address;
+	_Static_assert(sizeof(*un) <= sizeof(out->address), "a path fits");
+	memset(&out->address, 0, sizeof(out->address));
+	if (text[0] != '/' ||
+	    !slice_copy_cstr(slice_from_cstr(text), un->sun_path, sizeof(un->sun_path)))
+		return false;
+	un->sun_family = AF_UNIX;
+	out->len = sizeof(*un);
+	return slice_copy_cstr(slice_from_cstr(text), out->host, sizeof(out->host));
 }
 
 static void
@@ -492,6 +507,11 @@ relay_site_resolve(struct relay_site *site)
 		(void)slice_copy_cstr(slice_from_cstr(lookup->addresses[0].host),
 		    lookup->hosts[0], sizeof(lookup->hosts[0]));
 		lookup->host_count = 1;
+		host_end(lookup, RELAY_TLSA_NONE);
+		return;
+	}
+	if (site->by_rule && relay_address_path(site->domain, &lookup->addresses[0])) {
+		lookup->host_count = lookup->address_count = 1;
 		host_end(lookup, RELAY_TLSA_NONE);
 		return;
 	}

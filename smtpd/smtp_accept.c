@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "net/network.h"
 #include "smtpd/relay.h"
+#include "smtpd/smtp_lmtp.h"
 #include "text/date.h"
 #include "text/mime_convert.h"
 
@@ -27,11 +28,12 @@ void
 smtp_accept_received_write(const struct smtp_trace_facts *f, struct buf *out)
 {
 	bool v6 = slice_index(f->peer, ':') != SIZE_MAX;
+	bool unix_socket = slice_equal(f->peer, SLICE("local"));
 	buf_append(out, SLICE("Received: from "));
 	buf_append(out, f->helo);
-	buf_append_cstr(out, v6 ? " ([IPv6:" : " ([");
+	buf_append_cstr(out, unix_socket ? " (" : v6 ? " ([IPv6:" : " ([");
 	buf_append(out, f->peer);
-	buf_append(out, SLICE("])\r\n\tby "));
+	buf_append_cstr(out, unix_socket ? ")\r\n\tby " : "])\r\n\tby ");
 	buf_append(out, f->hostname);
 	buf_append(out, SLICE(" with "));
 	buf_append(out, f->protocol);
@@ -67,6 +69,11 @@ protocol_word(const struct smtp_session *s, const struct smtp_envelope *e)
 	    SLICE("UTF8SMTPA"),
 	    SLICE("UTF8SMTPSA"),
 	};
+	/* RFC 6531 section 4.3. */
+	static const struct slice lmtp_words[] = {
+	    SLICE("LMTP"), SLICE("LMTPS"), SLICE("UTF8LMTP"), SLICE("UTF8LMTPS")};
+	if (s->lmtp)
+		return lmtp_words[(conn_is_secure(s->conn) ? 1 : 0) | (e->utf8 ? 2 : 0)];
 	if (!s->extended)
 		return SLICE("SMTP");
 	unsigned row = (conn_is_secure(s->conn) ? 1u : 0u) | (s->login ? 2u : 0u) |
@@ -96,8 +103,9 @@ prefix_write(const struct smtp_session *s, const struct smtp_envelope *e, int64_
 	struct slice single = e->recipients == 1 && e->target_count == 1
 	                          ? e->targets[0].original
 	                          : SLICE_NULL;
-	/* On the way to elsewhere these two have no place (RFC 5321 section 4.4). */
-	if (e->external_count == 0) {
+	/* On the way to elsewhere these two have no place (RFC 5321 section 4.4); the
+	 * relay takes them away where a message goes both ways at once. */
+	if (e->external_count == 0 || s->lmtp) {
 		buf_append(out, SLICE("Return-Path: <"));
 		buf_append(out, e->sender);
 		buf_append(out, SLICE(">\r\n"));
@@ -227,7 +235,7 @@ static void
 envelope_answer(struct smtp_envelope *e, const struct smtp_reply *refused)
 {
 	struct smtp_session *s = e->session;
-	if (!refused)
+	if (!refused && (!e->lmtp || smtp_lmtp_accepted(e) > 0))
 		report_take(e);
 	if (!s) {
 		LOG_INFO("smtp.accept", LF_STR("mid", e->id),
@@ -237,18 +245,23 @@ envelope_answer(struct smtp_envelope *e, const struct smtp_reply *refused)
 		return;
 	}
 	s->envelope = NULL;
-	if (refused) {
+	size_t accepted = s->lmtp && !refused ? smtp_lmtp_accepted(e) : e->recipients;
+	if (s->lmtp)
+		smtp_lmtp_answer(s, e, refused);
+	else if (refused)
 		smtp_resp(s, refused->code, refused->enhanced, refused->text);
-		note_message_refused(s, e, refused);
-	} else {
+	else
 		smtp_resp_format(s, 250, "2.0.0", "accepted, id %s", e->id);
+	if (refused && !s->lmtp) {
+		note_message_refused(s, e, refused);
+	} else if (!refused && accepted > 0) {
 		stats_add(s->own->messages, 1);
 		stats_add(s->own->bytes, e->received);
-		stats_add(s->own->recipients, e->recipients);
+		stats_add(s->own->recipients, accepted);
 		LOG_INFO("smtp.accept", LF_STR("sid", s->id), LF_STR("mid", e->id),
 		    LF("from", e->sender), LF("peer", e->peer), LF("user", e->login),
 		    LF("tls", conn_tls_text(s->conn)), LF_U64("size", e->received),
-		    LF_U64("rcpts", e->recipients),
+		    LF_U64("rcpts", accepted),
 		    LF_U64("local", e->target_count - e->external_count),
 		    LF_U64("external", e->external_count),
 		    LF_U64("ms", (clock_mono_us() - e->began_us) / 1000));
@@ -275,8 +288,13 @@ smtp_accept_refuse(struct smtp_session *s)
 	}
 	bool in_doubt =
 	    !s->chunked && (e->fault == SMTP_FAULT_BARE || e->fault == SMTP_FAULT_NUL);
-	smtp_resp(s, reply.code, reply.enhanced, reply.text);
-	note_message_refused(s, e, &reply);
+	/* A chunk that is not the last one has one reply. */
+	if (s->lmtp && (!s->chunked || s->chunk_last)) {
+		smtp_lmtp_answer(s, e, &reply);
+	} else {
+		smtp_resp(s, reply.code, reply.enhanced, reply.text);
+		note_message_refused(s, e, &reply);
+	}
 	smtp_session_reset(s);
 	if (s->state != SMTP_READY)
 		smtp_set_state(s, SMTP_READY);
@@ -292,12 +310,17 @@ queue_done(struct store_op *op)
 	struct smtp_envelope *e = OBJ_CAST(smtp_envelope, op->user, SMTP_ENVELOPE_MAGIC);
 	if (op->status != STATUS_OK) {
 		/* Nobody has promised anything yet: the client keeps the message. */
-		const struct smtp_reply *reply = smtp_resp_of_status(op->status);
-		if (reply->code >= 500)
-			reply = smtp_resp_of_status(STATUS_IO);
-		envelope_answer(e, reply);
+		enum status status = op->status;
+		if (smtp_resp_of_status(status)->code >= 500)
+			status = STATUS_IO;
+		/* By LMTP others may be in their mailboxes. */
+		if (e->outcomes)
+			smtp_lmtp_queued(e, status);
+		envelope_answer(e, e->outcomes ? NULL : smtp_resp_of_status(status));
 		return;
 	}
+	if (e->outcomes)
+		smtp_lmtp_queued(e, STATUS_OK);
 	const struct queue_new_message *message = &e->queue.message;
 	stats_add(e->worker->queued, message->recipient_count);
 	for (size_t i = 0; i < e->target_count; i++) {
@@ -306,7 +329,9 @@ queue_done(struct store_op *op)
 			    SLICE("250 2.0.0 accepted"), 0);
 		else if (e->queue_wants[i])
 			note_target(e, &e->targets[i], "smtp.accept", "queued",
-			    slice_from_cstr(status_text(e->deliver.recipients[i].status)),
+			    e->outcomes ? SLICE("250 2.0.0 accepted")
+					: slice_from_cstr(status_text(
+					      e->deliver.recipients[i].status)),
 			    0);
 	}
 	envelope_answer(e, NULL);
@@ -407,40 +432,70 @@ worst_reply(const struct deliver_recipient *recipients, size_t count)
 	return worst;
 }
 
+/* Notes what was stored; how many that were. */
+static size_t
+deliveries_note(struct smtp_envelope *e, enum status op_status)
+{
+	size_t stored = 0, at = 0;
+	for (size_t i = 0; i < e->target_count; i++) {
+		if (!e->targets[i].local)
+			continue;
+		struct deliver_recipient *r = &e->deliver.recipients[at++];
+		/* Left as it was set before: the op did not come so far. */
+		if (r->status == STATUS_UNKNOWN && op_status != STATUS_OK)
+			r->status = op_status;
+		if (r->status != STATUS_OK)
+			continue;
+		stored++;
+		note_target(e, &e->targets[i], "deliver.local", "delivered",
+		    SLICE("250 2.0.0 delivered"), r->uid);
+	}
+	stats_add(e->worker->local, stored);
+	return stored;
+}
+
+/* By LMTP every recipient has its own answer; what goes on by the queue goes now. */
+static void
+lmtp_delivered(struct smtp_envelope *e)
+{
+	enum status status = smtp_lmtp_sort(e);
+	if (status == STATUS_OK)
+		queue_submit(e);
+	else if (status == STATUS_NOT_FOUND)
+		envelope_answer(e, NULL);
+	else
+		envelope_answer(e, smtp_resp_of_status(STATUS_BUSY));
+}
+
 static void
 deliver_done(struct store_op *op)
 {
 	struct smtp_envelope *e = OBJ_CAST(smtp_envelope, op->user, SMTP_ENVELOPE_MAGIC);
 	struct deliver_recipient *recipients = e->deliver.recipients;
-	size_t stored = 0;
-	for (size_t i = 0; i < e->target_count; i++) {
-		/* Left as it was set before: the op did not come so far. */
-		if (recipients[i].status == STATUS_UNKNOWN && op->status != STATUS_OK)
-			recipients[i].status = op->status;
-		stored += recipients[i].status == STATUS_OK;
+	size_t stored = deliveries_note(e, op->status);
+	if (e->lmtp) {
+		lmtp_delivered(e);
+		return;
 	}
 	if (stored == 0) {
 		envelope_answer(e, worst_reply(recipients, e->target_count));
 		return;
 	}
-	stats_add(e->worker->local, stored);
-	if (stored < e->target_count)
-		e->queue_wants = ARENA_ARRAY(e->arena, bool, e->target_count);
-	for (size_t i = 0; i < e->target_count; i++) {
-		if (recipients[i].status == STATUS_OK)
-			note_target(e, &e->targets[i], "deliver.local", "delivered",
-			    SLICE("250 2.0.0 delivered"), recipients[i].uid);
-		else if (e->queue_wants)
-			e->queue_wants[i] = true;
-	}
-	if (stored == e->target_count)
+	if (stored == e->target_count) {
 		envelope_answer(e, NULL);
-	else if (!e->queue_wants)
+		return;
+	}
+	e->queue_wants = ARENA_ARRAY(e->arena, bool, e->target_count);
+	if (!e->queue_wants) {
 		envelope_answer(e, smtp_resp_of_status(STATUS_BUSY));
-	else
-		queue_submit(e);
+		return;
+	}
+	for (size_t i = 0; i < e->target_count; i++)
+		e->queue_wants[i] = recipients[i].status != STATUS_OK;
+	queue_submit(e);
 }
 
+/* All targets that are local, in their order: by SMTP that is all of them. */
 static void
 deliver_submit(struct smtp_envelope *e, int64_t now_s, int zone_min)
 {
@@ -450,15 +505,18 @@ deliver_submit(struct smtp_envelope *e, int64_t now_s, int zone_min)
 		envelope_answer(e, smtp_resp_of_status(STATUS_BUSY));
 		return;
 	}
+	size_t count = 0;
 	for (size_t i = 0; i < e->target_count; i++) {
-		recipients[i].account = e->targets[i].account;
-		recipients[i].status = STATUS_UNKNOWN;
+		if (!e->targets[i].local)
+			continue;
+		recipients[count].account = e->targets[i].account;
+		recipients[count++].status = STATUS_UNKNOWN;
 	}
 	e->deliver = (struct deliver_op){
 	    .op = {.done = deliver_done, .user = e, .arena = e->arena},
 	    .draft = e->draft,
 	    .recipients = recipients,
-	    .recipient_count = e->target_count,
+	    .recipient_count = count,
 	    .internaldate_s = now_s,
 	    .internaldate_zone_min = (int16_t)zone_min,
 	};
@@ -520,8 +578,11 @@ smtp_accept(struct smtp_session *s)
 		return;
 	}
 	smtp_set_state(s, SMTP_COMMIT);
-	if (e->external_count == 0 && e->hold_until_s == 0)
+	bool any_local = e->external_count < e->target_count;
+	if (e->lmtp ? any_local : e->external_count == 0 && e->hold_until_s == 0)
 		deliver_submit(e, now_s, zone_min);
+	else if (e->lmtp)
+		lmtp_delivered(e);
 	else
 		queue_submit(e);
 }

@@ -27,8 +27,9 @@ helo_take(struct smtp_session *s, struct slice rest, bool extended)
 {
 	if (!smtp_helo_is_valid(rest)) {
 		smtp_resp_bad(s, 501, "5.5.4",
-		    rest.len == 0 ? "your name is missing: EHLO name"
-				  : "this is no host name or address literal");
+		    rest.len > 0 ? "this is no host name or address literal"
+		    : s->lmtp    ? "your name is missing: LHLO name"
+				 : "your name is missing: EHLO name");
 		return false;
 	}
 	smtp_session_helo(s, rest, extended);
@@ -52,14 +53,15 @@ cmd_ehlo(struct smtp_session *s, struct slice rest)
 	uint32_t recipients = conf->smtp.max_recipients < SMTP_TARGETS_MAX
 	                          ? conf->smtp.max_recipients
 	                          : SMTP_TARGETS_MAX;
+	/* Who delivers by LMTP reports itself, by the replies to each recipient. */
 	conn_write_format(s->conn,
 	    "250-%s\r\n250-PIPELINING\r\n250-SIZE %llu\r\n250-8BITMIME\r\n"
 	    "250-SMTPUTF8\r\n250-ENHANCEDSTATUSCODES\r\n250-CHUNKING\r\n250-"
-	    "BINARYMIME\r\n250-DSN\r\n"
-	    "250-DELIVERBY\r\n250-LIMITS RCPTMAX=%u MAILMAX=%u\r\n",
-	    conf->hostname, (unsigned long long)conf->smtp.max_message_size, recipients,
+	    "BINARYMIME\r\n%s250-LIMITS RCPTMAX=%u MAILMAX=%u\r\n",
+	    conf->hostname, (unsigned long long)conf->smtp.max_message_size,
+	    s->lmtp ? "" : "250-DSN\r\n250-DELIVERBY\r\n", recipients,
 	    conf->smtp.max_messages);
-	if (conn_is_secure(s->conn))
+	if (conn_is_secure(s->conn) && !s->lmtp)
 		conn_write(s->conn, SLICE("250-REQUIRETLS\r\n"));
 	if (smtp_mail_takes_priority(s))
 		conn_write(s->conn, SLICE("250-MT-PRIORITY\r\n"));
@@ -150,11 +152,13 @@ static const struct smtp_command commands[] = {
 	{SLICE("BDAT"),     SMTP_CMD_NEEDS_HELO,  smtp_cmd_bdat, "BDAT octets [LAST]",               "RFC 3030 section 2"},
 	{SLICE("DATA"),     SMTP_CMD_NEEDS_HELO | SMTP_CMD_NO_ARGUMENT,
 	                                          smtp_cmd_data, "DATA",                             "RFC 5321 section 4.1.1.4"},
-	{SLICE("EHLO"),     0,                    cmd_ehlo,      "EHLO name",                        "RFC 5321 section 4.1.1.1"},
-	{SLICE("ETRN"),     SMTP_CMD_NEEDS_HELO,  smtp_cmd_etrn, "ETRN domain",                      "RFC 1985 section 5"},
-	{SLICE("EXPN"),     0,                    smtp_cmd_expn, "EXPN list",                        "RFC 5321 section 4.1.1.7"},
-	{SLICE("HELO"),     0,                    cmd_helo,      "HELO name",                        "RFC 5321 section 4.1.1.1"},
+	{SLICE("EHLO"),     SMTP_CMD_SMTP_ONLY,   cmd_ehlo,      "EHLO name",                        "RFC 5321 section 4.1.1.1"},
+	{SLICE("ETRN"),     SMTP_CMD_NEEDS_HELO | SMTP_CMD_SMTP_ONLY,
+	                                          smtp_cmd_etrn, "ETRN domain",                      "RFC 1985 section 5"},
+	{SLICE("EXPN"),     SMTP_CMD_SMTP_ONLY,   smtp_cmd_expn, "EXPN list",                        "RFC 5321 section 4.1.1.7"},
+	{SLICE("HELO"),     SMTP_CMD_SMTP_ONLY,   cmd_helo,      "HELO name",                        "RFC 5321 section 4.1.1.1"},
 	{SLICE("HELP"),     0,                    cmd_help,      "HELP",                             "RFC 5321 section 4.1.1.8"},
+	{SLICE("LHLO"),     SMTP_CMD_LMTP_ONLY,   cmd_ehlo,      "LHLO name",                        "RFC 2033 section 4.1"},
 	{SLICE("MAIL"),     MAIL_BITS,            smtp_cmd_mail, "MAIL FROM:<address> [parameters]", "RFC 5321 section 4.1.1.2"},
 	{SLICE("NOOP"),     0,                    cmd_noop,      "NOOP",                             "RFC 5321 section 4.1.1.9"},
 	{SLICE("QUIT"),     SMTP_CMD_NO_ARGUMENT, cmd_quit,      "QUIT",                             "RFC 5321 section 4.1.1.10"},
@@ -179,7 +183,8 @@ static bool
 command_is_known(const struct smtp_session *s, const struct smtp_command *command)
 {
 	return (s->submission || !(command->bits & SMTP_CMD_SUBMISSION_ONLY)) &&
-	       (s->xclient || !(command->bits & SMTP_CMD_XCLIENT_ONLY));
+	       (s->xclient || !(command->bits & SMTP_CMD_XCLIENT_ONLY)) &&
+	       !(command->bits & (s->lmtp ? SMTP_CMD_SMTP_ONLY : SMTP_CMD_LMTP_ONLY));
 }
 
 static const struct smtp_command *
@@ -228,7 +233,8 @@ smtp_cmd_dispatch(struct smtp_session *s, struct slice text)
 		return;
 	}
 	if ((command->bits & SMTP_CMD_NEEDS_HELO) && !s->helo) {
-		smtp_resp_bad(s, 503, "5.5.1", "say EHLO first");
+		smtp_resp_bad(
+		    s, 503, "5.5.1", s->lmtp ? "say LHLO first" : "say EHLO first");
 		return;
 	}
 	if ((command->bits & SMTP_CMD_NEEDS_LOGIN) && s->submission && !s->login) {

@@ -12,6 +12,8 @@ enum smtp_cmd_bits {
 	SMTP_CMD_NO_ARGUMENT = 1 << 2,
 	SMTP_CMD_SUBMISSION_ONLY = 1 << 3, /* elsewhere it is unknown */
 	SMTP_CMD_XCLIENT_ONLY = 1 << 4,    /* unknown but to smtp.xclient_networks */
+	SMTP_CMD_LMTP_ONLY = 1 << 5,
+	SMTP_CMD_SMTP_ONLY = 1 << 6, /* unknown where LMTP is spoken */
 };
 
 struct smtp_command {

@@ -10,6 +10,7 @@
  */
 #include "smtpd/smtp_accept.h"
 #include "smtpd/smtp_cmd.h"
+#include "smtpd/smtp_lmtp.h"
 #include "smtpd/smtp_message.h"
 
 static const struct smtp_reply no_journal = {
@@ -27,8 +28,13 @@ message_refusal(const struct smtp_session *s)
 	    554, "5.5.1", "no valid recipients"};
 	if (!s->envelope)
 		return &no_mail;
+	/* RFC 2033 section 4.2 has one code for it. */
+	static const struct smtp_reply lmtp_refused = {
+	    503, "5.5.1", "no valid recipients"};
 	if (s->envelope->recipients == 0)
-		return s->envelope->refused > 0 ? &all_refused : &no_rcpt;
+		return s->envelope->refused == 0 ? &no_rcpt
+		       : s->lmtp                 ? &lmtp_refused
+		                                 : &all_refused;
 	return NULL;
 }
 
@@ -135,6 +141,12 @@ chunk_done(struct smtp_session *s)
 		const struct smtp_reply *reply = s->chunk_refused;
 		s->chunk_refused = NULL;
 		smtp_set_state(s, SMTP_READY);
+		if (s->lmtp && s->chunk_last && e && e->recipients > 0) {
+			/* The message's end is answered for each of them. */
+			smtp_lmtp_answer(s, e, reply);
+			smtp_session_reset(s);
+			return;
+		}
 		smtp_resp_bad(s, reply->code, reply->enhanced, reply->text);
 		return;
 	}

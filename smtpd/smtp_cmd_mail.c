@@ -12,6 +12,7 @@
 #include "service/smtp_route.h"
 #include "smtpd/smtp_accept.h"
 #include "smtpd/smtp_cmd.h"
+#include "smtpd/smtp_lmtp.h"
 #include "smtpd/smtp_rate.h"
 #include "smtpd/smtp_resp.h"
 
@@ -132,7 +133,8 @@ take_wishes(struct smtp_session *s, struct smtp_envelope *e, const struct smtp_m
 	int64_t now_s = clock_wall_s();
 	struct smtp_reply unknown = parse_reply(SMTP_PARSE_UNKNOWN, true);
 	struct smtp_reply bad = parse_reply(SMTP_PARSE_PARAMETER, true);
-	if ((mail->requiretls && !conn_is_secure(s->conn)) ||
+	if ((s->lmtp && !smtp_lmtp_takes_mail(mail)) ||
+	    (mail->requiretls && !conn_is_secure(s->conn)) ||
 	    (mail->has_priority && !smtp_mail_takes_priority(s)) ||
 	    (mail->hold != SMTP_HOLD_NONE && !smtp_mail_takes_hold(s))) {
 		smtp_resp_bad(s, unknown.code, unknown.enhanced, unknown.text);
@@ -335,8 +337,10 @@ rcpt_route(struct smtp_session *s, const struct smtp_rcpt *rcpt, struct slice or
 		return;
 	case SMTP_ROUTE_DENIED:
 		rcpt_refuse(s, original, 550, "5.7.1",
-		    "relaying denied: this is no domain of ours; to send mail, log in on "
-		    "the submission port");
+		    s->lmtp
+			? "relaying denied: this is no domain of ours"
+			: "relaying denied: this is no domain of ours; to send mail, log "
+			  "in on the submission port");
 		return;
 	case SMTP_ROUTE_QUOTA:
 		rcpt_refuse(
@@ -362,7 +366,13 @@ rcpt_route(struct smtp_session *s, const struct smtp_rcpt *rcpt, struct slice or
 		rcpt_refuse(s, original, 450, "4.7.1", text);
 		return;
 	}
-	if (!targets_add(e, route, rcpt, original, targets, count)) {
+	size_t before = e->target_count;
+	bool added = targets_add(e, route, rcpt, original, targets, count);
+	if (added && s->lmtp && !smtp_lmtp_add(e, targets, count)) {
+		smtp_envelope_cut(e, before);
+		added = false;
+	}
+	if (!added) {
 		rcpt_refuse(s, original, 452, "4.5.3", "too many recipients");
 		return;
 	}
@@ -384,6 +394,8 @@ smtp_cmd_rcpt(struct smtp_session *s, struct slice rest)
 	}
 	struct smtp_rcpt rcpt;
 	enum smtp_parse_result result = smtp_rcpt_parse(rest, e->arena, &rcpt);
+	if (result == SMTP_PARSE_DONE && s->lmtp && !smtp_lmtp_takes_rcpt(&rcpt))
+		result = SMTP_PARSE_UNKNOWN;
 	if (result != SMTP_PARSE_DONE) {
 		struct smtp_reply reply = parse_reply(result, false);
 		smtp_resp_bad(s, reply.code, reply.enhanced, reply.text);

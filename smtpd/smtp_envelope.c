@@ -65,13 +65,14 @@ target_key(struct smtp_envelope *e, const struct smtp_target *target)
 	return slice_make(key, 1 + len);
 }
 
+/* The map's values are indices from 1 on. */
 static bool
-target_map_put(struct smtp_envelope *e, const struct smtp_target *target)
+target_map_put(struct smtp_envelope *e, const struct smtp_target *target, size_t index)
 {
 	struct slice key = target_key(e, target);
 	if (!key.ptr)
 		return false;
-	hashmap_put(e->target_map, key, e);
+	hashmap_put(e->target_map, key, (void *)(uintptr_t)(index + 1));
 	return true;
 }
 
@@ -81,24 +82,26 @@ target_map_make(struct smtp_envelope *e)
 {
 	e->target_map = hashmap_new();
 	for (size_t i = 0; i < e->target_count; i++) {
-		if (!target_map_put(e, &e->targets[i]))
+		if (!target_map_put(e, &e->targets[i], i))
 			return false;
 	}
 	return true;
 }
 
-static bool
-target_is_there(struct smtp_envelope *e, const struct smtp_target *target)
+size_t
+smtp_envelope_find(struct smtp_envelope *e, const struct smtp_target *target)
 {
 	if (e->target_map) {
 		struct slice key = target_key(e, target);
-		return key.ptr && hashmap_get(e->target_map, key);
+		uintptr_t found =
+		    key.ptr ? (uintptr_t)hashmap_get(e->target_map, key) : 0;
+		return found ? (size_t)found - 1 : SIZE_MAX;
 	}
 	for (size_t i = 0; i < e->target_count; i++) {
 		if (target_equal(&e->targets[i], target))
-			return true;
+			return i;
 	}
-	return false;
+	return SIZE_MAX;
 }
 
 static bool
@@ -121,11 +124,11 @@ smtp_envelope_add(struct smtp_envelope *e, const struct smtp_target *target)
 	if (!e->target_map && e->target_count >= SMTP_TARGETS_SCAN_MAX &&
 	    !target_map_make(e))
 		return SMTP_ENVELOPE_FULL;
-	if (target_is_there(e, target))
+	if (smtp_envelope_find(e, target) != SIZE_MAX)
 		return SMTP_ENVELOPE_DOUBLE;
 	if (e->target_count >= SMTP_TARGETS_MAX ||
 	    (e->target_count == e->target_cap && !targets_grow(e)) ||
-	    (e->target_map && !target_map_put(e, target)))
+	    (e->target_map && !target_map_put(e, target, e->target_count)))
 		return SMTP_ENVELOPE_FULL;
 	e->targets[e->target_count++] = *target;
 	if (!target->local)

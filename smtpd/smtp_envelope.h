@@ -47,6 +47,13 @@ enum smtp_fault {
 	SMTP_FAULT_NUL,         /* 550 5.6.0: NUL; the session ends */
 };
 
+/* A recipient that was accepted by LMTP, with what it leads to: it has a reply of its own
+ * (smtp_lmtp.h). */
+struct smtp_lmtp_recipient {
+	size_t *targets; /* indices */
+	size_t count;    /* at least 1 */
+};
+
 struct smtp_session;
 struct smtp_worker;
 
@@ -84,7 +91,9 @@ struct smtp_envelope {
 	struct smtp_target *targets;
 	size_t target_count, target_cap;
 	size_t external_count;
-	struct hashmap *target_map; /* null while few */
+	struct hashmap *target_map;       /* null while few */
+	struct smtp_lmtp_recipient *lmtp; /* in the order of their RCPTs; null by SMTP */
+	size_t lmtp_count, lmtp_cap;
 
 	/* the message */
 	struct body_draft *draft; /* null before DATA or BDAT */
@@ -103,7 +112,8 @@ struct smtp_envelope {
 	struct queue_add_op queue;
 	bool
 	    *queue_wants; /* targets that a delivery left over for the queue; null: all */
-	uint64_t began_us; /* when the message began (monotonic) */
+	enum status *outcomes; /* by target; LMTP, once the deliveries are answered */
+	uint64_t began_us;     /* when the message began (monotonic) */
 };
 
 struct smtp_envelope *smtp_envelope_new(
@@ -118,6 +128,9 @@ enum smtp_envelope_result {
 /* Adds a target; its slices must lie in the envelope's arena.  Locals are the same when
  * their account is, others when their addresses are, ASCII case ignored. */
 enum smtp_envelope_result smtp_envelope_add(
+    struct smtp_envelope *envelope, const struct smtp_target *target);
+/* Where the same target is, or SIZE_MAX. */
+size_t smtp_envelope_find(
     struct smtp_envelope *envelope, const struct smtp_target *target);
 /* Is the target's mail sent on to elsewhere by an alias or account of ours? */
 bool smtp_target_is_forward(const struct smtp_target *target);

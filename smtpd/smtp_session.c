@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "net/network.h"
 #include "smtpd/smtp_cmd.h"
+#include "smtpd/smtp_lmtp.h"
 #include "smtpd/smtp_resp.h"
 
 #define STOPPING_TEXT "%s the server is stopping, try again in a moment"
@@ -86,8 +87,8 @@ greet(struct smtp_session *s)
 {
 	smtp_set_state(s, SMTP_READY);
 	if (!s->greeted)
-		smtp_resp_format(s, 220, NULL, "%s ESMTP Postroom",
-		    service_conf(s->service)->hostname);
+		smtp_resp_format(s, 220, NULL, "%s %s Postroom",
+		    service_conf(s->service)->hostname, s->lmtp ? "LMTP" : "ESMTP");
 	s->greeted = true;
 	deadline_set(s);
 }
@@ -104,6 +105,7 @@ smtp_session_accept(struct service *service, struct worker *worker, int fd,
 	s->listener = listener;
 	s->token = token;
 	s->submission = strcmp(listener->protocol, "submission") == 0;
+	s->lmtp = strcmp(listener->protocol, "lmtp") == 0;
 	id_make(s->id);
 	s->conn = conn_new(worker_loop(worker), fd, session_event, s);
 	worker_conn_adopt(token, s->conn);
@@ -111,6 +113,10 @@ smtp_session_accept(struct service *service, struct worker *worker, int fd,
 	list_append(&s->own->sessions, &s->node);
 	LOG_DEBUG("conn.open", LF_STR("sid", s->id), LF_STR("listener", listener->name),
 	    LF_STR("peer", conn_peer_text(s->conn)));
+	if (s->lmtp && !smtp_lmtp_may_connect(s)) {
+		smtp_session_close(s, "not a host that delivers by LMTP");
+		return;
+	}
 	if (listener->tls != LISTENER_TLS_IMPLICIT) {
 		greet(s);
 		return;
@@ -136,11 +142,11 @@ smtp_session_judge_peer(struct smtp_session *s)
 {
 	const struct conf *conf = service_conf(s->service);
 	const struct sockaddr *peer = conn_peer(s->conn);
-	s->xclient = network_list_has(
-	    peer, conf->smtp.xclient_networks.items, conf->smtp.xclient_networks.count);
-	s->trusted =
-	    !s->submission && network_list_has(peer, conf->smtp.trusted_networks.items,
-				  conf->smtp.trusted_networks.count);
+	s->xclient = !s->lmtp && network_list_has(peer, conf->smtp.xclient_networks.items,
+				     conf->smtp.xclient_networks.count);
+	s->trusted = !s->submission && !s->lmtp &&
+	             network_list_has(peer, conf->smtp.trusted_networks.items,
+			 conf->smtp.trusted_networks.count);
 }
 
 void

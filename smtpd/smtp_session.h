@@ -71,6 +71,7 @@ struct smtp_session {
 	struct worker_conn *token;
 	struct conn *conn;
 	bool submission;           /* AUTH is offered, and required */
+	bool lmtp;                 /* RFC 2033: a reply a recipient, local ones only */
 	bool trusted;              /* the peer is in smtp.trusted_networks */
 	bool xclient;              /* the peer may say who its client is (XCLIENT) */
 	bool greeted;              /* the banner was sent */

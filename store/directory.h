@@ -159,8 +159,10 @@ struct directory_relay {
 	struct slice id;   /* short, stable: "r1" */
 	struct slice from; /* sender address, domain, or null for any */
 	struct slice to;   /* recipient domain, or null for any */
-	struct slice host; /* empty: by MX, from `source` */
-	uint16_t port;
+	struct slice host; /* a name, an address, or with `lmtp` the path of a Unix socket
+	                    * ("/…"); empty: by MX, from `source` */
+	uint16_t port;     /* 0 for a Unix socket */
+	bool lmtp;         /* RFC 2033 is spoken there, else SMTP */
 	enum relay_tls tls;
 	bool implicit_tls; /* port 465 */
 	struct slice user;

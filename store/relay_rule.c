@@ -12,6 +12,7 @@ enum {
 	RELAY_TO_MAX = 253,                            /* bytes */
 	RELAY_HOST_MAX = 255,
 	RELAY_SECRET_MAX = 1024, /* user and password each */
+	PORT_SMTP = 25,          /* never LMTP's (RFC 2033 section 5) */
 };
 
 static bool
@@ -62,6 +63,7 @@ relay_tell(struct slice key, const struct relay_record *record, char *id_text,
 	    .port = record->port,
 	    .tls = record->tls,
 	    .implicit_tls = record->implicit_tls,
+	    .lmtp = record->lmtp,
 	    .user = record->user,
 	    .password = record->password,
 	    .source = record->source,
@@ -243,6 +245,7 @@ directory_relay_add(
 			 .port = relay->port,
 			 .tls = relay->tls,
 			 .implicit_tls = relay->implicit_tls,
+			 .lmtp = relay->lmtp,
 			 .host = relay->host,
 			 .user = relay->user,
 			 .password = relay->password,
@@ -251,7 +254,9 @@ directory_relay_add(
 			 },
 	};
 	bool by_mx = relay->host.len == 0;
+	bool by_path = slice_has_prefix(relay->host, SLICE("/"));
 	if ((by_mx && relay->source.len == 0 && relay->ehlo.len == 0) ||
+	    (relay->lmtp ? by_mx || relay->port == PORT_SMTP : by_path) ||
 	    relay->host.len > RELAY_HOST_MAX || relay->source.len > RELAY_HOST_MAX ||
 	    relay->ehlo.len > RELAY_HOST_MAX || relay->user.len > RELAY_SECRET_MAX ||
 	    relay->password.len > RELAY_SECRET_MAX ||

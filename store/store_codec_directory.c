@@ -161,7 +161,8 @@ relay_encode(const struct relay_record *relay, struct buf *out)
 	be32_put(head + RELAY_NUMBER, relay->number);
 	be16_put(head + RELAY_PORT, relay->port);
 	head[RELAY_TLS] = (char)relay->tls;
-	head[RELAY_IMPLICIT] = relay->implicit_tls ? 1 : 0;
+	head[RELAY_BITS] = (char)((relay->implicit_tls ? RELAY_BIT_IMPLICIT : 0) |
+				  (relay->lmtp ? RELAY_BIT_LMTP : 0));
 	buf_append(out, slice_make(head, sizeof(head)));
 	record_text_append(out, relay->host);
 	record_text_append(out, relay->user);
@@ -177,12 +178,14 @@ relay_decode(struct slice record, struct relay_record *out)
 {
 	const char *p = record.ptr;
 	if (!record_fits(record, RELAY_TEXTS) ||
-	    (unsigned char)p[RELAY_TLS] > RELAY_TLS_REQUIRED)
+	    (unsigned char)p[RELAY_TLS] > RELAY_TLS_REQUIRED ||
+	    (p[RELAY_BITS] & ~(RELAY_BIT_IMPLICIT | RELAY_BIT_LMTP)))
 		return false;
 	out->number = be32_get(p + RELAY_NUMBER);
 	out->port = be16_get(p + RELAY_PORT);
 	out->tls = (enum relay_tls)p[RELAY_TLS];
-	out->implicit_tls = p[RELAY_IMPLICIT] != 0;
+	out->implicit_tls = p[RELAY_BITS] & RELAY_BIT_IMPLICIT;
+	out->lmtp = p[RELAY_BITS] & RELAY_BIT_LMTP;
 	struct slice rest = slice_from(record, RELAY_TEXTS);
 	out->source = out->ehlo = SLICE_NULL;
 	if (!record_text_take(&rest, &out->host) ||

@@ -236,6 +236,7 @@ struct relay_record {
 	uint32_t number;
 	uint16_t port;
 	enum relay_tls tls;
+	bool lmtp;
 	bool implicit_tls;
 	struct slice host, user, password;
 	struct slice source, ehlo; /* not kept when both are empty */

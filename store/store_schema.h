@@ -405,8 +405,11 @@ enum {
 	RELAY_NUMBER   = 1, /* u32 */
 	RELAY_PORT     = 5, /* u16 */
 	RELAY_TLS      = 7, /* u8, enum relay_tls */
-	RELAY_IMPLICIT = 8, /* u8 */
-	RELAY_TEXTS    = 9,
+	RELAY_BITS   = 8, /* u8, RELAY_BIT_* */
+	RELAY_TEXTS  = 9,
+
+	RELAY_BIT_IMPLICIT = 1 << 0, /* TLS from the first byte */
+	RELAY_BIT_LMTP     = 1 << 1, /* the host may be a Unix socket's path, the port 0 */
 };
 
 /* Queue counts (c), 25 bytes. */

@@ -33,20 +33,6 @@ static struct {
 	int line_offset;
 } library;
 
-struct reader {
-	struct conf *conf;
-	struct conf_scan scan;
-	struct conf_errors *errors;
-	const char *name;
-	const char *root;
-	size_t before; /* errors->count at the start */
-};
-
-#define FAULT(r, line, ...)                                                              \
-	conf_error_add((r)->errors, (r)->name, (line), false, __VA_ARGS__)
-#define WARN(r, line, ...)                                                               \
-	conf_error_add((r)->errors, (r)->name, (line), true, __VA_ARGS__)
-
 static void __attribute__((format(printf, 2, 0)))
 library_error(cfg_t *cfg, const char *format, va_list args)
 {
@@ -61,7 +47,6 @@ library_error(cfg_t *cfg, const char *format, va_list args)
 
 /* `begin` and `end` frame a file so that one that is cut off between two settings is
  * recognised as well. */
-static const char frame_word[] = "postroom.conf";
 
 static bool
 is_frame_name(struct slice name)
@@ -81,30 +66,30 @@ listener_name_is_valid(struct slice name)
 }
 
 static void
-check_section(struct reader *r, struct conf_scan_block *block)
+check_section(struct conf_reader *r, struct conf_scan_block *block)
 {
 	bool is_listener = slice_equal(block->section, SLICE("listener"));
 	struct slice shown = slice_sub(block->section, 0, 40);
 
 	if (!conf_section_exists(block->section)) {
 		const char *near = conf_nearest(NULL, block->section);
-		FAULT(r, block->line, "there is no section '%.*s'%s%s%s",
+		CONF_FAULT(r, block->line, "there is no section '%.*s'%s%s%s",
 		    SLICE_ARG(shown), near ? ": did you mean '" : "", near ? near : "",
 		    near ? "'?" : "");
 		block->damaged = true;
 	} else if (is_listener && (!block->has_title || slice_is_empty(block->title))) {
-		FAULT(
+		CONF_FAULT(
 		    r, block->line, "a listener has a name: listener \"imaps\" { ... }");
 		block->damaged = true;
 	} else if (is_listener && !listener_name_is_valid(block->title)) {
-		FAULT(r, block->line,
+		CONF_FAULT(r, block->line,
 		    "'%.*s' is no name for a listener: up to %d letters, digits, '-' and "
 		    "'_'",
 		    SLICE_ARG(slice_sub(block->title, 0, 40)), CONF_LISTENER_NAME_MAX);
 		block->damaged = true;
 	} else if (!is_listener && block->has_title) {
-		FAULT(r, block->line, "only listeners have names: write %.*s { ... }",
-		    SLICE_ARG(shown));
+		CONF_FAULT(r, block->line,
+		    "only listeners have names: write %.*s { ... }", SLICE_ARG(shown));
 		block->damaged = true;
 	}
 	for (const struct conf_scan_block *other = r->scan.blocks; other < block;
@@ -112,7 +97,7 @@ check_section(struct reader *r, struct conf_scan_block *block)
 		if (!slice_equal(other->section, block->section))
 			continue;
 		if (is_listener && slice_equal(other->title, block->title)) {
-			FAULT(r, block->line,
+			CONF_FAULT(r, block->line,
 			    "there is a listener '%.*s' in line %d already: give this "
 			    "one "
 			    "another name",
@@ -121,7 +106,7 @@ check_section(struct reader *r, struct conf_scan_block *block)
 			return;
 		}
 		if (!is_listener) {
-			WARN(r, block->line,
+			CONF_WARN(r, block->line,
 			    "section '%.*s' is in line %d already; both count",
 			    SLICE_ARG(shown), other->line);
 			return;
@@ -130,7 +115,8 @@ check_section(struct reader *r, struct conf_scan_block *block)
 }
 
 static void
-fault_unknown_key(struct reader *r, const struct conf_scan_key *key, struct slice section)
+fault_unknown_key(
+    struct conf_reader *r, const struct conf_scan_key *key, struct slice section)
 {
 	char place[64] = "";
 	struct slice shown = slice_sub(key->name, 0, 60);
@@ -142,20 +128,20 @@ fault_unknown_key(struct reader *r, const struct conf_scan_key *key, struct slic
 		(void)snprintf(place, sizeof(place), " in section '%.30s'", section_text);
 	const char *near = conf_nearest(*section_text ? section_text : NULL, key->name);
 	if (near) {
-		FAULT(r, key->line, "there is no key '%.*s'%s: did you mean '%s'?",
+		CONF_FAULT(r, key->line, "there is no key '%.*s'%s: did you mean '%s'?",
 		    SLICE_ARG(shown), place, near);
 		return;
 	}
 	for (size_t i = 0; i < conf_key_count; i++) {
 		if (!slice_equal(slice_from_cstr(conf_keys[i].name), key->name))
 			continue;
-		FAULT(r, key->line, "there is no key '%.*s'%s: it belongs %s%s",
+		CONF_FAULT(r, key->line, "there is no key '%.*s'%s: it belongs %s%s",
 		    SLICE_ARG(shown), place,
 		    *conf_keys[i].section ? "in section " : "outside of all sections",
 		    conf_keys[i].section);
 		return;
 	}
-	FAULT(r, key->line, "there is no key '%.*s'%s", SLICE_ARG(shown), place);
+	CONF_FAULT(r, key->line, "there is no key '%.*s'%s", SLICE_ARG(shown), place);
 }
 
 /* Two blocks whose keys are the same thing: the top level, or the same section. */
@@ -167,7 +153,7 @@ same_place(const struct conf_scan_block *a, const struct conf_scan_block *b)
 
 /* Takes a setting that cannot be used out of what the library gets to see. */
 static void
-key_blank(struct reader *r, struct conf_scan_key *key)
+key_blank(struct conf_reader *r, struct conf_scan_key *key)
 {
 	key->refused = true;
 	for (size_t i = key->start; i < key->end; i++)
@@ -176,7 +162,7 @@ key_blank(struct reader *r, struct conf_scan_key *key)
 }
 
 static void
-check_key(struct reader *r, struct conf_scan_key *key)
+check_key(struct conf_reader *r, struct conf_scan_key *key)
 {
 	const struct conf_scan_block *block = &r->scan.blocks[key->block];
 	const struct conf_key *row = conf_key_find(block->section, key->name);
@@ -194,7 +180,7 @@ check_key(struct reader *r, struct conf_scan_key *key)
 		return;
 	}
 	if (key->list != (row && conf_key_is_list(row))) {
-		FAULT(r, key->line,
+		CONF_FAULT(r, key->line,
 		    key->list ? "'%.*s' takes one value: write %.*s = value"
 			      : "'%.*s' is a list: write %.*s = {\"a\", \"b\"}",
 		    SLICE_ARG(shown), SLICE_ARG(shown));
@@ -206,7 +192,7 @@ check_key(struct reader *r, struct conf_scan_key *key)
 	for (const struct conf_scan_key *other = key; other-- > r->scan.keys;) {
 		if (slice_equal(other->name, key->name) &&
 		    same_place(&r->scan.blocks[other->block], block)) {
-			WARN(r, key->line,
+			CONF_WARN(r, key->line,
 			    "'%.*s' is set in line %d already; this one counts",
 			    SLICE_ARG(shown), other->line);
 			return;
@@ -242,43 +228,46 @@ section_options(const char *section)
 }
 
 static void
-set_value(struct reader *r, const struct conf_scan_key *key, const struct conf_key *row,
-    cfg_t *section, void *base)
+set_value(struct conf_reader *r, const struct conf_scan_key *key,
+    const struct conf_key *row, cfg_t *section, void *base)
 {
 	const char *values[CONF_LIST_MAX + 1] = {NULL};
 	unsigned count = cfg_size(section, row->name);
 	struct buf why;
 
 	if (count > CONF_LIST_MAX) {
-		FAULT(r, key->line, "%s: more than %d values", row->name, CONF_LIST_MAX);
+		CONF_FAULT(
+		    r, key->line, "%s: more than %d values", row->name, CONF_LIST_MAX);
 		return;
 	}
 	for (unsigned i = 0; i < count; i++)
 		values[i] = cfg_getnstr(section, row->name, i);
 	if (!conf_key_is_list(row) && (count != 1 || !values[0])) {
-		FAULT(r, key->line, "%s: one value is expected", row->name);
+		CONF_FAULT(r, key->line, "%s: one value is expected", row->name);
 		return;
 	}
 	buf_init(&why, CONF_MESSAGE_BYTES_MAX);
 	if (!conf_value_set(row, base, r->root, values, count, &why))
-		FAULT(r, key->line, "%s: %.*s", row->name, SLICE_ARG(buf_slice(&why)));
+		CONF_FAULT(
+		    r, key->line, "%s: %.*s", row->name, SLICE_ARG(buf_slice(&why)));
 	buf_fini(&why);
 }
 
 static void
-check_frame(struct reader *r, const struct conf_scan_key *key, cfg_t *cfg)
+check_frame(struct conf_reader *r, const struct conf_scan_key *key, cfg_t *cfg)
 {
 	char name[8];
 
 	if (!slice_copy_cstr(key->name, name, sizeof(name)))
 		return;
 	const char *value = cfg_getstr(cfg, name);
-	if (!value || strcmp(value, frame_word) != 0)
-		FAULT(r, key->line, "%s: the value is \"%s\"", name, frame_word);
+	if (!value || strcmp(value, CONF_FRAME_WORD) != 0)
+		CONF_FAULT(
+		    r, key->line, "%s: the value is \"%s\"", name, CONF_FRAME_WORD);
 }
 
 static void
-take_values(struct reader *r, size_t index, cfg_t *cfg, cfg_t *section, void *base)
+take_values(struct conf_reader *r, size_t index, cfg_t *cfg, cfg_t *section, void *base)
 {
 	const struct conf_scan_block *block = &r->scan.blocks[index];
 
@@ -308,7 +297,7 @@ listener_add(struct conf *conf, struct slice title)
 }
 
 static void
-parse_block(struct reader *r, size_t index)
+parse_block(struct conf_reader *r, size_t index)
 {
 	const struct conf_scan_block *block = &r->scan.blocks[index];
 	bool top = slice_is_empty(block->section);
@@ -320,7 +309,7 @@ parse_block(struct reader *r, size_t index)
 		return;
 	if (titled) {
 		if (r->conf->listener_count == CONF_LISTENERS_MAX) {
-			FAULT(
+			CONF_FAULT(
 			    r, block->line, "more than %d listeners", CONF_LISTENERS_MAX);
 			return;
 		}
@@ -339,13 +328,13 @@ parse_block(struct reader *r, size_t index)
 	size_t before = r->errors->count;
 	int rc = cfg_parse_buf(cfg, text);
 	if (rc != CFG_SUCCESS && r->errors->count == before)
-		FAULT(r, block->line, "this cannot be understood");
+		CONF_FAULT(r, block->line, "this cannot be understood");
 	if (rc == CFG_SUCCESS) {
 		cfg_t *section = top ? cfg : cfg_getsec(cfg, name);
 		if (section)
 			take_values(r, index, cfg, section, base);
 		else
-			FAULT(r, block->line, "this cannot be understood");
+			CONF_FAULT(r, block->line, "this cannot be understood");
 	}
 	cfg_free(cfg);
 	free(text);
@@ -353,89 +342,6 @@ parse_block(struct reader *r, size_t index)
 }
 
 /* The whole -------------------------------------------------------------------------- */
-
-static const struct conf_scan_key *
-find_key(
-    const struct reader *r, const char *section, struct slice title, const char *name)
-{
-	for (size_t i = r->scan.key_count; i-- > 0;) {
-		const struct conf_scan_key *key = &r->scan.keys[i];
-		const struct conf_scan_block *block = &r->scan.blocks[key->block];
-		if (slice_equal(block->section, slice_from_cstr(section)) &&
-		    slice_equal(block->title, title) &&
-		    slice_equal(key->name, slice_from_cstr(name)))
-			return key;
-	}
-	return NULL;
-}
-
-static int
-listener_line(const struct reader *r, const struct conf_listener *listener)
-{
-	for (size_t i = 0; i < r->scan.block_count; i++)
-		if (r->scan.blocks[i].has_title &&
-		    slice_equal(r->scan.blocks[i].title, slice_from_cstr(listener->name)))
-			return r->scan.blocks[i].line;
-	return 0;
-}
-
-static bool
-listeners_clash(const struct conf_listener *a, const struct conf_listener *b)
-{
-	if (a->port != b->port || !a->enabled || !b->enabled)
-		return false;
-	for (size_t i = 0; i < a->addresses.count; i++)
-		for (size_t j = 0; j < b->addresses.count; j++)
-			if (strcmp(a->addresses.items[i], b->addresses.items[j]) == 0)
-				return true;
-	return false;
-}
-
-static void
-check_listeners(struct reader *r)
-{
-	size_t enabled = 0;
-
-	for (size_t i = 0; i < r->conf->listener_count; i++) {
-		const struct conf_listener *one = &r->conf->listeners[i];
-		struct slice title = slice_from_cstr(one->name);
-		int line = listener_line(r, one);
-
-		enabled += one->enabled;
-		if (!find_key(r, "listener", title, "protocol"))
-			FAULT(r, line,
-			    "listener '%.40s' has no protocol: smtp, submission, imap or "
-			    "pop3",
-			    one->name);
-		if (!find_key(r, "listener", title, "port")) {
-			FAULT(r, line, "listener '%.40s' has no port", one->name);
-			continue;
-		}
-		for (size_t j = 0; j < i; j++)
-			if (listeners_clash(&r->conf->listeners[j], one))
-				FAULT(r, line,
-				    "listener '%.40s' has the port and address of "
-				    "'%.40s' "
-				    "(line %d)",
-				    one->name, r->conf->listeners[j].name,
-				    listener_line(r, &r->conf->listeners[j]));
-	}
-	if (enabled == 0)
-		WARN(r, 0, "no listener is enabled: nobody can connect");
-}
-
-static void
-check_frame_closed(struct reader *r)
-{
-	const struct conf_scan_key *begin = find_key(r, "", SLICE_NULL, "begin");
-
-	if (begin && !find_key(r, "", SLICE_NULL, "end"))
-		FAULT(r, r->scan.last_line,
-		    "the file ends without end = \"%s\", which begin in line %d "
-		    "promises: is "
-		    "it cut off?",
-		    frame_word, begin->line);
-}
 
 /* What the root, or its absence, gives to paths that were left empty. */
 static void
@@ -488,37 +394,20 @@ fill_paths(struct conf *conf, const char *root)
 	fill_log_dir(conf, root);
 }
 
-static void
-check_whole(struct reader *r)
-{
-	const struct conf *conf = r->conf;
-	const struct conf_scan_key *warn = find_key(r, "relay", SLICE_NULL, "warn_after");
-
-	check_frame_closed(r);
-	if (!find_key(r, "", SLICE_NULL, "hostname"))
-		FAULT(r, r->scan.last_line,
-		    "hostname is missing: write hostname = \"mail.example.org\"");
-	check_listeners(r);
-	if (conf->relay.warn_after_s > conf->relay.lifetime_s)
-		WARN(r, warn ? warn->line : 0,
-		    "relay: warn_after is longer than lifetime: no delay notice is sent");
-	if (!conf->store.sync)
-		WARN(r, 0, "store: sync = false may lose mail: for measuring only");
-}
-
 static bool
-text_is_readable(struct reader *r, struct slice text)
+text_is_readable(struct conf_reader *r, struct slice text)
 {
 	int line = 1;
 
 	if (text.len > CONF_FILE_BYTES_MAX) {
-		FAULT(r, 0, "the file is larger than %d bytes", CONF_FILE_BYTES_MAX);
+		CONF_FAULT(r, 0, "the file is larger than %d bytes", CONF_FILE_BYTES_MAX);
 		return false;
 	}
 	for (size_t i = 0; i < text.len; i++) {
 		unsigned char c = (unsigned char)text.ptr[i];
 		if ((c < ' ' && c != '\t' && c != '\n' && c != '\r') || c == 0x7f) {
-			FAULT(r, line, "a control character (0x%02x) is not allowed", c);
+			CONF_FAULT(
+			    r, line, "a control character (0x%02x) is not allowed", c);
 			return false;
 		}
 		line += c == '\n';
@@ -527,7 +416,7 @@ text_is_readable(struct reader *r, struct slice text)
 }
 
 static void
-parse_all(struct reader *r)
+parse_all(struct conf_reader *r)
 {
 	for (size_t i = 0; i < r->scan.block_count; i++)
 		if (!slice_is_empty(r->scan.blocks[i].section))
@@ -546,7 +435,7 @@ struct conf *
 conf_parse(
     struct slice text, const char *name, const char *root, struct conf_errors *errors)
 {
-	struct reader r = {
+	struct conf_reader r = {
 	    .errors = errors, .name = name, .root = root, .before = errors->count};
 
 	if (!text_is_readable(&r, text))
@@ -557,7 +446,7 @@ conf_parse(
 			conf_value_set_default(&conf_keys[i], r.conf, root);
 	conf_scan(text, name, &r.scan, errors);
 	parse_all(&r);
-	check_whole(&r);
+	conf_check_whole(&r);
 	fill_paths(r.conf, root);
 	conf_scan_free(&r.scan);
 	conf_errors_sort(errors, r.before);

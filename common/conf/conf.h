@@ -18,11 +18,12 @@ enum conf_tls { CONF_TLS_NONE, CONF_TLS_STARTTLS, CONF_TLS_IMPLICIT };
 enum conf_sharing { CONF_SHARING_NONE, CONF_SHARING_DOMAIN, CONF_SHARING_ALL };
 /* What imap.message_limit holds for (RFC 9738). */
 enum conf_limit { CONF_LIMIT_ALL, CONF_LIMIT_SAVING };
-enum conf_protocol { CONF_SMTP, CONF_SUBMISSION, CONF_IMAP, CONF_POP3 };
+enum conf_protocol { CONF_SMTP, CONF_SUBMISSION, CONF_IMAP, CONF_POP3, CONF_LMTP };
 enum {
 	CONF_LISTENERS_MAX = 32,
 	CONF_LIST_MAX = 64,
 	CONF_LISTENER_NAME_MAX = 40, /* octets */
+	CONF_SOCKET_PATH_MAX = 107,  /* octets of a Unix socket's path, sun_path */
 };
 
 struct conf_list {
@@ -34,8 +35,11 @@ struct conf_listener {
 	char *name;
 	enum conf_protocol protocol;
 	enum conf_tls tls;
-	uint16_t port;
-	struct conf_list addresses; /* "0.0.0.0", "[::]" */
+	uint16_t port;              /* 0 with `path` */
+	struct conf_list addresses; /* "0.0.0.0", "[::]"; with `path` only that */
+	char *path;                 /* of a Unix socket, absolute; empty: TCP */
+	char *mode;                 /* of that socket: "0600", "0660", "0666" */
+	struct conf_list networks;  /* lmtp by TCP: who may connect */
 	bool enabled;
 	uint32_t max_connections; /* 0: no own limit */
 	uint32_t max_per_ip;
@@ -203,6 +207,8 @@ void conf_errors_free(struct conf_errors *errors);
 /* The word of the configuration file: "submission"; "implicit". */
 const char *conf_protocol_word(enum conf_protocol protocol);
 const char *conf_tls_word(enum conf_tls tls);
+/* The mode of a listener's Unix socket: 0660. */
+unsigned conf_socket_mode(const struct conf_listener *listener);
 
 /* True when something has changed that only a restart takes up; appends the keys' names,
  * comma separated ("hostname, store.path, listener \"imaps\""). */

@@ -134,4 +134,26 @@ bool conf_errors_fatal(const struct conf_errors *errors, size_t first);
 /* Sorts those from `first` on by line; what concerns no line comes last. */
 void conf_errors_sort(struct conf_errors *errors, size_t first);
 
+/* conf_check.c ---------------------------------------------------------------------- */
+
+/* A file that is being read: what the files of this folder hand to each other. */
+struct conf_reader {
+	struct conf *conf;
+	struct conf_scan scan;
+	struct conf_errors *errors;
+	const char *name;
+	const char *root;
+	size_t before; /* errors->count at the start */
+};
+
+#define CONF_FRAME_WORD "postroom.conf" /* of begin and end */
+
+#define CONF_FAULT(r, line, ...)                                                         \
+	conf_error_add((r)->errors, (r)->name, (line), false, __VA_ARGS__)
+#define CONF_WARN(r, line, ...)                                                          \
+	conf_error_add((r)->errors, (r)->name, (line), true, __VA_ARGS__)
+
+/* What concerns the whole of it, and a Unix socket's path put where addresses are. */
+void conf_check_whole(struct conf_reader *r);
+
 #endif

@@ -7,6 +7,8 @@
  */
 #include "conf/conf_int.h"
 
+#include <stdlib.h>
+
 #define TOP(field)      offsetof(struct conf, field), 0
 #define LISTENER(field) offsetof(struct conf_listener, field), 0
 
@@ -24,7 +26,7 @@
 #define RELOAD      false
 
 /* In the order of the enums; test_conf compares these with the tables below. */
-#define PROTOCOLS "smtp|submission|imap|pop3"
+#define PROTOCOLS "smtp|submission|imap|pop3|lmtp"
 #define SHARING   "none|domain|all"
 #define LIMIT_ON  "all|saving"
 #define TLS_MODES "none|starttls|implicit"
@@ -49,7 +51,13 @@ const struct conf_key conf_keys[] = {
 	{"listener", "protocol", CONF_TYPE_ENUM, 0, 0, NULL, PROTOCOLS, RESTART,
 	    "what is spoken; it has no default", LISTENER(protocol)},
 	{"listener", "port", CONF_TYPE_U16, 1, 65535, NULL, NULL, RESTART,
-	    "TCP port; it has no default", LISTENER(port)},
+	    "TCP port; it has no default, and must be there without path", LISTENER(port)},
+	{"listener", "path", CONF_TYPE_PATH, 0, PATH_OCTETS, "", NULL, RESTART,
+	    "a Unix socket instead of port and address; lmtp only", LISTENER(path)},
+	{"listener", "mode", CONF_TYPE_WORD, 0, 0, "0600", "0600|0660|0666", RESTART,
+	    "who may connect to that socket: its owner (the user above), also its group, everybody", LISTENER(mode)},
+	{"listener", "networks", CONF_TYPE_LIST_NETWORK, 0, CONF_LIST_MAX, "127.0.0.0/8,[::1]/128", NULL, RESTART,
+	    "who may deliver by lmtp over TCP", LISTENER(networks)},
 	{"listener", "tls", CONF_TYPE_ENUM, 0, 0, "starttls", TLS_MODES, RESTART,
 	    "none, on request of the client, or from the first byte", LISTENER(tls)},
 	{"listener", "address", CONF_TYPE_LIST_ADDRESS, 1, CONF_LIST_MAX, "0.0.0.0,[::]", NULL, RESTART,
@@ -417,7 +425,7 @@ conf_nearest(const char *section, struct slice name)
 const char *
 conf_protocol_word(enum conf_protocol protocol)
 {
-	static const char *const words[] = {"smtp", "submission", "imap", "pop3"};
+	static const char *const words[] = {"smtp", "submission", "imap", "pop3", "lmtp"};
 	return words[protocol];
 }
 
@@ -426,4 +434,10 @@ conf_tls_word(enum conf_tls tls)
 {
 	static const char *const words[] = {"none", "starttls", "implicit"};
 	return words[tls];
+}
+
+unsigned
+conf_socket_mode(const struct conf_listener *listener)
+{
+	return (unsigned)strtoul(listener->mode, NULL, 8);
 }

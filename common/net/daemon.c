@@ -203,6 +203,58 @@ daemon_bind(const char *address, uint16_t port, int backlog, int *out_fd)
 	return STATUS_OK;
 }
 
+/* Left behind by somebody who has gone. */
+static bool
+path_is_free(const struct sockaddr_un *at)
+{
+	struct stat st;
+	if (lstat(at->sun_path, &st) != 0)
+		return errno == ENOENT;
+	if (!S_ISSOCK(st.st_mode))
+		return false;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return false;
+	bool dead = connect(fd, (const struct sockaddr *)at, sizeof(*at)) != 0 &&
+	            errno == ECONNREFUSED;
+	close(fd);
+	return dead && unlink(at->sun_path) == 0;
+}
+
+enum status
+daemon_bind_path(const char *path, unsigned mode, unsigned owner, unsigned group,
+    int backlog, int *out_fd)
+{
+	struct sockaddr_un at = {.sun_family = AF_UNIX};
+	if (strlen(path) >= sizeof(at.sun_path))
+		return STATUS_INVALID;
+	memcpy(at.sun_path, path, strlen(path) + 1);
+	if (!path_is_free(&at))
+		return STATUS_EXISTS;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return status_from_errno(errno);
+	/* Nobody may connect before it is whose it shall be. */
+	mode_t before = umask(0777);
+	bool bound = bind(fd, (const struct sockaddr *)&at, sizeof(at)) == 0;
+	int error = errno;
+	umask(before);
+	if (bound && ((owner != UINT32_MAX && chown(path, owner, group) != 0) ||
+			 chmod(path, mode) != 0 || listen(fd, backlog) != 0)) {
+		error = errno;
+		unlink(path);
+		bound = false;
+	}
+	if (!bound) {
+		close(fd);
+		errno = error;
+		return error == EACCES || error == EPERM ? STATUS_DENIED
+		                                         : status_from_errno(error);
+	}
+	*out_fd = fd;
+	return STATUS_OK;
+}
+
 /* ---- limits and readiness ---- */
 
 /* A closed standard descriptor would be given to the next socket, and then written to as

@@ -38,6 +38,13 @@ enum status daemon_listeners_inherited(
 enum status daemon_bind(
     const char *address, uint16_t port, int backlog, int *out_fd) MUST_USE;
 
+/* The same for a Unix socket that only its mode protects, such as 0660; a socket that is
+ * left there and that nobody listens on is replaced.  `owner` and `group` are given to it
+ * unless they are -1.  NOT_FOUND: no such folder; EXISTS: somebody listens there, or it
+ * is no socket; INVALID: the path is too long. */
+enum status daemon_bind_path(const char *path, unsigned mode, unsigned owner,
+    unsigned group, int backlog, int *out_fd) MUST_USE;
+
 /* One listening socket in the form that daemon_listeners_inherited reads; several are
  * separated by a space. */
 void daemon_listener_write(struct buf *out, const char *name, const char *protocol,

@@ -96,7 +96,8 @@ static void watch_all(struct worker_set *set);
 
 /* ---- counting ---- */
 
-/* An IPv6 host has a /64 to itself, so that is what is counted. */
+/* An IPv6 host has a /64 to itself, so that is what is counted; on a Unix socket a user.
+ */
 static void
 make_key(struct worker_conn *token, const struct sockaddr_storage *peer)
 {
@@ -121,6 +122,14 @@ make_key(struct worker_conn *token, const struct sockaddr_storage *peer)
 			memcpy(out, &v6->sin6_addr, 8);
 			out += 8;
 		}
+	}
+	struct ucred user;
+	socklen_t len = sizeof(user);
+	if (peer->ss_family == AF_UNIX &&
+	    getsockopt(token->fd, SOL_SOCKET, SO_PEERCRED, &user, &len) == 0) {
+		*out++ = 'u';
+		memcpy(out, &user.uid, sizeof(user.uid));
+		out += sizeof(user.uid);
 	}
 	token->key_len = (unsigned char)(out - token->key);
 }

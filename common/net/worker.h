@@ -26,7 +26,9 @@ struct listener {
 	/* Connections from these networks begin with a PROXY header; borrowed */
 	char *const *proxy_networks;
 	size_t proxy_network_count;
-	void *owner; /* the daemon's own settings for this listener */
+	/* Whom the daemon serves here, where it does not serve everybody; borrowed */
+	char *const *networks;
+	size_t network_count;
 };
 
 struct worker;

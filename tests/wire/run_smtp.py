@@ -9,7 +9,7 @@ Lines of a transcript:
     S: text         the server's next line is this
     S~ regex        the server's next line matches this from end to end
     ! word ...      for the test itself:
-        listener mx|submission|submissions   which port (before the first line of a session)
+        listener mx|submission|submissions|lmtp   which port (before the first line of a session)
         from ADDRESS    the client's own address (before the first line of a session)
         starttls        the TLS handshake, now
         eof             the server closes the connection
@@ -45,7 +45,7 @@ from postroom_test import port_base_free  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 HOST = "127.0.0.1"
-PORTS = {"mx": 25, "submission": 587, "submissions": 465}
+PORTS = {"mx": 25, "lmtp": 24, "submission": 587, "submissions": 465}
 REPLY_TIMEOUT_S = 15
 CONF = """
 smtp {
@@ -109,7 +109,9 @@ class Instance:
             text = re.sub(rf"^{section} \{{.*?^\}}", "", text, flags=re.M | re.S)
         end = text.rindex("\nend")
         with open(path, "w", encoding="utf-8") as file:
-            file.write(text[:end] + CONF + text[end:])
+            lmtp = (f'listener "lmtp" {{ protocol = lmtp  port = {self.base + 24}'
+                    f'  address = {{"{HOST}"}} }}')
+            file.write(text[:end] + CONF + lmtp + text[end:])
         for name in ("anna", "bob", "full"):
             self.account(name)
         self.account("tight", "--quota", "100")

@@ -98,10 +98,11 @@ static const struct fault faults[] = {
     {"a listener with a taken port",     HEAD "listener \"b\" { protocol = pop3 port = 1 }\n",
      "3: listener 'b' has the port and address of 'a' (line 2)\n"										 },
     {"a listener without anything",      HEAD "listener \"b\" { }\n",
-     "3: listener 'b' has no protocol: smtp, submission, imap or pop3\n"
+     "3: listener 'b' has no protocol: smtp, submission, imap, pop3 or lmtp\n"
 	"3: listener 'b' has no port\n"													   },
     {"http is not there yet",            HEAD "listener \"b\" { protocol = http port = 80 }\n",
-     "3: protocol: 'http' is not known: it can be smtp, submission, imap or pop3\n"                                                               },
+     "3: protocol: 'http' is not known: it can be smtp, submission, imap, pop3 or "
+	"lmtp\n"																  },
     {"lines after a comment of several", "/* a\n * b\n */\n" HEAD "\n\nthreads = x\n",
      "8: threads: 'x' is no number: write digits only\n"											  },
     {"lines after a string of several",  "hostname = \"a\nb\"\nthreads = x\n",
@@ -213,10 +214,10 @@ static void
 words_of_enums(void **state)
 {
 	(void)state;
-	for (int i = 0; i < 4 * 3; i++) {
+	for (int i = 0; i < 5 * 3; i++) {
 		char text[256];
-		enum conf_protocol protocol = (enum conf_protocol)(i % 4);
-		enum conf_tls tls = (enum conf_tls)(i / 4);
+		enum conf_protocol protocol = (enum conf_protocol)(i % 5);
+		enum conf_tls tls = (enum conf_tls)(i / 5);
 		struct conf_errors errors = {0};
 		snprintf(text, sizeof(text),
 		    "hostname = a.example\nlistener x { protocol = %s port = 1 tls = %s "
@@ -227,6 +228,41 @@ words_of_enums(void **state)
 		assert_int_equal(c->listeners[0].protocol, protocol);
 		assert_int_equal(c->listeners[0].tls, tls);
 		conf_free(&c);
+		conf_errors_free(&errors);
+	}
+}
+
+static void
+sockets_by_path(void **state)
+{
+	(void)state;
+	struct conf *c = must_parse(HEAD "listener l { protocol = lmtp path = "
+					 "\"run/l.sock\" mode = \"0660\" }\n"
+					 "listener t { protocol = lmtp port = 24 }\n",
+	    "/root");
+	assert_string_equal(c->listeners[1].path, "/root/run/l.sock");
+	assert_int_equal(c->listeners[1].addresses.count, 1);
+	assert_string_equal(c->listeners[1].addresses.items[0], "/root/run/l.sock");
+	assert_int_equal(c->listeners[1].tls, CONF_TLS_NONE);
+	assert_int_equal(c->listeners[1].port, 0);
+	assert_int_equal(conf_socket_mode(&c->listeners[1]), 0660);
+	assert_int_equal(conf_socket_mode(&c->listeners[2]), 0600);
+	assert_int_equal(c->listeners[2].networks.count, 2);
+	conf_free(&c);
+	static const char *const bad[] = {
+	    "{ protocol = lmtp port = 25 }",
+	    "{ protocol = pop3 path = \"/x\" }",
+	    "{ protocol = lmtp path = \"/x\" port = 24 }",
+	    "{ protocol = lmtp path = \"/x\" mode = \"0777\" }",
+	    "{ protocol = lmtp path = \"/x\" }\nlistener m { protocol = lmtp path = "
+	    "\"/x\" }",
+	};
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		char text[256];
+		struct conf_errors errors = {0};
+		snprintf(text, sizeof(text), HEAD "listener l %s\n", bad[i]);
+		assert_null(conf_parse(slice_from_cstr(text), "x", NULL, &errors));
+		assert_int_equal(errors.count, 1);
 		conf_errors_free(&errors);
 	}
 }
@@ -458,6 +494,7 @@ main(void)
 	    cmocka_unit_test(defaults_are_the_promised),
 	    cmocka_unit_test(cut_off_never_starts),
 	    cmocka_unit_test(cut_off_without_frame),
+	    cmocka_unit_test(sockets_by_path),
 	    cmocka_unit_test(mutations_are_survived),
 	    cmocka_unit_test(files_are_read),
 	    cmocka_unit_test(limits_hold),

@@ -114,6 +114,48 @@ test_bind(void **state)
 }
 
 static void
+test_bind_path(void **state)
+{
+	(void)state;
+	int fd, second;
+	struct stat st;
+	char path[64];
+	char longer[200];
+	snprintf(path, sizeof(path), "/tmp/postroom-daemon-%d.sock", (int)getpid());
+	memset(longer, 'x', sizeof(longer) - 1);
+	longer[sizeof(longer) - 1] = '\0';
+	unlink(path);
+	assert_int_equal(
+	    daemon_bind_path(path, 0660, UINT32_MAX, UINT32_MAX, 16, &fd), STATUS_OK);
+	assert_int_equal(stat(path, &st), 0);
+	assert_true(S_ISSOCK(st.st_mode));
+	assert_int_equal(st.st_mode & 0777, 0660);
+	assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
+	assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+	/* Somebody listens there; then nobody does any more. */
+	assert_int_equal(
+	    daemon_bind_path(path, 0600, UINT32_MAX, UINT32_MAX, 16, &second),
+	    STATUS_EXISTS);
+	close(fd);
+	assert_int_equal(
+	    daemon_bind_path(path, 0600, UINT32_MAX, UINT32_MAX, 16, &fd), STATUS_OK);
+	close(fd);
+	assert_int_equal(unlink(path), 0);
+	/* A file of somebody else stays. */
+	fd = open(path, O_CREAT | O_WRONLY, 0600);
+	assert_true(fd >= 0);
+	close(fd);
+	assert_int_equal(
+	    daemon_bind_path(path, 0600, UINT32_MAX, UINT32_MAX, 16, &fd), STATUS_EXISTS);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(
+	    daemon_bind_path("/nowhere/at/all", 0600, UINT32_MAX, UINT32_MAX, 16, &fd),
+	    STATUS_NOT_FOUND);
+	assert_int_equal(daemon_bind_path(longer, 0600, UINT32_MAX, UINT32_MAX, 16, &fd),
+	    STATUS_INVALID);
+}
+
+static void
 test_inherited(void **state)
 {
 	(void)state;
@@ -444,6 +486,7 @@ main(void)
 	    cmocka_unit_test(test_arguments),
 	    cmocka_unit_test(test_bad_arguments),
 	    cmocka_unit_test(test_bind),
+	    cmocka_unit_test(test_bind_path),
 	    cmocka_unit_test(test_inherited),
 	    cmocka_unit_test(test_ready),
 	    cmocka_unit_test(test_limits),

@@ -43,6 +43,11 @@ received(void **state)
 			SLICE(" for <anna@us.example> PRIORITY -3;\r\n")) != SIZE_MAX);
 	buf_reset(&out);
 	facts.has_priority = false;
+	facts.peer = SLICE("local"); /* a Unix socket */
+	smtp_accept_received_write(&facts, &out);
+	assert_true(slice_has_prefix(buf_slice(&out),
+	    SLICE("Received: from pc.ext.example (local)\r\n\tby mx.us.example ")));
+	buf_reset(&out);
 	facts.peer = SLICE("2001:db8::1");
 	facts.protocol = SLICE("SMTP");
 	facts.tls = facts.recipient = SLICE_NULL;
@@ -60,7 +65,7 @@ command_table(void **state)
 	(void)state;
 	size_t count;
 	const struct smtp_command *rows = smtp_cmd_table(&count);
-	assert_int_equal(count, 16);
+	assert_int_equal(count, 17);
 	for (size_t i = 0; i < count; i++) {
 		assert_non_null(rows[i].run);
 		assert_true(

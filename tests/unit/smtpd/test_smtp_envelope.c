@@ -40,6 +40,8 @@ doubles(void **state)
 				struct smtp_target a = local(i);
 				struct smtp_target b = external(e, i, round);
 				assert_int_equal(smtp_envelope_add(e, &a), want);
+				assert_int_equal(smtp_envelope_find(e, &b),
+				    round ? 2 * i + 1 : SIZE_MAX);
 				assert_int_equal(smtp_envelope_add(e, &b), want);
 			}
 		}

@@ -667,6 +667,7 @@ relays(struct fixture *f)
 		/* One by MX, from an address. */
 		relay.source = i == 1 ? SLICE("192.0.2.1") : SLICE_NULL;
 		relay.ehlo = i == 1 ? SLICE("out.example.net") : SLICE_NULL;
+		relay.lmtp = i == 2;
 		assert_int_equal(directory_relay_add(f->reader, &relay, id), STATUS_OK);
 		assert_int_equal(
 		    directory_relay_add(f->reader, &relay, id), STATUS_EXISTS);
@@ -686,11 +687,22 @@ relays(struct fixture *f)
 		assert_true(slice_equal(
 		    found.ehlo, i == 1 ? SLICE("out.example.net") : SLICE("")));
 		assert_int_equal(found.tls, RELAY_TLS_REQUIRED);
+		assert_int_equal(found.lmtp, i == 2);
+		assert_false(found.implicit_tls);
 		assert_true(slice_equal(found.password, SLICE("p")));
 		assert_true(slice_copy_cstr(found.id, id, sizeof(id)));
 		assert_int_equal(
 		    directory_relay_remove(f->reader, slice_from_cstr(id)), STATUS_OK);
 	}
+	/* LMTP has a host, and never port 25; the path of a socket is LMTP's. */
+	const struct directory_relay bad[] = {
+	    {.host = SLICE("h"), .port = 25, .lmtp = true},
+	    {.source = SLICE("192.0.2.1"),                  .lmtp = true},
+	    {.host = SLICE("/run/l.sock"),                  .port = 24},
+	};
+	for (size_t i = 0; i < 3; i++)
+		assert_int_equal(
+		    directory_relay_add(f->reader, &bad[i], id), STATUS_INVALID);
 	assert_int_equal(
 	    directory_relay_remove(f->reader, SLICE("r1")), STATUS_NOT_FOUND);
 	assert_int_equal(
