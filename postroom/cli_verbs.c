@@ -12,7 +12,7 @@ static const struct cli_verb verbs[] = {
 	 "run the daemons under the supervisor"},
 	{"stop", NULL, 0, 0, "", cmd_stop, "stop", "end the daemons"},
 	{"restart", NULL, 0, 0, "", cmd_restart, "restart", "end the daemons and start them again"},
-	{"reload", NULL, 0, 0, "", cmd_reload, "reload", "read the configuration again, all or nothing"},
+	{"reload", NULL, 0, 0, "", cmd_reload, "reload", "read the configuration again; returns when the daemons serve with it, or says which does not"},
 	{"status", NULL, 0, 0, "", cmd_status, "status [--json]", "daemons, listeners, queue"},
 	{"check", NULL, 0, 0, "--bodies --config-only --migrate --dry-run", cmd_check, "check [--config-only] [--bodies] [--migrate [--dry-run]] [--json]",
 	 "verify the configuration and every invariant of the store; --migrate brings an older store to today's format"},

@@ -24,15 +24,20 @@ sockets_print(const json_t *status)
 {
 	size_t i;
 	json_t *row;
+	json_int_t current = json_integer_value(json_object_get(status, "generation"));
 	json_array_foreach(json_object_get(status, "daemons"), i, row)
 	{
 		const char *name, *state;
-		int pid, restarts;
-		if (json_unpack(row, "{s:s, s:i, s:s, s:i}", "name", &name, "pid", &pid,
-			"state", &state, "restarts", &restarts) != 0)
+		int pid, restarts, generation = 0;
+		if (json_unpack(row, "{s:s, s:i, s:s, s:i, s?i}", "name", &name, "pid",
+			&pid, "state", &state, "restarts", &restarts, "generation",
+			&generation) != 0)
 			continue;
-		printf("%-6s pid %-7d %s%s\n", name, pid, state,
-		    restarts ? ", was restarted: see the log" : "");
+		printf("%-6s pid %-7d %s%s%s\n", name, pid, state,
+		    restarts ? ", was restarted: see the log" : "",
+		    generation && generation < current
+			? ", with an older configuration: see the log"
+			: "");
 	}
 	json_array_foreach(json_object_get(status, "listeners"), i, row)
 	{
@@ -147,11 +152,54 @@ cmd_restart(struct cli *cli)
 	return start_detached(cli);
 }
 
+/* One line for each daemon that does not serve with the new configuration. */
+static int
+reload_failed(struct cli *cli, const json_t *daemons)
+{
+	size_t i;
+	json_t *row;
+	int code = CLI_TRY_AGAIN;
+	json_array_foreach(daemons, i, row)
+	{
+		const char *name, *outcome;
+		if (json_unpack(row, "{s:s, s:s}", "name", &name, "reload", &outcome) !=
+			0 ||
+		    strcmp(outcome, "taken") == 0)
+			continue;
+		if (strcmp(outcome, "kept") == 0)
+			code = cli_fail(CLI_CONFIG,
+			    "%s keeps the configuration that it had: see %s", name,
+			    cli->conf->log.to);
+		else if (strcmp(outcome, "late") == 0)
+			(void)cli_fail(CLI_TRY_AGAIN,
+			    "%s has not answered within %d s: see postroom status", name,
+			    SUPERVISOR_RELOAD_MS / 1000);
+		else
+			(void)cli_fail(CLI_TRY_AGAIN,
+			    "%s does not serve: see postroom status", name);
+	}
+	return code;
+}
+
 int
 cmd_reload(struct cli *cli)
 {
-	/* All or nothing: a file with an error never reaches the daemons. */
-	return ask(cli, "reload", false);
+	/* A file with an error never reaches the daemons. */
+	int code = cli_need_conf(cli);
+	if (code != CLI_OK)
+		return code;
+	char *text = supervisor_ask(cli, "reload", false);
+	if (!text)
+		return not_running(cli);
+	json_t *answer = json_loads(text, 0, NULL);
+	free(text);
+	if (!json_is_true(json_object_get(answer, "ok"))) {
+		const char *error = json_string_value(json_object_get(answer, "error"));
+		code = error ? cli_fail(CLI_TRY_AGAIN, "%s", error)
+		             : reload_failed(cli, json_object_get(answer, "daemons"));
+	}
+	json_decref(answer);
+	return code;
 }
 
 /* The queue's counts beside what the supervisor says; silent when it cannot be read. */

@@ -1,23 +1,18 @@
 /*
  * The supervisor; see supervisor.h.
  */
-#include "postroom/supervisor.h"
+#include "postroom/supervisor_int.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <jansson.h>
 #include <poll.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -27,61 +22,9 @@
 #include "net/daemon.h"
 
 enum {
-	DAEMON_COUNT = 3,
-	SOCKETS_MAX = 96,
-	CONTROL_CLIENTS_MAX = 16,
-	CONTROL_WORD_MAX = 32,
 	LISTENERS_TEXT_MAX = 8192,
 	LISTEN_BACKLOG = 1024,
 };
-
-enum child_state { CHILD_STOPPED, CHILD_STARTING, CHILD_RUNNING, CHILD_STOPPING };
-
-struct child {
-	const char *name;    /* "smtpd" */
-	const char *program; /* "postroom-smtpd" */
-	enum child_state state;
-	pid_t pid;
-	int ready_fd; /* -1 when it has told */
-	unsigned restarts;
-	uint64_t started_ms;
-	uint64_t restart_at_ms; /* when STOPPED and wanted */
-	uint64_t restart_delay_ms;
-	uint64_t kill_at_ms; /* when STOPPING */
-	int last_status;
-};
-
-struct bound_socket {
-	const struct conf_listener *listener;
-	const char *address;
-	unsigned daemon; /* index of its child */
-	int fd;
-};
-
-struct supervisor {
-	struct cli *cli;
-	struct conf *conf;
-	struct child children[DAEMON_COUNT];
-	struct bound_socket sockets[SOCKETS_MAX];
-	size_t socket_count;
-	int control_fd;
-	int clients[CONTROL_CLIENTS_MAX];      /* -1 when free */
-	int stop_clients[CONTROL_CLIENTS_MAX]; /* held open until we end */
-	int signal_fd;
-	int lock_fd;
-	int notify_fd;
-	bool stopping;
-	char *libexec;
-	uint64_t began_ms;
-	int exit_code;
-};
-
-static const char *
-state_word(enum child_state state)
-{
-	static const char *const words[] = {"stopped", "starting", "running", "stopping"};
-	return words[state];
-}
 
 static unsigned
 daemon_of(enum conf_protocol protocol)
@@ -339,7 +282,9 @@ child_start(struct supervisor *s, unsigned index)
 	}
 	child->pid = pid;
 	child->state = CHILD_STARTING;
-	child->ready_fd = pipe_fds[0];
+	child->word_fd = pipe_fds[0];
+	child->began = child->asked = s->generation;
+	child->asking = false;
 	child->started_ms = clock_mono_ms();
 	child->restart_at_ms = 0;
 }
@@ -348,9 +293,11 @@ static void
 child_died(struct supervisor *s, struct child *child, int status)
 {
 	bool wanted = child->state != CHILD_STOPPING && !s->stopping;
-	if (child->ready_fd >= 0)
-		close(child->ready_fd);
-	child->ready_fd = -1;
+	if (child->word_fd >= 0)
+		close(child->word_fd);
+	child->word_fd = -1;
+	child->has = 0;
+	child->asking = false;
 	child->last_status = status;
 	uint64_t now = clock_mono_ms();
 	child->restart_delay_ms =
@@ -418,201 +365,34 @@ children_all(const struct supervisor *s, enum child_state state)
 static void
 child_ready(struct supervisor *s, struct child *child)
 {
-	char byte;
-	ssize_t got = read(child->ready_fd, &byte, 1);
-	if (got < 0 && errno == EAGAIN)
+	if (child->state != CHILD_STARTING)
 		return;
-	close(child->ready_fd);
-	child->ready_fd = -1;
-	if (got == 1 && child->state == CHILD_STARTING) {
-		child->state = CHILD_RUNNING;
-		LOG_INFO("server.ready", LF_STR("daemon", child->name),
-		    LF_U64("pid", (uint64_t)child->pid),
-		    LF_U64("ms", clock_mono_ms() - child->started_ms));
-	}
+	child->state = CHILD_RUNNING;
+	child->answered = child->has = child->began;
+	LOG_INFO("server.ready", LF_STR("daemon", child->name),
+	    LF_U64("pid", (uint64_t)child->pid),
+	    LF_U64("ms", clock_mono_ms() - child->started_ms));
 	if (children_all(s, CHILD_RUNNING))
 		notify(s, "ok\n");
 }
 
-/* ---- control ---- */
-
-static char *
-status_json(const struct supervisor *s)
-{
-	json_t *out = json_object();
-	json_object_set_new(out, "running", json_true());
-	json_object_set_new(out, "pid", json_integer(getpid()));
-	json_object_set_new(out, "version", json_string(POSTROOM_VERSION));
-	json_object_set_new(out, "hostname", json_string(s->conf->hostname));
-	json_object_set_new(out, "uptime_s",
-	    json_integer((json_int_t)((clock_mono_ms() - s->began_ms) / 1000)));
-	json_t *daemons = json_array();
-	for (unsigned i = 0; i < DAEMON_COUNT; i++) {
-		const struct child *child = &s->children[i];
-		json_array_append_new(
-		    daemons, json_pack("{s:s, s:i, s:s, s:i}", "name", child->name, "pid",
-				 (int)child->pid, "state", state_word(child->state),
-				 "restarts", (int)child->restarts));
-	}
-	json_object_set_new(out, "daemons", daemons);
-	json_t *listeners = json_array();
-	for (size_t i = 0; i < s->socket_count; i++) {
-		const struct bound_socket *b = &s->sockets[i];
-		json_array_append_new(listeners,
-		    json_pack("{s:s, s:s, s:s, s:s, s:i, s:s}", "name", b->listener->name,
-			"daemon", s->children[b->daemon].name, "protocol",
-			conf_protocol_word(b->listener->protocol), "address", b->address,
-			"port", (int)b->listener->port, "tls",
-			conf_tls_word(b->listener->tls)));
-	}
-	json_object_set_new(out, "listeners", listeners);
-	char *text = json_dumps(out, JSON_COMPACT);
-	json_decref(out);
-	return text;
-}
-
-/* Also the way to take up a new log file after the old one was moved away. */
 static void
-log_start(const struct conf *conf)
+child_words(struct supervisor *s, struct child *child)
 {
-	bool to_stderr = strcmp(conf->log.to, "stderr") == 0;
-	enum log_format format =
-	    strcmp(conf->log.format, "json") == 0 ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT;
-	if (!log_open(
-		"postroom", LOG_LEVEL_INFO, format, to_stderr ? NULL : conf->log.to))
-		LOG_WARN("log.fail", LF_STR("path", conf->log.to),
-		    LF_STR("reason", strerror(errno)));
-}
-
-static void
-reload(struct supervisor *s)
-{
-	log_start(s->conf);
-	for (unsigned i = 0; i < DAEMON_COUNT; i++) {
-		if (s->children[i].pid > 0)
-			kill(s->children[i].pid, SIGHUP);
-	}
-}
-
-static void
-client_answer(struct supervisor *s, int *slot)
-{
-	char word[CONTROL_WORD_MAX] = "";
-	ssize_t got = recv(*slot, word, sizeof(word) - 1, 0);
-	if (got < 0 && errno == EAGAIN)
+	char words[16];
+	ssize_t got = read(child->word_fd, words, sizeof(words));
+	if (got < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	int fd = *slot;
-	*slot = -1;
-	word[got > 0 ? strcspn(word, "\r\n") : 0] = '\0';
-	if (strcmp(word, "status") == 0) {
-		char *text = status_json(s);
-		dprintf(fd, "%s\n", text);
-		free(text);
-	} else if (strcmp(word, "reload") == 0) {
-		reload(s);
-		dprintf(fd, "{\"ok\": true}\n");
-	} else if (strcmp(word, "stop") == 0) {
-		s->stopping = true;
-		dprintf(fd, "{\"ok\": true}\n");
-		/* Held open: it closes when all is down. */
-		for (unsigned i = 0; i < CONTROL_CLIENTS_MAX; i++) {
-			if (s->stop_clients[i] < 0) {
-				s->stop_clients[i] = fd;
-				return;
-			}
-		}
-	} else {
-		dprintf(fd, "{\"error\": \"unknown word\"}\n");
+	if (got <= 0) {
+		close(child->word_fd);
+		child->word_fd = -1;
 	}
-	close(fd);
-}
-
-/* Only root and the user who started us may ask. */
-static void
-client_accept(struct supervisor *s)
-{
-	int fd = accept4(s->control_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (fd < 0)
-		return;
-	struct ucred peer;
-	socklen_t len = sizeof(peer);
-	bool allowed = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 &&
-	               (peer.uid == 0 || peer.uid == geteuid());
-	for (unsigned i = 0; allowed && i < CONTROL_CLIENTS_MAX; i++) {
-		if (s->clients[i] < 0) {
-			s->clients[i] = fd;
-			return;
-		}
+	for (ssize_t i = 0; i < got; i++) {
+		if (words[i] == DAEMON_WORD_READY)
+			child_ready(s, child);
+		else
+			reload_word(s, child, words[i]);
 	}
-	close(fd);
-}
-
-static bool
-control_address(const struct conf *conf, struct sockaddr_un *out)
-{
-	*out = (struct sockaddr_un){.sun_family = AF_UNIX};
-	int len = snprintf(
-	    out->sun_path, sizeof(out->sun_path), "%s/control.sock", conf->run_dir);
-	return len > 0 && (size_t)len < sizeof(out->sun_path);
-}
-
-static int
-control_listen(struct supervisor *s)
-{
-	struct sockaddr_un address;
-	if (!control_address(s->conf, &address))
-		return cli_fail(CLI_CONFIG,
-		    "run_dir %s is too long for a socket's path (107 characters): choose "
-		    "a shorter one",
-		    s->conf->run_dir);
-	char lock[4200];
-	snprintf(lock, sizeof(lock), "%s/lock", s->conf->run_dir);
-	if (mkdir(s->conf->run_dir, 0755) != 0 && errno != EEXIST)
-		return cli_fail(CLI_CANNOT_CREATE, "could not make %s: %s",
-		    s->conf->run_dir, strerror(errno));
-	s->lock_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-	if (s->lock_fd < 0)
-		return cli_fail(
-		    CLI_CANNOT_CREATE, "could not open %s: %s", lock, strerror(errno));
-	if (flock(s->lock_fd, LOCK_EX | LOCK_NB) != 0)
-		return cli_fail(CLI_TRY_AGAIN,
-		    "this instance is running already: see postroom status");
-	unlink(address.sun_path);
-	s->control_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (s->control_fd < 0 ||
-	    bind(s->control_fd, (struct sockaddr *)&address, sizeof(address)) != 0 ||
-	    chmod(address.sun_path, 0660) != 0 || listen(s->control_fd, 16) != 0)
-		return cli_fail(CLI_CANNOT_CREATE, "could not listen on %s: %s",
-		    address.sun_path, strerror(errno));
-	return CLI_OK;
-}
-
-char *
-supervisor_ask(const struct cli *cli, const char *word, bool until_closed)
-{
-	struct sockaddr_un address;
-	if (!control_address(cli->conf, &address))
-		return NULL;
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return NULL;
-	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0 ||
-	    dprintf(fd, "%s\n", word) < 0) {
-		close(fd);
-		return NULL;
-	}
-	char *answer = NULL;
-	size_t size = 0;
-	FILE *in = fdopen(fd, "r");
-	ENSURE(in);
-	if (getline(&answer, &size, in) < 0) {
-		free(answer);
-		answer = NULL;
-	}
-	while (answer && until_closed && fgetc(in) != EOF)
-		;
-	fclose(in);
-	return answer;
 }
 
 /* ---- the loop ---- */
@@ -625,7 +405,7 @@ signals_read(struct supervisor *s)
 		if (info.ssi_signo == SIGCHLD)
 			children_reap(s);
 		else if (info.ssi_signo == SIGHUP)
-			reload(s);
+			reload_begin(s);
 		else
 			s->stopping = true;
 	}
@@ -663,23 +443,23 @@ poll_once(struct supervisor *s, int timeout_ms)
 	fds[0] = (struct pollfd){s->signal_fd, POLLIN, 0};
 	fds[1] = (struct pollfd){s->control_fd, POLLIN, 0};
 	for (unsigned i = 0; i < DAEMON_COUNT; i++)
-		fds[2 + i] = (struct pollfd){s->children[i].ready_fd, POLLIN, 0};
+		fds[2 + i] = (struct pollfd){s->children[i].word_fd, POLLIN, 0};
 	for (unsigned i = 0; i < CONTROL_CLIENTS_MAX; i++)
 		fds[2 + DAEMON_COUNT + i] = (struct pollfd){s->clients[i], POLLIN, 0};
 	if (poll(fds, sizeof(fds) / sizeof(fds[0]), timeout_ms) <= 0)
 		return;
 	/* Readiness before deaths: a daemon that served and died was ready once. */
 	for (unsigned i = 0; i < DAEMON_COUNT; i++) {
-		if (fds[2 + i].revents && s->children[i].ready_fd >= 0)
-			child_ready(s, &s->children[i]);
+		if (fds[2 + i].revents && s->children[i].word_fd >= 0)
+			child_words(s, &s->children[i]);
 	}
 	if (fds[0].revents)
 		signals_read(s);
 	if (fds[1].revents)
-		client_accept(s);
+		control_accept(s);
 	for (unsigned i = 0; i < CONTROL_CLIENTS_MAX; i++) {
 		if (fds[2 + DAEMON_COUNT + i].revents && s->clients[i] >= 0)
-			client_answer(s, &s->clients[i]);
+			control_answer(s, &s->clients[i]);
 	}
 }
 
@@ -691,6 +471,7 @@ loop(struct supervisor *s)
 	for (;;) {
 		if (s->stopping)
 			children_stop(s);
+		reload_answer(s);
 		if (s->stopping && children_all(s, CHILD_STOPPED))
 			return;
 		poll_once(s, timers_run(s));
@@ -720,16 +501,17 @@ supervisor_run(struct cli *cli, int notify_fd)
 	    .conf = cli->conf,
 	    .notify_fd = notify_fd,
 	    .control_fd = -1,
+	    .generation = 1,
 	    .began_ms = clock_mono_ms()};
 	static const char *const names[DAEMON_COUNT] = {"smtpd", "imapd", "pop3d"};
 	static const char *const programs[DAEMON_COUNT] = {
 	    "postroom-smtpd", "postroom-imapd", "postroom-pop3d"};
 	for (unsigned i = 0; i < DAEMON_COUNT; i++)
 		s->children[i] = (struct child){
-		    .name = names[i], .program = programs[i], .ready_fd = -1};
+		    .name = names[i], .program = programs[i], .word_fd = -1};
 	for (unsigned i = 0; i < CONTROL_CLIENTS_MAX; i++)
-		s->clients[i] = s->stop_clients[i] = -1;
-	log_start(s->conf);
+		s->clients[i] = s->stop_clients[i] = s->reload_clients[i].fd = -1;
+	supervisor_log_start(s->conf);
 	s->signal_fd = signals_block();
 	int code = libexec_find(s);
 	if (code == CLI_OK)
@@ -743,9 +525,7 @@ supervisor_run(struct cli *cli, int notify_fd)
 	LOG_INFO("server.start", LF_U64("sockets", s->socket_count));
 	loop(s);
 	LOG_INFO("server.stop", LF_U64("code", (uint64_t)s->exit_code));
-	struct sockaddr_un address;
-	if (control_address(s->conf, &address))
-		unlink(address.sun_path);
+	control_unlink(s);
 	free(s->libexec); /* those who asked to stop see their sockets close with us */
 	return s->exit_code;
 }

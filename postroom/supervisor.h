@@ -2,7 +2,8 @@
  * The supervisor: binds the ports, starts the daemons as the unprivileged user, starts
  * them again when they die, passes signals on, and answers on the control socket
  * (<run_dir>/control.sock: one word in, one JSON line out).  It never reads from the
- * network.  One thread, one poll loop.
+ * network.  One thread, one poll loop.  "reload" is answered when each daemon has taken
+ * the configuration or has told that it keeps what it had (decision 0146).
  */
 #ifndef POSTROOM_SUPERVISOR_H
 #define POSTROOM_SUPERVISOR_H
@@ -10,9 +11,10 @@
 #include "postroom/cli.h"
 
 enum {
-	SUPERVISOR_READY_MS = 30 * 1000, /* a daemon must serve by then */
-	SUPERVISOR_STOP_MS = 10 * 1000,  /* then SIGKILL */
-	SUPERVISOR_RESTART_MS_MIN = 100, /* delay after a death, doubling */
+	SUPERVISOR_READY_MS = 30 * 1000,  /* a daemon must serve by then */
+	SUPERVISOR_STOP_MS = 10 * 1000,   /* then SIGKILL */
+	SUPERVISOR_RELOAD_MS = 20 * 1000, /* the daemons must have told by then */
+	SUPERVISOR_RESTART_MS_MIN = 100,  /* delay after a death, doubling */
 	SUPERVISOR_RESTART_MS_MAX = 10000,
 	SUPERVISOR_CALM_MS = 60 * 1000, /* alive so long: the delay is forgotten */
 };

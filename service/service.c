@@ -132,6 +132,7 @@ reload(void *arg)
 		    LF_STR("status", "configuration kept as it was: see postroom check"));
 		token_rules_unref(&rules);
 		conf_free(&conf);
+		daemon_reloaded(false);
 		return;
 	}
 	auth_tokens_set(s->auth, rules);
@@ -147,6 +148,7 @@ reload(void *arg)
 	if (s->options->reloaded)
 		s->options->reloaded(s);
 	LOG_INFO("server.reload", LF_STR("status", "ok"));
+	daemon_reloaded(true);
 }
 
 /* ---- listeners ---- */

@@ -283,6 +283,21 @@ daemon_limits(void)
 	umask(0077);
 }
 
+/* The supervisor's pipe; -1: none, or it is gone. */
+static int word_fd = -1;
+
+static void
+word_tell(enum daemon_word word)
+{
+	char octet = (char)word;
+	ssize_t sent;
+	if (word_fd < 0)
+		return;
+	do {
+		sent = write(word_fd, &octet, 1);
+	} while (sent < 0 && errno == EINTR);
+}
+
 static void
 notify_supervisor(void)
 {
@@ -290,11 +305,9 @@ notify_supervisor(void)
 	uint64_t fd;
 	if (!text || !slice_to_u64(slice_from_cstr(text), INT32_MAX, &fd))
 		return;
-	ssize_t sent;
-	do {
-		sent = write((int)fd, "1", 1);
-	} while (sent < 0 && errno == EINTR);
-	close((int)fd);
+	word_fd = (int)fd;
+	fcntl(word_fd, F_SETFD, FD_CLOEXEC);
+	word_tell(DAEMON_WORD_READY);
 	unsetenv("POSTROOM_READY_FD");
 }
 
@@ -326,6 +339,12 @@ daemon_ready(void)
 {
 	notify_supervisor();
 	notify_systemd();
+}
+
+void
+daemon_reloaded(bool taken)
+{
+	word_tell(taken ? DAEMON_WORD_TAKEN : DAEMON_WORD_KEPT);
 }
 
 /* ---- running ---- */

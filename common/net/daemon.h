@@ -4,11 +4,11 @@
  *
  * Contract with the supervisor: `postroom-XXXd --config FILE --root DIR` with
  * the environment POSTROOM_LISTENERS = "name:protocol:tls:fd name:protocol:tls:fd …"
- * (only the ones for this daemon) and POSTROOM_READY_FD, a pipe to which one byte '1' is
- * written when the daemon serves.  Without POSTROOM_LISTENERS the daemon binds the
- * sockets of its protocols from the configuration itself (systemd without the
- * supervisor). SIGTERM and SIGINT: stop accepting, let commands in flight finish for at
- * most DAEMON_STOP_MS, exit 0.  SIGHUP: reload.
+ * (only the ones for this daemon) and POSTROOM_READY_FD, a pipe to which an octet is
+ * written when the daemon serves and after each reload (enum daemon_word).  Without
+ * POSTROOM_LISTENERS the daemon binds the sockets of its protocols from the configuration
+ * itself (systemd without the supervisor). SIGTERM and SIGINT: stop accepting, let
+ * commands in flight finish for at most DAEMON_STOP_MS, exit 0.  SIGHUP: reload.
  */
 #ifndef NET_DAEMON_H
 #define NET_DAEMON_H
@@ -19,6 +19,12 @@
 #include "net/worker.h"
 
 enum { DAEMON_STOP_MS = 5000, DAEMON_LISTENERS_MAX = 64 };
+
+enum daemon_word {
+	DAEMON_WORD_READY = '1',
+	DAEMON_WORD_TAKEN = '+', /* a reload: the new configuration is in force */
+	DAEMON_WORD_KEPT = '-',  /* a reload: the one before stays */
+};
 
 struct daemon_arguments {
 	const char *config_path;
@@ -67,6 +73,8 @@ enum status daemon_write_only_below(const char *const *folders, size_t count) MU
 enum status daemon_sandbox(void) MUST_USE;
 /* Tells the supervisor (or systemd by NOTIFY_SOCKET) that we serve. */
 void daemon_ready(void);
+/* Tells the supervisor what became of a reload. */
+void daemon_reloaded(bool taken);
 
 /* Runs `loop` (the main thread's) until SIGTERM or SIGINT; calls reload on SIGHUP and
  * stop on the way out (the loop runs on for at most DAEMON_STOP_MS after it, until the

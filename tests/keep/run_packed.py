@@ -84,7 +84,6 @@ p.quit()
 size = 100 * 1000000 if os.environ.get("POSTROOM_LONG") else 8 * 1000000
 post.configure({"imap": [f"max_append_size = {size * 2}"]})
 post.run("reload")
-time.sleep(0.3)
 m = post.imap(JO)
 big = b"Subject: big\r\n\r\n" + b"0123456789abcdef 0123456789abcdef 0123456789abcdef\r\n" * (size // 52)
 r.equal(m.append("INBOX", None, None, big)[0], "OK", "APPEND of a large one")

@@ -89,10 +89,14 @@ s = post.submit("anna@demo.test")
 s.sendmail("anna@demo.test", ["away@demo.test", "direct@sink.test"],
            "From: anna@demo.test\r\nSubject: own\r\n\r\nx\r\n")
 s.quit()
-r.equal({next_message("own mail")[0], sender and "anna@demo.test"}, {"anna@demo.test"},
-        "our own sender stays")
-if len(sink.messages) > next_message.seen:
-    next_message.seen += 1
+left = {"me@sink.test", "direct@sink.test"}
+while left:  # in one transaction or in two
+    sender, to, _ = next_message("own mail")
+    r.equal(sender, "anna@demo.test", "our own sender stays")
+    if not left & set(to):
+        break
+    left -= set(to)
+r.equal(left, set(), "to both")
 # It comes back from where it went: refused.
 code, text = send("who@from.test", ["away@demo.test"],
                   "Delivered-To: away@demo.test\r\nSubject: loop\r\n\r\nx\r\n")
@@ -151,12 +155,6 @@ for args in (("--forward", "nonsense"), ("--keep", "yes"), ("--keep", "perhaps")
 # Without rewriting, when the operator does not want it.
 post.configure({"smtp": ["srs = false"]})
 post.run("reload")
-end = time.monotonic() + 10
-while time.monotonic() < end and not any(
-        " smtpd " in line and "server.reload" in line and "status=ok" in line
-        for line in post.log_tail(100).splitlines()):
-    time.sleep(0.05)
-r.check(time.monotonic() < end, "smtpd has the new configuration")
 r.equal(send("who@from.test", ["away@demo.test"])[0], 250, "smtp.srs = false")
 r.equal(next_message("goes on")[0], "who@from.test", "as it came")
 

@@ -233,8 +233,13 @@ test_ready(void **state)
 	setenv("NOTIFY_SOCKET", at.sun_path, 1);
 	daemon_ready();
 	assert_int_equal(read(fds[0], &byte, 1), 1);
-	assert_int_equal(byte, '1');
-	assert_int_equal(read(fds[0], &byte, 1), 0);
+	assert_int_equal(byte, DAEMON_WORD_READY);
+	daemon_reloaded(true);
+	assert_int_equal(read(fds[0], &byte, 1), 1);
+	assert_int_equal(byte, DAEMON_WORD_TAKEN);
+	daemon_reloaded(false);
+	assert_int_equal(read(fds[0], &byte, 1), 1);
+	assert_int_equal(byte, DAEMON_WORD_KEPT);
 	assert_int_equal(recv(fd, text, sizeof(text), MSG_DONTWAIT), 7);
 	assert_memory_equal(text, "READY=1", 7);
 	unlink(at.sun_path);
