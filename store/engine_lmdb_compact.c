@@ -393,12 +393,14 @@ moves_commit(struct compaction *c)
 	return STATUS_OK;
 }
 
-/* The end of the last frame that a record has ever named; 0: not known. */
+/* The end of the last frame that a record has ever named; 0: not known.  Asked as a
+ * writer: a process that was killed behind its write of LMDB's meta page has committed,
+ * and readers do not see it until the next writer has looked. */
 static uint64_t
 segment_end(struct lmdb_env *env, uint32_t segment)
 {
 	MDB_txn *txn = NULL;
-	if (lmdb_txn_enter(env, MDB_RDONLY, &txn) != STATUS_OK)
+	if (lmdb_txn_enter(env, 0, &txn) != STATUS_OK)
 		return 0;
 	char bytes[4];
 	MDB_val key = segment_key(bytes, segment), value;
