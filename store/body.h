@@ -3,8 +3,9 @@
  *
  * A draft is filled by the session that receives the message: in memory up to
  * BODY_SPILL_BYTES, then in a file of its own below the store, so that memory per session
- * is bounded.  It is placed into a shard's segment by the writer, once a shard however
- * many recipients are there.
+ * is bounded.  Above BODY_OWN_BYTES it takes from what all drafts of the process share;
+ * when that is used up it goes to its file at once (decision 0140).  It is placed into a
+ * shard's segment by the writer, once a shard however many recipients are there.
  */
 #ifndef STORE_BODY_H
 #define STORE_BODY_H
@@ -15,7 +16,12 @@
 struct store;
 struct body_draft;
 
-enum { BODY_SPILL_BYTES = 512 * 1024 };
+enum {
+	BODY_OWN_BYTES = 512 * 1024,        /* that any draft may hold in memory */
+	BODY_SPILL_BYTES = 2 * 1024 * 1024, /* more are always in a file */
+	/* Held in memory above BODY_OWN_BYTES, by all drafts of a process. */
+	BODY_SHARED_BYTES_MAX = 64 * 1024 * 1024,
+};
 
 /* `size_max`: bytes; an append past it is LIMIT. */
 struct body_draft *body_draft_new(struct store *store, uint64_t size_max);

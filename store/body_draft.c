@@ -1,7 +1,7 @@
 /*
- * Drafts: message bytes that a session receives.  In memory up to BODY_SPILL_BYTES, then
- * in a file of its own in the store's spool folder, laid out as a segment already, so
- * that placing it in a shard is a link and not a copy:
+ * Drafts: message bytes that a session receives.  In memory up to BODY_SPILL_BYTES (less
+ * when many are large at once), then in a file of its own in the store's spool folder,
+ * laid out as a segment already, so that placing it in a shard is a link and not a copy:
  *
  *	0             segment header
  *	...           room for a frame header and the prefix
@@ -38,6 +38,9 @@ enum {
 _Static_assert(
     SPILL_START >= BODY_SEGMENT_HEADER_SIZE + BODY_FRAME_HEADER_SIZE + BODY_PREFIX_MAX,
     "the prefix has room in a spool file");
+
+/* What drafts of this process hold of BODY_SHARED_BYTES_MAX. */
+static _Atomic size_t shared_bytes;
 
 struct body_draft *
 engine_draft_new(struct engine *engine, uint64_t size_max)
@@ -119,9 +122,37 @@ body_errno_status(int err)
 	return status_from_errno(err);
 }
 
+static void
+shared_give_back(struct body_draft *draft)
+{
+	atomic_fetch_sub_explicit(&shared_bytes, draft->shared, memory_order_relaxed);
+	draft->shared = 0;
+}
+
+/* Whether `len` bytes may be in memory; takes a share for more than the draft's own, in
+ * the steps in which its buffer grows. */
+static bool
+shared_take(struct body_draft *draft, size_t len)
+{
+	if (len > BODY_SPILL_BYTES)
+		return false;
+	size_t want = BODY_OWN_BYTES;
+	while (want < len)
+		want *= 2;
+	size_t have = BODY_OWN_BYTES + draft->shared;
+	if (want <= have)
+		return true;
+	size_t more = want - have;
+	size_t before =
+	    atomic_fetch_add_explicit(&shared_bytes, more, memory_order_relaxed);
+	draft->shared += more;
+	return before + more <= BODY_SHARED_BYTES_MAX;
+}
+
 static enum status
 draft_spill(struct body_draft *draft)
 {
+	shared_give_back(draft);
 	draft->fd = spool_open(draft->spool);
 	if (draft->fd < 0)
 		return body_errno_status(errno);
@@ -139,7 +170,7 @@ body_draft_append(struct body_draft *draft, struct slice bytes)
 	if (bytes.len > draft->size_max - draft->size)
 		return draft_fail(draft, STATUS_LIMIT);
 	if (draft->fd < 0 && draft->spool &&
-	    draft->memory.len + bytes.len > BODY_SPILL_BYTES) {
+	    !shared_take(draft, draft->memory.len + bytes.len)) {
 		enum status status = draft_spill(draft);
 		if (status != STATUS_OK)
 			return draft_fail(draft, status);
@@ -301,6 +332,7 @@ draft_free(struct body_draft *draft)
 		if (draft->places[i].body != 0)
 			draft->place_release(&draft->places[i]);
 	}
+	shared_give_back(draft);
 	if (draft->map)
 		munmap(draft->map, draft->map_size);
 	if (draft->fd >= 0)

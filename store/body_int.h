@@ -36,6 +36,7 @@ struct body_draft {
 	bool sealed;
 	struct buf prefix;
 	struct buf memory; /* until it spills */
+	size_t shared;     /* bytes that it has taken of BODY_SHARED_BYTES_MAX */
 	int fd;            /* the spool file, or -1 */
 	char *map;         /* of the whole spool file, after seal */
 	size_t map_size;

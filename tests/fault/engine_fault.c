@@ -243,7 +243,7 @@ work(struct engine *engine)
 	for (uint64_t slot = 0; slot < SLOTS; slot++)
 		(void)replace(engine, slot, slot == 2);
 	engine_maintain(engine);
-	(void)!engine_compact(engine, 1 << 24, 5, &reclaim);
+	(void)!engine_compact(engine, 1 << 24, 1, &reclaim);
 }
 
 /* Every slot holds what the last commit that said OK has put there. */

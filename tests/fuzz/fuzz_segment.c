@@ -27,7 +27,7 @@ enum {
 	FILES = 2,
 	SPILLED = BODIES - 1,
 	EDIT_HEAD = 5,
-	BODY_BYTES_MAX = 600000
+	BODY_BYTES_MAX = BODY_SPILL_BYTES + 5000
 };
 
 static const struct partition_id PART = {

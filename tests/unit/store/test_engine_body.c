@@ -124,7 +124,7 @@ static void
 test_bodies(void **state)
 {
 	struct engine *engine = fixture_engine(state);
-	const size_t sizes[] = {0, 1, 100, 4096, 500000, 3000000};
+	const size_t sizes[] = {0, 1, 100, 4096, 500000, 3000000, 2000000, 1500000};
 	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
 		struct body_draft *draft =
 		    draft_make(engine, i % 2 ? "Received: x\r\n" : NULL, sizes[i], 'm');
@@ -263,6 +263,55 @@ test_body_each(void **state)
 	engine_reader_free(&reader);
 }
 
+/* A draft of `size` bytes, not sealed; whether it is in memory. */
+static struct body_draft *
+draft_begin(struct engine *engine, size_t size, bool *out_in_memory)
+{
+	struct body_draft *draft = engine_draft_new(engine, 64 * 1024 * 1024);
+	char *bytes = xmalloc(size);
+	memset(bytes, 'm', size);
+	assert_int_equal(body_draft_append(draft, slice_make(bytes, size)), STATUS_OK);
+	free(bytes);
+	*out_in_memory = draft->fd < 0;
+	return draft;
+}
+
+/* What drafts hold in memory together is bounded, and all of it comes back. */
+static void
+test_drafts_in_memory(void **state)
+{
+	enum { SHARES = BODY_SHARED_BYTES_MAX / (BODY_SPILL_BYTES - BODY_OWN_BYTES) };
+	struct engine *engine = fixture_engine(state);
+	struct body_draft *drafts[SHARES], *more;
+	bool in_memory;
+	more = draft_begin(engine, BODY_SPILL_BYTES + 1, &in_memory);
+	assert_false(in_memory);
+	body_draft_unref(&more);
+	for (int round = 0; round < 2; round++) {
+		for (int i = 0; i < SHARES; i++) {
+			drafts[i] = draft_begin(engine, BODY_SPILL_BYTES, &in_memory);
+			assert_true(in_memory);
+		}
+		more = draft_begin(engine, BODY_SPILL_BYTES, &in_memory);
+		assert_false(in_memory);
+		body_draft_unref(&more);
+		more = draft_begin(engine, BODY_OWN_BYTES, &in_memory);
+		assert_true(in_memory);
+		body_draft_unref(&more);
+		body_draft_unref(&drafts[0]);
+		drafts[0] = draft_begin(engine, BODY_SPILL_BYTES, &in_memory);
+		assert_true(in_memory);
+		/* One that grows into its file gives back, too. */
+		assert_int_equal(body_draft_append(drafts[1], text("x")), STATUS_OK);
+		assert_true(drafts[1]->fd >= 0);
+		more = draft_begin(engine, BODY_SPILL_BYTES, &in_memory);
+		assert_true(in_memory);
+		body_draft_unref(&more);
+		for (int i = 0; i < SHARES; i++)
+			body_draft_unref(&drafts[i]);
+	}
+}
+
 #define SUITE(setup)                                                                     \
 	cmocka_unit_test_setup_teardown(test_bodies, setup, fixture_teardown),           \
 	    cmocka_unit_test_setup_teardown(                                             \
@@ -276,7 +325,11 @@ main(void)
 {
 	const struct CMUnitTest plain[] = {SUITE(fixture_setup_mem)};
 	const struct CMUnitTest reruns[] = {SUITE(fixture_setup_mem_reruns)};
-	const struct CMUnitTest lmdb[] = {SUITE(fixture_setup_lmdb)};
+	const struct CMUnitTest lmdb[] = {
+	    SUITE(fixture_setup_lmdb),
+	    cmocka_unit_test_setup_teardown(
+		test_drafts_in_memory, fixture_setup_lmdb, fixture_teardown),
+	};
 	int failed = cmocka_run_group_tests_name("mem", plain, NULL, NULL);
 	failed += cmocka_run_group_tests_name("mem with re-runs", reruns, NULL, NULL);
 	failed += cmocka_run_group_tests_name("lmdb", lmdb, NULL, NULL);

@@ -43,11 +43,15 @@ static const struct partition_id PART = {
 };
 static const struct partition_id PART_Q = {{'Q'}};
 
-/* The body of a number: its length and every byte follow from it, one in 16 spills. */
+/* The body of a number: its length and every byte follow from it.  One in 16 is large,
+ * and every second of them spills. */
 static size_t
 body_size(uint64_t number)
 {
-	return number % 16 == 5 ? 600000 + number % 999 : 1 + number * 7919 % 9000;
+	uint64_t least = number % 32 == 5 ? BODY_SPILL_BYTES : BODY_OWN_BYTES;
+	if (number % 16 == 5)
+		return least + 1 + number % 999;
+	return 1 + number * 7919 % 9000;
 }
 
 static struct body_draft *
@@ -472,7 +476,7 @@ test_maintain(void **state)
 	/* Two spilled ones are segments of their own. */
 	for (uint64_t i = 0; i < 12; i++)
 		assert_int_equal(
-		    attach_one(fixture->engine, i < 2 ? 5 + 16 * i : i + 6, &bodies[i]),
+		    attach_one(fixture->engine, i < 2 ? 5 + 32 * i : i + 6, &bodies[i]),
 		    STATUS_OK);
 	assert_int_equal(segments_count(fixture), 3);
 	assert_int_equal(engine_maintain(fixture->engine), 0);

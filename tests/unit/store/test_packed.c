@@ -33,7 +33,7 @@ static const struct sample samples[] = {
     {BODY_SPILL_BYTES + 100000, false, false},
 };
 
-enum { SAMPLES = sizeof samples / sizeof *samples, SAMPLE_MAX = 1024 * 1024 };
+enum { SAMPLES = sizeof samples / sizeof *samples, SAMPLE_MAX = 4 * 1024 * 1024 };
 
 static size_t
 sample_make(size_t i, char *out)
