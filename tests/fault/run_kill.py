@@ -22,6 +22,7 @@ one the store compresses)."""
 import atexit
 import base64
 import hashlib
+import json
 import os
 import random
 import re
@@ -323,10 +324,12 @@ def restore_compare():
                     os.path.join(root, "etc", "postroom.conf"))
         rows = {}
         for at in (post.root, root):
-            rows[at] = [subprocess.run(
+            rows[at] = [json.loads(subprocess.run(
                 [os.path.join(BIN, "postroom"), "--root", at, "account", "show",
                  f"{a}@demo.test", "--json"], capture_output=True, text=True,
-                check=True).stdout for a in ACCOUNTS]
+                check=True).stdout) for a in ACCOUNTS]
+            for row in rows[at]:  # what is kept for undelete goes by itself at any time
+                del row["undelete_messages"], row["undelete_bytes"]
         r.equal(rows[root], rows[post.root], "the restored accounts")
         done = subprocess.run([os.path.join(BIN, "postroom"), "--root", root, "check",
                                "--bodies"], capture_output=True, text=True, check=False)
