@@ -172,7 +172,7 @@ picture_named(const struct picture *p, struct slice name)
 static bool
 group_has(const struct imap_notify_group *group, const struct mailbox_info *box)
 {
-	return imap_source_has(&group->source, box);
+	return imap_source_has(&group->source, box, true);
 }
 
 static unsigned

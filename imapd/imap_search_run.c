@@ -152,14 +152,14 @@ imap_search_prepare(struct imap_session *s, struct imap_command *cmd,
 
 enum status
 imap_search_box(struct imap_session *s, struct imap_search_run *run,
-    const struct mailbox_view *view, uint32_t mailbox, struct arena *arena)
+    const struct mailbox_view *view, struct account_id account, uint32_t mailbox,
+    struct arena *arena)
 {
 	struct imap_search_args *args = run->args;
 	struct uid_range *all = ARENA_NEW(arena, struct uid_range);
 
 	*all = (struct uid_range){1, UINT32_MAX};
 	run->view = view;
-	struct account_id account = view == s->view ? s->box_account : s->account;
 	/* The index was asked for another account's messages. */
 	if (run->mailbox && !imap_same_account(account, run->account)) {
 		imap_search_narrow_fini(&run->narrow);
@@ -233,7 +233,8 @@ imap_search_begin(struct imap_session *s, struct imap_command *cmd, imap_run_fn 
 	};
 	if (!imap_search_prepare(s, cmd, run, &refused))
 		return refused;
-	if (imap_search_box(s, run, s->view, s->mailbox, s->arena) != STATUS_OK)
+	if (imap_search_box(s, run, s->view, s->box_account, s->mailbox, s->arena) !=
+	    STATUS_OK)
 		return imap_cmd_fail(s, cmd, STATUS_LIMIT);
 	if (!search_limit(s, cmd, run, &refused))
 		return refused;

@@ -54,9 +54,11 @@ enum cmd_result imap_search_begin(struct imap_session *s, struct imap_command *c
  */
 bool imap_search_prepare(struct imap_session *s, struct imap_command *cmd,
     struct imap_search_run *run, enum cmd_result *out_refused);
-/* One mailbox's part: its sets and room for its result in `arena`; LIMIT. */
+/* One mailbox's part, `account` being its owner: its sets and room for its result in
+ * `arena`; LIMIT. */
 enum status imap_search_box(struct imap_session *s, struct imap_search_run *run,
-    const struct mailbox_view *view, uint32_t mailbox, struct arena *arena) MUST_USE;
+    const struct mailbox_view *view, struct account_id account, uint32_t mailbox,
+    struct arena *arena) MUST_USE;
 /* The reply to a search that failed: "$" is emptied when it was to be saved (RFC 5182
  * section 2.1), and it is not kept up to date. */
 enum cmd_result imap_search_fail(

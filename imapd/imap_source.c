@@ -72,7 +72,8 @@ is_child(struct slice name, struct slice parent)
 }
 
 bool
-imap_source_has(const struct imap_source *source, const struct mailbox_info *box)
+imap_source_has(
+    const struct imap_source *source, const struct mailbox_info *box, bool own)
 {
 	switch (source->filter) {
 	case IMAP_SOURCE_SELECTED:
@@ -80,7 +81,7 @@ imap_source_has(const struct imap_source *source, const struct mailbox_info *box
 		return false;
 	case IMAP_SOURCE_INBOXES:
 	case IMAP_SOURCE_PERSONAL:
-		return true;
+		return own;
 	case IMAP_SOURCE_SUBSCRIBED:
 		return box->subscribed;
 	case IMAP_SOURCE_SUBTREE:

@@ -41,7 +41,8 @@ imap_source_is_selected(const struct imap_source *source)
 	       source->filter == IMAP_SOURCE_SELECTED_DELAYED;
 }
 /* Does it name this mailbox?  Its names decoded; false for SELECTED, which is the
- * session's. */
-bool imap_source_has(const struct imap_source *source, const struct mailbox_info *box);
+ * session's.  `own`: it is in the personal namespace. */
+bool imap_source_has(
+    const struct imap_source *source, const struct mailbox_info *box, bool own);
 
 #endif
