@@ -280,11 +280,13 @@ relay_reloaded(void)
 	if (relay->stopping)
 		return;
 	relay_rules_load(relay);
-	/* New limits count at once; what a site knows of its hosts is asked again. */
+	/* New limits count at once; what a site knows of its hosts is asked again, and no
+	 * connection from before carries further mail. */
 	LIST_EACH(&relay->sites_list, node)
 	{
 		struct relay_site *site = LIST_ENTRY(node, struct relay_site, node);
 		site->known_until_s = 0;
+		site->epoch++;
 	}
 	relay_load_later(relay);
 }

@@ -213,8 +213,8 @@ relay_session_greet_reply(struct relay_session *s)
 	/* A refusal to talk at all: what it means for the site. */
 	if ((s->state == STATE_BANNER || s->state == STATE_EHLO) &&
 	    (class == REPLY_TRANSIENT || class == REPLY_PERMANENT))
-		(void)relay_refusal_judge(s->site, relay_session_address(s)->host,
-		    s->source_change, &s->reply, &due_s);
+		(void)relay_refusal_judge(
+		    s->site, relay_session_address(s)->host, s->epoch, &s->reply, &due_s);
 	if (s->state == STATE_BANNER) {
 		if (class == REPLY_GOOD)
 			relay_session_ehlo(s);

@@ -204,7 +204,8 @@ struct relay_site {
 	/* what a refusal brought (relay_source_other) */
 	char *other_pool;
 	int64_t other_until_s;
-	unsigned source_change; /* +1 each time: sessions from before end */
+	/* +1 each time, and at a reload: connections from before take no more mail */
+	unsigned epoch;
 
 	enum relay_site_state state;
 	int64_t known_until_s;
@@ -300,6 +301,8 @@ void relay_recipient_settle(
 bool relay_job_open(struct relay *relay, struct relay_job *job);
 /* Opens connections for what is pending, within the limits. */
 void relay_site_run(struct relay_site *site);
+/* Its hosts and their levels of TLS are known, and not for too long. */
+bool relay_site_is_known(const struct relay_site *site);
 /* For a connection from there.  Null too when a gap after the last message has to pass or
  * a rate is used up; the site is run then. */
 struct relay_job *relay_site_next_job(
@@ -407,10 +410,10 @@ void relay_session_start(struct relay_site *site);
 /* Reads the table; errors are logged. */
 void relay_rules_load(struct relay *relay);
 /* What a refusal means for the recipient, and for the site by the rule that fits.
- * source_change: the site's, when the connection was made.  *out_due_s: tried again then,
+ * epoch: the site's, when the connection was made.  *out_due_s: tried again then,
  * or 0. */
 enum queue_outcome relay_refusal_judge(struct relay_site *site, const char *host,
-    unsigned source_change, const struct relay_reply *reply, int64_t *out_due_s);
+    unsigned epoch, const struct relay_reply *reply, int64_t *out_due_s);
 bool relay_site_is_paused(const struct relay_site *site);
 /* All that is pending there waits in the queue until the pause is over. */
 void relay_site_put_off(struct relay_site *site);

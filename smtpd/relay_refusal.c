@@ -144,7 +144,7 @@ relay_site_put_off(struct relay_site *site)
 }
 
 enum queue_outcome
-relay_refusal_judge(struct relay_site *site, const char *host, unsigned source_change,
+relay_refusal_judge(struct relay_site *site, const char *host, unsigned epoch,
     const struct relay_reply *reply, int64_t *out_due_s)
 {
 	enum queue_outcome outcome =
@@ -173,7 +173,7 @@ relay_refusal_judge(struct relay_site *site, const char *host, unsigned source_c
 		return QUEUE_FAILED;
 	case REPLY_POOL:
 		/* From the other pool at once; from there it means what it says. */
-		if (source_change == site->source_change &&
+		if (epoch == site->epoch &&
 		    !relay_source_other(site, rule->pool, rule->wait_s))
 			return outcome;
 		*out_due_s = clock_wall_s();

@@ -132,7 +132,7 @@ relay_session_host_failed(struct relay_session *s, const char *stage, const char
 	conn_close(&s->conn, false);
 	/* It wants to be left alone, so do its other hosts; or it is tried again from
 	 * another pool. */
-	if (relay_site_is_paused(s->site) || s->source_change != s->site->source_change) {
+	if (relay_site_is_paused(s->site) || s->epoch != s->site->epoch) {
 		session_end(s);
 		return;
 	}
@@ -371,11 +371,22 @@ job_impossible(const struct relay_session *s)
 	return NULL;
 }
 
+/* May a job go by this connection?  It was opened at the level of TLS that was right
+ * then; it takes its first job, and goes on as long as nothing else is known of the site.
+ */
+static bool
+session_is_current(const struct relay_session *s)
+{
+	return s->epoch == s->site->epoch &&
+	       (s->messages == 0 ||
+		   (s->hosts == s->site->hosts && relay_site_is_known(s->site)));
+}
+
 static void
 job_next(struct relay_session *s)
 {
 	while (!s->job && s->messages < RELAY_MESSAGES_PER_CONNECTION) {
-		if (s->source_change == s->site->source_change)
+		if (session_is_current(s))
 			s->job = relay_site_next_job(s->site, &s->origin);
 		if (!s->job)
 			break;
@@ -436,7 +447,7 @@ refuse(struct relay_session *s, struct relay_recipient *recipients, size_t count
 {
 	int64_t due_s;
 	enum queue_outcome outcome = relay_refusal_judge(
-	    s->site, relay_session_address(s)->host, s->source_change, &s->reply, &due_s);
+	    s->site, relay_session_address(s)->host, s->epoch, &s->reply, &due_s);
 	for (size_t i = 0; i < count; i++) {
 		if (recipients[i].settled)
 			continue;
@@ -713,7 +724,7 @@ relay_session_start(struct relay_site *site)
 	s->site = site;
 	s->relay = site->relay;
 	s->hosts = relay_hosts_ref(site->hosts);
-	s->source_change = site->source_change;
+	s->epoch = site->epoch;
 	buf_init(&s->dialogue, RELAY_DIALOGUE_MAX + 64);
 	buf_init(&s->head, RELAY_COPY_HEAD_MAX);
 	address_try(s);

@@ -38,12 +38,12 @@ struct relay_session {
 	struct relay *relay;
 	struct conn *conn;
 	struct relay_origin origin;
-	bool tried;             /* a connection, at least once */
-	unsigned source_change; /* the site's, when it was picked */
-	size_t address;         /* index of the one being used */
-	bool no_tls;            /* opportunistic TLS failed at this address */
-	bool dane_unusable;     /* no TLSA record could be used: TLS without a check */
-	bool unfit;             /* some host cannot do what the messages demand */
+	bool tried;         /* a connection, at least once */
+	unsigned epoch;     /* the site's, when it was picked */
+	size_t address;     /* index of the one being used */
+	bool no_tls;        /* opportunistic TLS failed at this address */
+	bool dane_unusable; /* no TLSA record could be used: TLS without a check */
+	bool unfit;         /* some host cannot do what the messages demand */
 	struct relay_reply reply;
 	struct relay_offer offer;
 	char error[RELAY_REPLY_TEXT_MAX + 1]; /* why the last host failed */

@@ -22,6 +22,13 @@ enum {
 	PORT_SMTP = 25,
 };
 
+bool
+relay_site_is_known(const struct relay_site *site)
+{
+	return site->state == SITE_KNOWN &&
+	       (int64_t)(clock_mono_ms() / 1000) < site->known_until_s;
+}
+
 static unsigned
 site_limit(const struct relay_site *site)
 {
@@ -77,8 +84,7 @@ site_run_deferred(void *arg)
 		relay_site_put_off(site);
 		return;
 	}
-	int64_t now = (int64_t)(clock_mono_ms() / 1000);
-	if (site->state == SITE_UNKNOWN || now >= site->known_until_s) {
+	if (!relay_site_is_known(site)) {
 		relay_site_resolve(site);
 		return;
 	}

@@ -136,6 +136,6 @@ relay_source_other(struct relay_site *site, struct slice pool, uint32_t lasts_s)
 	free(site->other_pool);
 	site->other_pool = slice_to_cstr(pool);
 	site->other_until_s = now_s + lasts_s;
-	site->source_change++;
+	site->epoch++;
 	return true;
 }
