@@ -12,15 +12,18 @@
 # below $POSTROOM_CYRUS (/var/tmp/postroom-cyrus) and run from there; nothing is installed and
 # nothing of the system's is started. `start` fetches when nothing is there.  Ports: base + 143
 # IMAP (STARTTLS), + 993 IMAPS, + 110 POP3.  Needs root.  Exit status 77: root, the packages,
-# or libraries that they need (those of cyrus-common) are not there.
+# or libraries that they need (those of cyrus-common) are not there.  $POSTROOM_CYRUS_CONF:
+# more lines for imapd.conf; $POSTROOM_BENCH_UNSYNCED: without fsync (libeatmydata), for filling.
+#   bench/cyrus.sh run DIR TOOL [ARG...]                   a tool of Cyrus as its user
 set -euo pipefail
 home=${POSTROOM_CYRUS:-/var/tmp/postroom-cyrus}
 bin=$home/usr/lib/cyrus/bin
-PACKAGES=(cyrus-common cyrus-imapd cyrus-pop3d sasl2-bin)
+PACKAGES=(cyrus-common cyrus-imapd cyrus-pop3d sasl2-bin libeatmydata1)
+unsynced=$home/usr/lib/x86_64-linux-gnu/libeatmydata.so.1
 
 fetch() {
 	[ -x "$bin/imapd" ] && [ -x "$bin/pop3d" ] && [ -x "$home/usr/sbin/saslpasswd2" ] &&
-		return 0
+		[ -e "$unsynced" ] && return 0
 	local work deb
 	work=$(mktemp -d /tmp/postroom-cyrus.XXXXXX)
 	(cd "$work" && apt-get -q -o APT::Sandbox::User=root download "${PACKAGES[@]}") >"$work/log" 2>&1 || {
@@ -75,6 +78,7 @@ popminpoll: 0
 hashimapspool: true
 conversations: ${POSTROOM_CYRUS_CONVERSATIONS:-no}
 servername: mail.$domain
+${POSTROOM_CYRUS_CONF:-}
 CONF
 	cat >"$c/cyrus.conf" <<CONF
 START {
@@ -90,6 +94,7 @@ DAEMON {
 }
 CONF
 	chown -R cyrus "$c"
+	[ -z "${POSTROOM_BENCH_UNSYNCED:-}" ] || export LD_PRELOAD=$unsynced
 	(ulimit -n "$(ulimit -Hn)" && exec "$bin/master" -C "$c/imapd.conf" -M "$c/cyrus.conf" \
 		-p "$c/master.pid" -d) >"$c/start.log" 2>&1 </dev/null
 	for ((i = 0; i < 100; i++)); do
@@ -113,13 +118,20 @@ stop() { # DIR
 	kill -KILL -- "-$pid" 2>/dev/null || kill -KILL "$pid" 2>/dev/null || true
 }
 
+run_tool() { # DIR TOOL ARG...
+	export LD_LIBRARY_PATH=$home/usr/lib:$home/usr/lib/x86_64-linux-gnu
+	exec setpriv --reuid cyrus --regid mail --init-groups \
+		"$bin/$2" -C "$1/cyrus/imapd.conf" "${@:3}"
+}
+
 case ${1:-} in
+run) shift && run_tool "$@" ;;
 fetch) fetch ;;
 start) shift && start "$@" ;;
 stop) stop "$2" ;;
 pid) cat "$2/cyrus/master.pid" ;;
 *)
-	sed -n 's/^# \{0,1\}//;2,17p' "$0" >&2
+	sed -n 's/^# \{0,1\}//;2,19p' "$0" >&2
 	exit 64
 	;;
 esac

@@ -2,7 +2,8 @@
  * IMAP and POP3 load, one measurement a run, one line of JSON:
  *
  *   wait    until the INBOXes of all users hold --count more messages (STATUS)
- *   login   --count times connect, LOGIN, LOGOUT from --conns processes
+ *   login   connect, LOGIN, LOGOUT from --conns processes, --count times or, if that is
+ *           less, for --seconds
  *   fetch   SELECT INBOX of user0; all flags, all metadata, all bodies
  *   append  --count messages of 10 KB into user0's INBOX, on one connection
  *   notify  --count times APPEND on one connection -> EXISTS on another in IDLE
@@ -10,7 +11,7 @@
  *   pop3    RETR of all messages of user0
  *
  * Usage: imap_load MODE --port P [--conns N] [--count M] [--users N] [--domain D]
- *        [--password W] [--timeout S]
+ *        [--password W] [--timeout S] [--seconds S]
  *
  * Blocking sockets, loopback only; t_* are on the monotonic clock, as in smtp_load.
  */
@@ -19,10 +20,12 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -45,7 +48,7 @@ enum {
 
 struct load {
 	const char *mode, *domain, *password;
-	long port, conns, count, users, timeout_s;
+	long port, conns, count, users, timeout_s, seconds;
 };
 
 struct session {
@@ -55,6 +58,7 @@ struct session {
 	    in; /* BUFFER_BYTES, of the process: no answer is left when sessions change */
 	size_t at, length;
 	size_t bytes_in;
+	bool answering; /* something came since the last command */
 };
 
 static void
@@ -75,6 +79,7 @@ say(struct session *s, const char *bytes, size_t length)
 		bytes += n;
 		length -= (size_t)n;
 	}
+	s->answering = false;
 }
 
 /* The next line without its end; valid until the next call. */
@@ -96,6 +101,11 @@ line(struct session *s)
 			die("a line is too long");
 		char *to = s->in + s->length;
 		size_t room = BUFFER_BYTES - s->length;
+		/* Against Nagle and delayed acknowledgements: see pop3_load.c. */
+		if (s->answering)
+			setsockopt(
+			    s->fd, IPPROTO_TCP, TCP_QUICKACK, &(int){1}, sizeof(int));
+		s->answering = true;
 		ssize_t n = s->ssl != NULL ? SSL_read(s->ssl, to, (int)room)
 		                           : recv(s->fd, to, room, 0);
 		if (n <= 0)
@@ -213,15 +223,22 @@ run_wait(const struct load *l)
 static void
 run_login(const struct load *l)
 {
-	double begin_s = now_s();
+	atomic_long *done = mmap(NULL, sizeof *done, PROT_READ | PROT_WRITE,
+	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (done == MAP_FAILED)
+		die("no memory");
+	double begin_s = now_s(), end_s = begin_s + (double)l->seconds;
 	for (long child = 0; child < l->conns; child++) {
 		pid_t pid = fork();
 		if (pid < 0)
 			die("fork");
 		for (long i = child; pid == 0 && i < l->count; i += l->conns) {
+			if (l->seconds > 0 && now_s() > end_s)
+				break;
 			struct session s = login(l, i % l->users, NULL);
 			ask(&s, "LOGOUT");
 			close(s.fd);
+			atomic_fetch_add(done, 1);
 		}
 		if (pid == 0)
 			_exit(0);
@@ -231,7 +248,8 @@ run_login(const struct load *l)
 		bad += status != 0;
 	if (bad > 0)
 		die("some logins failed");
-	printf("{\"rate\":%.1f}\n", (double)l->count / (now_s() - begin_s));
+	printf("{\"logins\":%ld,\"rate\":%.1f}\n", atomic_load(done),
+	    (double)atomic_load(done) / (now_s() - begin_s));
 }
 
 static void
@@ -390,6 +408,7 @@ main(int argc, char **argv)
 	    {"domain",   1, NULL, 'd'},
 	    {"password", 1, NULL, 'w'},
 	    {"timeout",  1, NULL, 't'},
+	    {"seconds",  1, NULL, 's'},
 	    {NULL,       0, NULL, 0  },
 	};
 	struct load l = {.mode = argc > 1 ? argv[1] : "",
@@ -419,6 +438,9 @@ main(int argc, char **argv)
 			break;
 		case 'w':
 			l.password = optarg;
+			break;
+		case 's':
+			l.seconds = number(optarg, TIMEOUT_S_MAX);
 			break;
 		case 't':
 			l.timeout_s = number(optarg, TIMEOUT_S_MAX);

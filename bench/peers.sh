@@ -9,7 +9,8 @@
 #
 # Ports: base + 25 SMTP, + 143 IMAP (STARTTLS), + 993 IMAPS, + 110 POP3.  Needs root, as
 # Postfix's master does. Exit status 77: the packages or root are not there. The system's
-# own services are neither started nor touched.
+# own services are neither started nor touched. $POSTROOM_DOVECOT_CONF: more lines for Dovecot;
+# $POSTROOM_BENCH_UNSYNCED: Dovecot without fsync, for filling.
 set -euo pipefail
 
 start_dovecot() { # DIR BASE USERS DOMAIN PASSWORD
@@ -80,6 +81,8 @@ service lmtp {
   }
 }
 CONF
+	[ -z "${POSTROOM_BENCH_UNSYNCED:-}" ] || echo "mail_fsync = never" >>"$d/dovecot.conf"
+	printf '%s\n' "${POSTROOM_DOVECOT_CONF:-}" >>"$d/dovecot.conf"
 	(ulimit -n "$(ulimit -Hn)" && exec dovecot -c "$d/dovecot.conf")
 }
 
@@ -149,7 +152,7 @@ stop)
 	exit 0
 	;;
 *)
-	sed -n 's/^# \{0,1\}//;2,11p' "$0" >&2
+	sed -n 's/^# \{0,1\}//;2,13p' "$0" >&2
 	exit 64
 	;;
 esac

@@ -156,7 +156,7 @@ each mail c100 100 1000 1
 each mail c20 20 400 1
 each mail c1 1 100 1
 each mail r50 20 20 50
-each client login login rate 143 --conns 8 --count 100
+each client login login rate 143 --conns 8 --count 1000000 --seconds 3
 each client append append rate 143 --count 100
 each client notify notify p50_ms 143 --count 5
 fill_count=$((1000 / 50))

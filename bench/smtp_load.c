@@ -2,7 +2,8 @@
  * SMTP load: --conns connections send --count messages between them and one line of JSON
  * tells the rate, the time from the final dot to its reply (p50, p99), and failures.
  * Every message goes to --rcpts of the recipients user0..userN-1 in turn.  MAIL, RCPT and
- * DATA go in one write (RFC 2920).  One thread, epoll, loopback only; t_start is on the
+ * DATA go in one write (RFC 2920) where the server offers that, else one after the other.
+ * One thread, epoll, loopback only; t_start is on the
  * monotonic clock, which imap_load's "wait" uses too.
  *
  * Usage: smtp_load --port P [--conns N] [--count M] [--size BYTES] [--rcpts R]
@@ -17,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -72,6 +74,8 @@ struct client {
 	size_t in_length;
 	char *out;
 	size_t out_length, out_sent, out_size;
+	size_t out_allowed; /* of `out`: what need not wait for a reply */
+	bool pipelining;
 	double sent_s;
 	bool busy;
 	unsigned watched;
@@ -102,6 +106,14 @@ put_line(struct client *c, const char *line)
 {
 	put(c, line, strlen(line));
 	put(c, "\r\n", 2);
+}
+
+/* One line more may be sent. */
+static void
+allow_line(struct client *c)
+{
+	while (c->out_allowed < c->out_length && c->out[c->out_allowed++] != '\n')
+		continue;
 }
 
 static void
@@ -209,6 +221,10 @@ advance(struct load *l, struct client *c, int code)
 		finish(l, c);
 		break;
 	}
+	if (c->phase == PHASE_ENVELOPE && !c->pipelining)
+		allow_line(c);
+	else
+		c->out_allowed = c->out_length;
 }
 
 static void
@@ -221,12 +237,17 @@ read_replies(struct load *l, struct client *c)
 		char *line = c->in + begin;
 		size_t length = (size_t)(newline - line);
 		begin += length + 1;
+		if (c->phase == PHASE_EHLO && length >= 14 &&
+		    strncasecmp(line + 4, "PIPELINING", 10) == 0)
+			c->pipelining = true;
 		if (length < 4 || line[3] == '-')
 			continue;
 		int code = atoi(line);
 		c->replies_bad += code >= 400;
 		if (--c->replies_wanted == 0)
 			advance(l, c, code);
+		else if (c->phase == PHASE_ENVELOPE && !c->pipelining)
+			allow_line(c);
 	}
 	memmove(c->in, c->in + begin, c->in_length - begin);
 	c->in_length -= begin;
@@ -238,7 +259,7 @@ transfer(struct client *c, bool writing)
 {
 	ssize_t n;
 	char *in = c->in + c->in_length;
-	size_t room = sizeof c->in - c->in_length, left = c->out_length - c->out_sent;
+	size_t room = sizeof c->in - c->in_length, left = c->out_allowed - c->out_sent;
 	if (c->ssl != NULL) {
 		n = writing ? SSL_write(c->ssl, c->out + c->out_sent, (int)left)
 		            : SSL_read(c->ssl, in, (int)room);
@@ -259,10 +280,10 @@ on_ready(struct load *l, struct client *c)
 {
 	ssize_t n = 0;
 	do {
-		while (c->out_sent < c->out_length && (n = transfer(c, true)) > 0)
+		while (c->out_sent < c->out_allowed && (n = transfer(c, true)) > 0)
 			c->out_sent += (size_t)n;
 		if (n >= 0 && c->out_sent == c->out_length)
-			c->out_sent = c->out_length = 0;
+			c->out_sent = c->out_allowed = c->out_length = 0;
 		if (n >= 0 && (n = transfer(c, false)) > 0) {
 			c->in_length += (size_t)n;
 			read_replies(l, c);
@@ -276,7 +297,8 @@ on_ready(struct load *l, struct client *c)
 		finish(l, c);
 	else
 		watch(l, c,
-		    c->out_length > 0 && c->ssl == NULL ? EPOLLIN | EPOLLOUT : EPOLLIN);
+		    c->out_sent < c->out_allowed && c->ssl == NULL ? EPOLLIN | EPOLLOUT
+								   : EPOLLIN);
 }
 
 static void

@@ -126,6 +126,10 @@ serve(struct client *c)
 			c->line[c->line_len++] = bytes[i];
 		}
 	}
+	/* A server that writes in pieces waits for our acknowledgement (Nagle), which
+	 * Linux holds back for 40 ms: that would be measured, not the server. */
+	if (c->in_data)
+		setsockopt(c->fd, IPPROTO_TCP, TCP_QUICKACK, &(int){1}, sizeof(int));
 	/* Replies are small: a client that does not read them has gone. */
 	bool sent = write(c->fd, c->out, c->out_len) == (ssize_t)c->out_len;
 	c->out_len = 0;

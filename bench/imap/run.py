@@ -5,9 +5,13 @@ time (all its processes, ended children counted).  Peers need root; without one 
 is empty.
 
 Usage: bench/imap/run.py [--messages 100000] [--runs 3] [--idle 20000] [--write] [--quick]
+                         [--prepare] [--only GROUP,...]
 
---quick: 2,000 messages, 1 run, 1,000 idle connections.  --write puts the table into
-docs/performance.md.  "TLS copy" is a process that only writes the same octets through TLS.
+--quick: 2,000 messages, 1 run, 1,000 idle connections.  --prepare only fills the peers'
+mailboxes and keeps them (bench/benchlib.py); a run does it when it finds none.  --only: these
+groups (names of functions below).  --write puts the table into docs/performance.md.  "TLS
+copy" is a process that only writes the same octets through TLS.  A group that is refused or
+does not end in its time is told below the table, and not tried again on that server.
 """
 import argparse
 import os
@@ -24,18 +28,16 @@ import tempfile
 import threading
 import time
 
-HERE = os.path.dirname(os.path.realpath(__file__))
-TOP = os.path.dirname(os.path.dirname(HERE))
-BUILD = os.environ.get("POSTROOM_BUILD") or os.path.join(TOP, "build", "release")
-os.environ.setdefault("POSTROOM_BIN", os.path.join(BUILD, "bin"))
-sys.path.insert(0, os.path.join(TOP, "tests", "lib"))
-import postroom_test as t  # noqa: E402
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+import benchlib as lib  # noqa: E402
 
 DOMAIN, PASSWORD, USERS = "bench.test", "pass-bench-77", 100
-HZ = os.sysconf("SC_CLK_TCK")
 BATCH, CHANGED, BOXES, APPENDERS, APPENDS = 100, 1000, 1000, 20, 25
 IDLE_OURS, IDLE_PEER = 1000, 100  # held for the memory of each; a peer has a process for each
 NOTIFY_LIMIT_S = 3  # what comes later counts as this
+NOTIFY_LONGEST_S = 15  # a server that waits on purpose is asked less often
+FILL_LIMIT_S = 600  # of one command
+GROUP_LIMIT_S = 150  # of one group on one server, once
 WORDS = "time person year way day thing man world life hand part child eye woman place".split()
 TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # one: it is dear to make
 TLS.check_hostname, TLS.verify_mode = False, ssl.CERT_NONE
@@ -53,12 +55,20 @@ def message(i):
             f"Message-ID: <{i}@bench.test>\r\n{reply}\r\n{lines}{rare}").encode()
 
 
-class Client:
-    """One connection; every command is waited for."""
+class OutOfTime(RuntimeError):
+    pass
 
-    def __init__(self, side, user=0, tls=False):
+
+class Client:
+    """One connection; every command is waited for, until `group_end_s` (monotonic) or for
+    limit_s."""
+
+    group_end_s = 0.0
+
+    def __init__(self, side, user=0, tls=False, limit_s=None):
         port = side.base + (993 if tls else 143)
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout=900)
+        self.limit_s = limit_s
+        self.sock = socket.create_connection(("127.0.0.1", port), timeout=60)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if tls:
             self.sock = TLS.wrap_socket(self.sock)
@@ -71,8 +81,15 @@ class Client:
         """All that came, with the tagged line; anything but OK is an error."""
         self.tag += 1
         data = text if isinstance(text, bytes) else text.encode()
-        self.sock.sendall(b"t%d " % self.tag + data + b"\r\n")
-        return self.answer()
+        left_s = self.limit_s or Client.group_end_s - time.monotonic()
+        if left_s <= 0:
+            raise OutOfTime("out of time")
+        self.sock.settimeout(left_s)
+        try:
+            self.sock.sendall(b"t%d " % self.tag + data + b"\r\n")
+            return self.answer()
+        except TimeoutError as error:
+            raise OutOfTime("out of time") from error
 
     def answer(self):
         parts, tail, mark = [], b"", b"\r\nt%d " % self.tag
@@ -96,49 +113,6 @@ class Client:
 
     def close(self):
         self.sock.close()
-
-
-class Side:
-    def __init__(self, name, base, roots, fresh=lambda: None):
-        """`fresh` starts the processes anew: memory that was given back inside of one would
-        make the next connections look free.  A peer's die with their connections."""
-        self.name, self.base, self.roots, self.fresh = name, base, roots, fresh
-
-    def processes(self):
-        children = {}
-        for pid in filter(str.isdigit, os.listdir("/proc")):
-            try:
-                with open(f"/proc/{pid}/stat") as f:
-                    parent = int(f.read().rsplit(")", 1)[1].split()[1])
-                children.setdefault(parent, []).append(int(pid))
-            except OSError:
-                pass
-        found, todo = [], list(self.roots())
-        while todo:
-            pid = todo.pop()
-            found.append(pid)
-            todo += children.get(pid, [])
-        return found
-
-    def cpu_ms(self):
-        total = 0
-        for pid in self.processes():
-            try:
-                with open(f"/proc/{pid}/stat") as f:
-                    total += sum(map(int, f.read().rsplit(")", 1)[1].split()[11:15]))
-            except OSError:
-                pass
-        return total * 1000 / HZ
-
-    def pss_kb(self):
-        total = 0
-        for pid in self.processes():
-            try:
-                with open(f"/proc/{pid}/smaps_rollup") as f:
-                    total += int(re.search(r"(?m)^Pss:\s+(\d+)", f.read()).group(1))
-            except OSError:
-                pass
-        return total
 
 
 class Table:
@@ -189,7 +163,9 @@ def timed(table, side, row, work, count=1, cpu=True):
 def opening(table, side, n, args):
     del args
     c = Client(side)
-    timed(table, side, f"SELECT of {n:,} messages", lambda: c.command("SELECT INBOX"), 10)
+    timed(table, side, f"SELECT of {n:,} messages, a connection's first",
+          lambda: c.command("SELECT INBOX"))
+    timed(table, side, "the same again", lambda: c.command("SELECT INBOX"), 20)
     c.close()
 
 
@@ -210,6 +186,7 @@ def fetching(table, side, n, args):
                   lambda: c.command("UID FETCH 1:* (BODY.PEEK[])"))
     if side.name == "Postroom":
         args.octets = sum(map(len, parts))
+        args.body_cpu_ms = table.rows["BODY.PEEK[] of all over TLS, server CPU ms"]["Postroom"]
     c.close()
 
 
@@ -218,15 +195,11 @@ def changing(table, side, n, args):
     c = Client(side)
     c.command("SELECT INBOX")
     some = f"1:{min(CHANGED, n)}"
-    if "target" not in side.__dict__:
-        side.target = c.command("CREATE target")
     timed(table, side, f"STORE +FLAGS of {CHANGED:,}",
           lambda: c.command(f"STORE {some} +FLAGS (\\Flagged)"))
     c.command(f"STORE {some} -FLAGS (\\Flagged)")
     timed(table, side, f"COPY of {CHANGED:,}", lambda: c.command(f"COPY {some} target"))
     c.command("SELECT target")
-    c.command("CREATE moved" if "moved" not in side.__dict__ else "NOOP")
-    side.moved = True
     timed(table, side, f"MOVE of {CHANGED:,}", lambda: c.command("MOVE 1:* moved"))
     c.command("SELECT moved")
     c.command("STORE 1:* +FLAGS.SILENT (\\Deleted)")
@@ -275,8 +248,6 @@ def searching(table, side, n, args):
 def listing(table, side, n, args):
     del n, args
     c = Client(side, user=99)
-    if "boxes" not in side.__dict__:
-        side.boxes = [c.command(f"CREATE box{i:04}") for i in range(BOXES)]
     timed(table, side, f"LIST-STATUS of {BOXES:,} mailboxes", lambda: c.command(
         'LIST "" "box*" RETURN (STATUS (MESSAGES UNSEEN UIDNEXT))'))
     c.close()
@@ -292,9 +263,13 @@ def resyncing(table, side, n, args):
     c.command("UNSELECT")
     other.command("SELECT INBOX")
     for i in range(100):
-        other.command(f"STORE {1 + i * (n // 100)} FLAGS ({'' if i % 2 else chr(92) + 'Seen'})")
-    timed(table, side, "QRESYNC after 100 changes",
-          lambda: c.command(f"SELECT INBOX (QRESYNC ({validity} {modseq}))"))
+        other.command(f"STORE {1 + i * (n // 100)} {'-' if side.seen else '+'}FLAGS (\\Seen)")
+    side.seen = not side.seen
+    text = b"".join(timed(table, side, f"QRESYNC after 100 changes in {n:,}", lambda: c.command(
+        f"SELECT INBOX (QRESYNC ({validity} {modseq}))"), 10))
+    told = text.count(b" FETCH (")
+    if told < 100:
+        raise RuntimeError(f"QRESYNC told {told} changes of 100")
     c.close()
     other.close()
 
@@ -317,12 +292,15 @@ def notifying(table, side, n, args):
     idle.sock.sendall(b"i IDLE\r\n")
     while b"+" not in idle.sock.recv(4096):
         pass
-    idle.sock.settimeout(NOTIFY_LIMIT_S)
     times = []
+    slow_end_s = time.monotonic() + NOTIFY_LONGEST_S
     for i in range(20 if args.quick else 100):
+        if time.monotonic() > slow_end_s:
+            break
         began = time.perf_counter()
         writer.append([message(i)])
         seen = b""
+        idle.sock.settimeout(NOTIFY_LIMIT_S)
         try:
             while b"EXISTS" not in seen:
                 seen += idle.sock.recv(4096)
@@ -365,16 +343,18 @@ def idling(table, side, n, args):
                    held(side, count // 5 if args.quick else count, kind))
 
 
-def try_group(group, table, side, args):
-    """A peer may refuse a command; the rows behind it are then empty, and the report says it."""
+def try_group(group, table, side, args, failed):
+    """A server may refuse a command or take too long; the rows behind it are then empty, and
+    the report says it."""
+    if (group, side.name) in failed:
+        return
+    Client.group_end_s = time.monotonic() + GROUP_LIMIT_S
     try:
         group(table, side, args.messages, args)
-    except RuntimeError as error:
-        if side.name == "Postroom":
-            raise
-        print(f"{side.name}: {group.__name__}: {error}", flush=True)
-        return {f"{side.name} ({group.__name__}): {re.sub(r'^t[0-9]+ ', '', str(error)).strip()[:80]}"}
-    return set()
+    except (RuntimeError, OSError) as error:
+        text = re.sub(r"^t[0-9]+ ", "", str(error)).strip()[:80] or type(error).__name__
+        failed[group, side.name] = f"{side.name}, {group.__name__}: {text}"
+        print(failed[group, side.name], flush=True)
 
 
 def many_idle(side, args):
@@ -382,12 +362,12 @@ def many_idle(side, args):
     side.fresh()
     before = side.pss_kb()
     load = subprocess.Popen(
-        [os.path.join(BUILD, "bench", "imap_load"), "idle", "--port", str(side.base + 993),
+        [os.path.join(lib.BUILD, "bench", "imap_load"), "idle", "--port", str(side.base + 993),
          "--conns", str(args.idle), "--users", str(USERS), "--timeout", "600"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     line = load.stdout.readline()
     kb = (side.pss_kb() - before) / args.idle
-    began, c = time.perf_counter(), Client(side)
+    began, c = time.perf_counter(), Client(side, limit_s=60)
     c.command("SELECT INBOX")
     other_ms = (time.perf_counter() - began) * 1000
     before = side.cpu_ms()
@@ -395,7 +375,7 @@ def many_idle(side, args):
     cpu = (side.cpu_ms() - before) / 5
     load.communicate("")
     if '"held":' not in line or load.returncode:
-        raise RuntimeError("idle connections were lost")
+        return f"{args.idle:,} idle connections: **lost**."
     return (f"{args.idle:,} idle connections over TLS: {kb:.1f} KB of PSS each, {cpu:.1f} ms of "
             f"processor a second; login and SELECT beside them {other_ms:.0f} ms.")
 
@@ -432,62 +412,54 @@ def tls_copy(octets):
 
 # ---- the run ----
 
-def start_postroom():
-    mail = t.Instance(domains=(DOMAIN,), start=False, conf={
-        "auth": ["allow_plaintext = true"], "imap": ["max_sessions_per_user = 1000"]})
-    path = os.path.join(mail.root, "etc", "postroom.conf")
-    with open(path) as f:
-        text = re.sub(r"(?m)^(listener.*) }", r"\1 max_per_ip = 0 }", f.read())
-    with open(path, "w") as f:
-        f.write(text)
-    for i in range(USERS):
-        mail.account(f"user{i}@{DOMAIN}", PASSWORD)
-    mail.start()
-
-    def fresh():
-        mail.kill("imapd")
-        time.sleep(2)  # the supervisor has seen it
-        if not mail.wait_running():
-            raise RuntimeError("imapd did not start again")
-        time.sleep(1)
-
-    return mail, Side("Postroom", mail.base, lambda: [mail.pid("imapd")], fresh)
-
-
-def start_peer(script, verb, folder, name, pid_of):
-    base = t.port_base_free()
-    done = subprocess.run([os.path.join(TOP, "bench", script), verb, folder, str(base),
-                           str(USERS), DOMAIN, PASSWORD])
-    if done.returncode == 77:
-        print(f"{name}: cannot be had here", flush=True)
-        return []
-    if done.returncode:
-        raise RuntimeError(f"{name} did not start")
-    return [Side(name, base, pid_of)]
-
-
-def pid_in(path):
-    def read():
-        with open(path) as f:
-            return [int(f.read())]
-    return read
-
-
 def fill(side, count):
-    began, c = time.monotonic(), Client(side)
+    began, c = time.monotonic(), Client(side, limit_s=FILL_LIMIT_S)
     for first in range(0, count, BATCH):
         c.append([message(i) for i in range(first, min(first + BATCH, count))])
     c.close()
     print(f"{side.name}: {count} messages in {time.monotonic() - began:.0f} s", flush=True)
+    c = Client(side, limit_s=FILL_LIMIT_S)
+    for name in ("target", "moved"):
+        c.command(f"CREATE {name}")
+    c.close()
+    c = Client(side, user=99, limit_s=FILL_LIMIT_S)
+    for i in range(BOXES):
+        c.command(f"CREATE box{i:04}")
+    c.close()
 
 
-def write(text):
-    path = os.path.join(TOP, "docs", "performance.md")
-    with open(path) as f:
-        old = f.read()
-    begin, end = "<!-- imap:begin -->\n", "<!-- imap:end -->\n"
-    with open(path, "w") as f:
-        f.write(old[:old.index(begin) + len(begin)] + text + old[old.index(end):])
+def peer_folder(name, count):
+    """The kept mailboxes of a peer, made when they are not there."""
+    stamp = b"%d %d %d " % (count, USERS, BOXES) + message(0) + message(count - 1)
+    return lib.kept("imap", stamp, name, USERS, DOMAIN, PASSWORD,
+                    lambda side, _: fill(side, count))
+
+
+GROUPS = (idling, opening, fetching, changing, appending, searching, listing, resyncing,
+          logging_in, notifying)
+ONCE = (idling, searching)
+
+
+def report(args, table, failed, minutes, idle_text):
+    found = args.found.get("Postroom", {})
+    differ = [f"{name}: {side} found {len(theirs[name])}, Postroom {len(found.get(name, []))}"
+              for side, theirs in args.found.items() for name in theirs
+              if theirs[name] != found.get(name)]
+    text = (f"`./dev bench imap`, {lib.machine()}; {args.messages:,} messages, medians of "
+            f"{args.runs} in turns (memory and SEARCH to THREAD once), {minutes:.0f} minutes "
+            "without filling.\n\n" + table.text() + "\n")
+    if args.octets:
+        took, cpu = tls_copy(args.octets)
+        ours = statistics.median(args.body_cpu_ms)
+        text += (f"BODY.PEEK[] of all ({args.octets / 1e6:.0f} MB) against a process that only writes "
+                 f"the same octets through TLS: {ours:.0f} ms of processor against {cpu:.0f} "
+                 f"(x {ours / cpu:.2f}; the copy took {took:.0f} ms). ")
+    text += idle_text + "\n"
+    text += "".join(f"Different answers: {d}.\n" for d in differ)
+    text += "".join(f"Empty above: {x}.\n" for x in sorted(failed.values()))
+    print(text)
+    if args.write:
+        lib.write_section("imap", text)
 
 
 def main():
@@ -495,56 +467,47 @@ def main():
     parser.add_argument("--messages", type=int, default=100000)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--idle", type=int, default=20000)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--prepare", action="store_true")
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
     if args.quick:
         args.messages, args.runs, args.idle = min(args.messages, 2000), 1, min(args.idle, 1000)
+    groups = [g for g in GROUPS if not args.only or g.__name__ in args.only.split(",")]
     args.found, args.octets = {}, 0
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    folder = tempfile.mkdtemp(prefix="postroom-bench-imap-")
-    mail, ours = start_postroom()
-    sides = [ours]
+    folders = {name: peer_folder(name, args.messages) for name in lib.PEERS}
+    if args.prepare:
+        return
+    mail, peers, failed, idle_text = None, [], {}, ""
     try:
-        sides += start_peer("peers.sh", "start-dovecot", folder, "Dovecot",
-                            pid_in(os.path.join(folder, "dovecot", "run", "master.pid")))
-        sides += start_peer("cyrus.sh", "start", folder, "Cyrus",
-                            pid_in(os.path.join(folder, "cyrus", "master.pid")))
-        time.sleep(1)
-        for side in sides:
-            fill(side, args.messages)
+        mail, ours = lib.start_postroom(DOMAIN, USERS, PASSWORD)
+        for name, path in folders.items():
+            if path:
+                peers.append(lib.Peer(name, lib.working_copy(path, name), USERS, DOMAIN, PASSWORD))
+        fill(ours, args.messages)
         mail.run("reindex", f"user0@{DOMAIN}")
+        sides = [ours] + [p.side for p in peers]
         table, began = Table(sides), time.monotonic()
         # Memory first: processes that have served much shrink or grow meanwhile.
-        once, refused = {idling, searching}, set()
-        for group in (idling, opening, fetching, changing, appending, searching, listing,
-                      resyncing, logging_in, notifying):
-            for _ in range(1 if group in once else args.runs):
+        for group in groups:
+            for _ in range(1 if group in ONCE else args.runs):
                 for side in sides:
-                    refused |= try_group(group, table, side, args)
-        many = many_idle(ours, args)
-        took, cpu = tls_copy(args.octets)
+                    try_group(group, table, side, args, failed)
+            print(f"# {group.__name__}: {(time.monotonic() - began) / 60:.1f} minutes", flush=True)
+        if args.idle:
+            idle_text = many_idle(ours, args)
         minutes = (time.monotonic() - began) / 60
     finally:
-        subprocess.run([os.path.join(TOP, "bench", "peers.sh"), "stop", folder])
-        subprocess.run([os.path.join(TOP, "bench", "cyrus.sh"), "stop", folder])
-        mail.stop()
-        shutil.rmtree(folder, ignore_errors=True)
-    differ = [f"{name}: {side} found {len(found[name])}, Postroom {len(args.found['Postroom'][name])}"
-              for side, found in args.found.items() for name in found
-              if found[name] != args.found["Postroom"][name]]
-    text = (f"`./dev bench imap`, {time.strftime('%F')}, {os.cpu_count()} cores, load at the end "
-            f"{os.getloadavg()[0]:.1f}; {args.messages:,} messages, medians of {args.runs} in turns "
-            f"(memory and SEARCH to THREAD once), {minutes:.0f} minutes without filling.\n\n"
-            + table.text() +
-            f"\nTLS copy of what BODY.PEEK[] of all sent ({args.octets / 1e6:.0f} MB): {took:.0f} ms, "
-            f"{cpu:.0f} ms of the sender's processor. {many}\n")
-    text += "".join(f"Different answers: {d}.\n" for d in differ)
-    text += "".join(f"Refused by {x}.\n" for x in sorted(refused))
-    print(text)
-    if args.write:
-        write(text)
+        for peer in peers:
+            peer.stop()
+            shutil.rmtree(peer.folder, ignore_errors=True)
+        if mail:
+            mail.close()
+    report(args, table, failed, minutes, idle_text)
+    sys.exit(any(side == "Postroom" for _, side in failed))
 
 
 main()
