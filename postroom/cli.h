@@ -64,6 +64,13 @@ struct cli_verb {
 	const char *help;
 };
 
+/* What tenant add and set have in common. */
+#define CLI_TENANT_OPTIONS                                                               \
+	"--domain= --account= --rate= --max-queued= --pool= --dkim-domain="
+#define CLI_TENANT_USAGE                                                                 \
+	"[--domain D]... [--account LOGIN]... [--rate COUNT/DURATION|none] "             \
+	"[--max-queued N|none] [--pool POOL|IP|none] [--dkim-domain D|none]"
+
 /* The table; ends with a row whose noun is null. */
 const struct cli_verb *cli_verbs(void);
 
@@ -137,6 +144,11 @@ int cmd_relay_remove(struct cli *cli);
 int cmd_relay_tls(struct cli *cli);
 int cmd_relay_rules(struct cli *cli);
 int cmd_relay_rate(struct cli *cli);
+int cmd_tenant_add(struct cli *cli);
+int cmd_tenant_set(struct cli *cli);
+int cmd_tenant_list(struct cli *cli);
+int cmd_tenant_show(struct cli *cli);
+int cmd_tenant_remove(struct cli *cli);
 int cmd_pool_set(struct cli *cli);
 int cmd_pool_list(struct cli *cli);
 int cmd_pool_remove(struct cli *cli);

@@ -16,6 +16,7 @@
 #include "postroom/forward.h"
 #include "service/relay_level.h"
 #include "service/relay_pool.h"
+#include "service/tenant.h"
 #include "text/address.h"
 #include "text/mta_sts.h"
 
@@ -226,17 +227,20 @@ explain_limits(const struct conf *conf, json_t *out)
 	    out, "lifetime_s", json_integer((json_int_t)conf->relay.lifetime_s));
 }
 
-/* "rates": what the mail is under, by site and by sender.  Who would log in is not known
- * here: a rule for the address counts as its log-in's. */
+/* "rates": what the mail is under, by site, by sender and by tenant.  Who would log in is
+ * not known here: a rule for the address counts as its log-in's. */
 static void
-explain_rates(struct cli *cli, struct slice from, struct slice domain, json_t *out)
+explain_rates(struct cli *cli, struct slice from, struct slice domain,
+    const struct tenant *tenant, json_t *out)
 {
+	static const enum relay_rate_scope scopes[] = {
+	    RELAY_RATE_SITE, RELAY_RATE_SENDER, RELAY_RATE_SENDER, RELAY_RATE_TENANT};
 	json_t *rates = json_array();
 	size_t at = slice_rindex(from, '@');
-	struct slice names[] = {
-	    domain, from, at == SIZE_MAX ? SLICE_NULL : slice_from(from, at + 1)};
+	struct slice names[] = {domain, from,
+	    at == SIZE_MAX ? SLICE_NULL : slice_from(from, at + 1), tenant->name};
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		enum relay_rate_scope scope = i ? RELAY_RATE_SENDER : RELAY_RATE_SITE;
+		enum relay_rate_scope scope = scopes[i];
 		struct relay_rate rate;
 		char text[RELAY_RATE_TEXT_MAX];
 		double used;
@@ -256,13 +260,32 @@ explain_rates(struct cli *cli, struct slice from, struct slice domain, json_t *o
 	json_object_set_new(out, "rates", rates);
 }
 
-/* "source": where mail would leave from, as the rule or the pool for all says. */
+/* "tenant": whose mail it is when somebody logs in with this address and submits it. */
 static void
-explain_source(struct cli *cli, const struct directory_relay *rule, json_t *out)
+explain_tenant(struct cli *cli, struct slice from, struct tenant *tenant, json_t *out)
+{
+	*tenant = (struct tenant){0};
+	if (service_tenant_of(cli->reader, from, from, tenant) != STATUS_OK)
+		return;
+	json_object_set_new(out, "tenant", json_slice(tenant->name));
+	json_object_set_new(
+	    out, "max_queued", json_integer((json_int_t)tenant->max_queued));
+	if (tenant->dkim_domain.len)
+		json_object_set_new(out, "dkim_domain", json_slice(tenant->dkim_domain));
+}
+
+/* "source": where mail would leave from: as the rule says, else the tenant, else the pool
+ * for all. */
+static void
+explain_source(struct cli *cli, const struct directory_relay *rule,
+    const struct tenant *tenant, json_t *out)
 {
 	struct relay_pool pool;
-	bool own = rule && rule->source.len;
-	struct slice name = own ? rule->source : SLICE(RELAY_POOL_DEFAULT);
+	bool of_rule = rule && rule->source.len;
+	bool own = of_rule || tenant->pool.len;
+	struct slice name = of_rule ? rule->source : tenant->pool;
+	if (!own)
+		name = SLICE(RELAY_POOL_DEFAULT);
 	struct slice ehlo = rule ? rule->ehlo : SLICE_NULL;
 	json_t *sources = json_array();
 	enum status status = STATUS_NOT_FOUND;
@@ -270,7 +293,9 @@ explain_source(struct cli *cli, const struct directory_relay *rule, json_t *out)
 		status = relay_pool_find(cli->reader, name, ehlo, &pool);
 	if (own && status != STATUS_OK)
 		json_object_set_new(out, "problem",
-		    json_string("the rule's pool is not there: its mail waits"));
+		    json_string(of_rule
+				    ? "the rule's pool is not there: its mail waits"
+				    : "the tenant's pool is not there: its mail waits"));
 	for (size_t i = 0; status == STATUS_OK && i < pool.count; i++) {
 		const struct relay_source *s = &pool.sources[i];
 		json_array_append_new(
@@ -280,6 +305,11 @@ explain_source(struct cli *cli, const struct directory_relay *rule, json_t *out)
 	}
 	if (status == STATUS_OK)
 		json_object_set_new(out, "pool", json_slice(name));
+	if (status == STATUS_OK)
+		json_object_set_new(out, "pool_by",
+		    json_string(of_rule ? "rule"
+				: own   ? "tenant"
+					: "default"));
 	else
 		json_object_set_new(out, "ehlo",
 		    ehlo.len ? json_slice(ehlo) : json_string(cli->conf->hostname));
@@ -333,6 +363,9 @@ explain_print(const json_t *out)
 		    json_is_true(json_object_get(out, "mx_implicit"))
 			? ", there is none: the domain's own address"
 			: "");
+	const char *tenant = json_string_value(json_object_get(out, "tenant"));
+	if (tenant)
+		printf("tenant       %s\n", tenant);
 	if (problem)
 		printf("problem      %s\n", problem);
 	size_t i, k;
@@ -364,11 +397,12 @@ explain_print(const json_t *out)
 	    json_string_value(json_object_get(out, "tls")),
 	    (long long)json_integer_value(json_object_get(out, "connections")));
 	json_array_foreach(json_object_get(out, "sources"), i, row)
-	    printf("from         %s as %s, weight %lld (%s)\n",
+	    printf("from         %s as %s, weight %lld (pool %s, by %s)\n",
 		json_string_value(json_object_get(row, "address")),
 		json_string_value(json_object_get(row, "ehlo")),
 		(long long)json_integer_value(json_object_get(row, "weight")),
-		json_string_value(json_object_get(out, "pool")));
+		json_string_value(json_object_get(out, "pool")),
+		json_string_value(json_object_get(out, "pool_by")));
 	json_array_foreach(json_object_get(out, "rates"), i, row)
 	    printf("rate         %s messages, %s %s, used %.1f\n",
 		json_string_value(json_object_get(row, "rate")),
@@ -408,9 +442,11 @@ explain_route(struct cli *cli, struct question *q, struct slice from, struct sli
 		return;
 	}
 	explain_limits(cli->conf, out);
-	explain_rates(cli, from, domain, out);
+	struct tenant tenant;
+	explain_tenant(cli, from, &tenant, out);
+	explain_rates(cli, from, domain, &tenant, out);
 	bool ruled = directory_relay_find(cli->reader, from, domain, &rule) == STATUS_OK;
-	explain_source(cli, ruled ? &rule : NULL, out);
+	explain_source(cli, ruled ? &rule : NULL, &tenant, out);
 	if (ruled && rule.host.len) {
 		explain_rule(q, &rule, out);
 		return;

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "postroom/cli.h"
 #include "service/relay_pool.h"
+#include "store/tenant.h"
 
 /* Is the address of this machine, now? */
 static bool
@@ -70,6 +71,14 @@ rule_uses(const struct directory_relay *relay, void *arg)
 	return !use->used;
 }
 
+static bool
+tenant_uses(const struct tenant *tenant, void *arg)
+{
+	struct rule_use *use = arg;
+	use->used |= slice_equal_nocase(tenant->pool, use->name);
+	return !use->used;
+}
+
 int
 cmd_pool_remove(struct cli *cli)
 {
@@ -81,6 +90,12 @@ cmd_pool_remove(struct cli *cli)
 	if (status == STATUS_OK && use.used)
 		return cli_fail(CLI_DATA,
 		    "a relay rule sends from %s: postroom relay list shows it",
+		    cli->arguments[0]);
+	if (status == STATUS_OK)
+		status = tenant_each(cli->reader, tenant_uses, &use);
+	if (status == STATUS_OK && use.used)
+		return cli_fail(CLI_DATA,
+		    "a tenant sends from %s: postroom tenant list shows it",
 		    cli->arguments[0]);
 	if (status == STATUS_OK)
 		status = relay_note_remove(cli->reader, RELAY_NOTE_POOL, use.name);

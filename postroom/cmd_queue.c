@@ -1,7 +1,6 @@
 /*
- * queue: outbound mail that waits. Selectors pick by sender, recipient, its domain
- * (site), login and age; what the operator wishes is in the queue on commit and smtpd
- * hears of it at once.
+ * queue: outbound mail that waits. Selectors (queue_select.h) pick some of it; what the
+ * operator wishes is in the queue on commit and smtpd hears of it at once.
  */
 #include <inttypes.h>
 #include <jansson.h>
@@ -10,26 +9,13 @@
 
 #include "base/clock.h"
 #include "postroom/cli.h"
-#include "store/queue.h"
+#include "postroom/queue_select.h"
 #include "text/address.h"
 
 enum {
 	ADDRESS_ARENA_MAX = 64 * 1024,
 	COMMIT_RECIPIENTS = 2000, /* changed in one commit, about */
 };
-
-/* An address, or with "@" missing a domain; null matches all. */
-static bool
-selector_matches(const char *selector, struct slice address)
-{
-	if (!selector)
-		return true;
-	struct slice wanted = slice_from_cstr(selector);
-	if (slice_index(wanted, '@') != SIZE_MAX)
-		return slice_equal_nocase(address, wanted);
-	size_t at = slice_rindex(address, '@');
-	return at != SIZE_MAX && slice_equal_nocase(slice_from(address, at + 1), wanted);
-}
 
 static json_t *
 json_slice(struct slice s)
@@ -68,6 +54,8 @@ message_json(struct cli *cli, const struct queue_message *message)
 	json_object_set_new(row, "id", json_string(message->id));
 	json_object_set_new(row, "from", json_slice(message->sender));
 	json_object_set_new(row, "login", json_slice(message->login));
+	json_object_set_new(row, "tenant", json_slice(message->tenant));
+	json_object_set_new(row, "campaign", json_slice(message->campaign));
 	json_object_set_new(row, "origin", json_slice(message->origin));
 	json_object_set_new(row, "size", json_integer((json_int_t)message->size));
 	json_object_set_new(row, "created", json_integer(message->created_s));
@@ -97,6 +85,12 @@ message_print(const json_t *message)
 	    json_string_value(json_object_get(message, "id")),
 	    (long long)json_integer_value(json_object_get(message, "size")), from);
 	when_print("since", json_integer_value(json_object_get(message, "created")));
+	static const char *const names[] = {"tenant", "campaign"};
+	for (size_t n = 0; n < sizeof(names) / sizeof(names[0]); n++) {
+		const char *name = json_string_value(json_object_get(message, names[n]));
+		if (name && name[0])
+			printf("  %s %s", names[n], name);
+	}
 	putchar('\n');
 	size_t i;
 	json_t *r;
@@ -114,21 +108,17 @@ message_print(const json_t *message)
 	}
 }
 
-/* What the options pick; null or 0: all. */
 struct list {
 	struct cli *cli;
-	const char *from, *user;
-	const char *to, *site; /* of recipients: others of a message are not picked */
-	int64_t before_s;      /* messages that came before then */
+	struct queue_select select;
 	json_t *rows;
 };
 
 static bool
 recipient_is_picked(const struct list *list, const json_t *recipient)
 {
-	struct slice to =
-	    slice_from_cstr(json_string_value(json_object_get(recipient, "to")));
-	return selector_matches(list->to, to) && selector_matches(list->site, to);
+	return queue_select_address(&list->select,
+	    slice_from_cstr(json_string_value(json_object_get(recipient, "to"))));
 }
 
 static bool
@@ -148,9 +138,7 @@ static bool
 list_one(const struct queue_message *message, void *arg)
 {
 	struct list *list = arg;
-	if (!selector_matches(list->from, message->sender) ||
-	    !selector_matches(list->user, message->login) ||
-	    (list->before_s && message->created_s > list->before_s))
+	if (!queue_select_message(&list->select, message))
 		return true;
 	json_t *row = message_json(list->cli, message);
 	if (row && recipients_match(list, row))
@@ -159,43 +147,12 @@ list_one(const struct queue_message *message, void *arg)
 	return true;
 }
 
-static bool
-has_selector(const struct cli *cli)
-{
-	return cli_option(cli, "--from") || cli_option(cli, "--to") ||
-	       cli_option(cli, "--site") || cli_option(cli, "--user") ||
-	       cli_option(cli, "--age");
-}
-
-/* The options into *out, without rows; 0 or an exit code. */
-static int
-selector_read(struct cli *cli, struct list *out)
-{
-	const char *age = cli_option(cli, "--age");
-	uint64_t age_ms = 0;
-	*out = (struct list){
-	    .cli = cli,
-	    .from = cli_option(cli, "--from"),
-	    .user = cli_option(cli, "--user"),
-	    .to = cli_option(cli, "--to"),
-	    .site = cli_option(cli, "--site"),
-	};
-	if (age && !conf_parse_duration_ms(slice_from_cstr(age), &age_ms))
-		return cli_fail(
-		    CLI_USAGE, "--age wants a duration such as 30m, 2h or 3d");
-	if (age)
-		out->before_s = clock_wall_s() - (int64_t)(age_ms / 1000);
-	if (out->site && strchr(out->site, '@'))
-		return cli_fail(CLI_USAGE, "--site wants a domain, --to an address");
-	return CLI_OK;
-}
-
 /* Everything that the options pick, as rows; 0 or an exit code. */
 static int
 select_rows(struct cli *cli, json_t **out)
 {
-	struct list list;
-	int code = selector_read(cli, &list);
+	struct list list = {.cli = cli};
+	int code = queue_select_read(cli, &list.select);
 	if (code != CLI_OK)
 		return code;
 	list.rows = json_array();
@@ -319,13 +276,12 @@ act_on_messages(struct cli *cli, struct act *act, const json_t *rows)
 static int
 act_on_picked(struct cli *cli, struct act *act)
 {
-	struct list list;
-	bool by_selector = cli_option(cli, "--all") || has_selector(cli);
+	struct list list = {.cli = cli};
+	bool by_selector = cli_option(cli, "--all") || queue_select_given(cli);
 	if (by_selector == (cli->argument_count > 0))
 		return cli_fail(CLI_USAGE,
-		    "say which: message ids, or --all, or some of --from F, --to T, "
-		    "--site DOMAIN, --user LOGIN, --age DURATION");
-	int code = selector_read(cli, &list);
+		    "say which: message ids, or --all, or some of " QUEUE_SELECT_USAGE);
+	int code = queue_select_read(cli, &list.select);
 	if (code == CLI_OK)
 		code = cli_need_store(cli);
 	if (code != CLI_OK)
@@ -345,7 +301,9 @@ act_on_picked(struct cli *cli, struct act *act)
 		json_decref(rows);
 		return CLI_NOT_ALLOWED;
 	}
-	bool whole = by_selector && !list.to && !list.site && !act->redirect.ptr;
+	/* A selector that names recipients picks those, not their whole message. */
+	bool some = queue_select_by_recipient(&list.select);
+	bool whole = by_selector && !some && !act->redirect.ptr;
 	if (whole) {
 		enum status status = act_on_messages(cli, act, rows);
 		if (status != STATUS_OK)
@@ -357,9 +315,6 @@ act_on_picked(struct cli *cli, struct act *act)
 	json_array_foreach(rows, i, row)
 	{
 		const char *id = json_string_value(json_object_get(row, "id"));
-		/* A selector that names recipients picks those, not their whole message.
-		 */
-		bool some = list.to || list.site;
 		enum status status = some ? act_on_recipients(cli, act, &list, row)
 		                          : act_on(cli, act, id, QUEUE_ALL);
 		if (status == STATUS_NOT_FOUND && !by_selector)
@@ -369,8 +324,14 @@ act_on_picked(struct cli *cli, struct act *act)
 			code = cli_fail_status(status, "change %s", id);
 	}
 	json_decref(rows);
-	if (!cli->quiet)
+	if (cli->json) {
+		json_t *told = json_pack("{s:I, s:s}", "recipients",
+		    (json_int_t)act->total, "done", act->done);
+		cli_json_print(told);
+		json_decref(told);
+	} else if (!cli->quiet) {
 		printf("%" PRIu64 " recipients %s\n", act->total, act->done);
+	}
 	return code;
 }
 

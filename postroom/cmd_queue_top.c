@@ -1,7 +1,6 @@
 /*
- * queue top: what waits, by the recipients' domains: how many, how old, the last reply,
- * the next attempt; the longest line first.  queue pause and resume: which domains' mail
- * is not tried.
+ * queue top: what waits, by the recipients' domains, or by sender, tenant or campaign:
+ * how many, how old, the last reply, the next attempt; the longest line first.
  */
 #include <jansson.h>
 #include <stdlib.h>
@@ -9,9 +8,9 @@
 
 #include "base/clock.h"
 #include "postroom/cli.h"
+#include "postroom/queue_select.h"
 #include "service/relay_rate.h"
-#include "store/queue.h"
-#include "text/address.h"
+#include "store/tenant.h"
 
 enum { AGE_COUNT = 4 };
 
@@ -25,10 +24,15 @@ static const struct {
     {"older", INT64_MAX},
 };
 
+enum top_by { BY_SITE, BY_SENDER, BY_TENANT, BY_CAMPAIGN, BY_COUNT };
+static const char *const by_names[BY_COUNT] = {"site", "sender", "tenant", "campaign"};
+
 struct top {
 	struct cli *cli;
+	struct queue_select select;
+	enum top_by by;
 	int64_t now_s;
-	json_t *sites; /* by domain */
+	json_t *sites; /* rows by name: of domains or what else `by` says */
 	const struct queue_message *message;
 	enum status status; /* of the recipients' walk */
 };
@@ -49,7 +53,7 @@ site_of(struct top *top, struct slice domain)
 	json_t *site = json_object_get(top->sites, name);
 	if (!site) {
 		site = json_object();
-		json_object_set_new(site, "site", json_string(name));
+		json_object_set_new(site, by_names[top->by], json_string(name));
 		json_t *histogram = json_object();
 		for (int i = 0; i < AGE_COUNT; i++)
 			json_object_set_new(histogram, ages[i].name, json_integer(0));
@@ -60,13 +64,40 @@ site_of(struct top *top, struct slice domain)
 	return site;
 }
 
+/* A campaign's name stands behind its tenant's: "acme/spring". */
+static json_t *
+campaign_of(struct top *top, struct slice tenant, struct slice campaign)
+{
+	char name[2 * TENANT_NAME_MAX + 2];
+	snprintf(name, sizeof(name), "%.*s/%.*s", SLICE_ARG(tenant), SLICE_ARG(campaign));
+	return site_of(top, slice_from_cstr(campaign.len ? name : ""));
+}
+
+static json_t *
+row_of(struct top *top, const struct queue_recipient *recipient)
+{
+	size_t at = slice_rindex(recipient->address, '@');
+	switch (top->by) {
+	case BY_SENDER:
+		return site_of(top, queue_sender_name(top->message));
+	case BY_TENANT:
+		return site_of(top, top->message->tenant);
+	case BY_CAMPAIGN:
+		return campaign_of(top, top->message->tenant, top->message->campaign);
+	case BY_SITE:
+	case BY_COUNT:
+		break;
+	}
+	return site_of(top, slice_from(recipient->address, at == SIZE_MAX ? 0 : at + 1));
+}
+
 static bool
 recipient_count(const struct queue_recipient *recipient, void *arg)
 {
 	struct top *top = arg;
-	size_t at = slice_rindex(recipient->address, '@');
-	json_t *site =
-	    site_of(top, slice_from(recipient->address, at == SIZE_MAX ? 0 : at + 1));
+	if (!queue_select_address(&top->select, recipient->address))
+		return true;
+	json_t *site = row_of(top, recipient);
 	int64_t created_s = top->message->created_s;
 	add(site, recipient->state == QUEUE_HELD ? "held" : "waiting", 1);
 	json_int_t oldest = json_integer_value(json_object_get(site, "oldest"));
@@ -94,6 +125,8 @@ static bool
 message_count(const struct queue_message *message, void *arg)
 {
 	struct top *top = arg;
+	if (!queue_select_message(&top->select, message))
+		return true;
 	top->message = message;
 	top->status = queue_recipient_each(
 	    top->cli->reader, slice_from_cstr(message->id), recipient_count, top);
@@ -144,8 +177,8 @@ row_print(const struct top *top, const json_t *row)
 	const char *reply = json_string_value(json_object_get(row, "last_reply"));
 	int64_t oldest = json_integer_value(json_object_get(row, "oldest"));
 	int64_t next = json_integer_value(json_object_get(row, "next_try"));
-	printf("%-30s %swaiting %lld held %lld",
-	    json_string_value(json_object_get(row, "site")),
+	const char *name = json_string_value(json_object_get(row, by_names[top->by]));
+	printf("%-30s %swaiting %lld held %lld", name[0] ? name : "-",
 	    json_object_get(row, "paused") ? "paused  " : "",
 	    (long long)json_integer_value(json_object_get(row, "waiting")),
 	    (long long)json_integer_value(json_object_get(row, "held")));
@@ -171,35 +204,64 @@ row_print(const struct top *top, const json_t *row)
 			1000);
 }
 
+/* What is paused as a row's whole. */
 static bool
 paused_mark(const struct queue_pause *pause, void *arg)
 {
-	bool whole = !pause->tenant.len && !pause->campaign.len && !pause->sender.len;
-	if (whole)
-		json_object_set_new(site_of(arg, pause->site), "paused", json_true());
+	struct top *top = arg;
+	const struct slice names[BY_COUNT] = {
+	    pause->site, pause->sender, pause->tenant, pause->campaign};
+	json_t *row = NULL;
+	for (int i = 0; i < BY_COUNT; i++)
+		if (names[i].len && i != (int)top->by &&
+		    !(top->by == BY_CAMPAIGN && i == BY_TENANT))
+			return true;
+	if (names[top->by].len == 0)
+		return true;
+	if (top->by != BY_CAMPAIGN)
+		row = site_of(top, names[top->by]);
+	else if (pause->tenant.len)
+		row = campaign_of(top, pause->tenant, pause->campaign);
+	if (row)
+		json_object_set_new(row, "paused", json_true());
+	const char *name;
+	json_t *each;
+	/* One without a tenant: of every tenant's. */
+	json_object_foreach(top->sites, name, each)
+	{
+		const char *slash = strchr(name, '/');
+		if (!row && slash &&
+		    slice_equal_nocase(slice_from_cstr(slash + 1), pause->campaign))
+			json_object_set_new(each, "paused", json_true());
+	}
 	return true;
 }
 
-/* The rate of each site that has one. */
+/* The rate of each row that has one. */
 static enum status
 rates_mark(struct top *top)
 {
+	static const enum relay_rate_scope scopes[BY_CAMPAIGN] = {
+	    RELAY_RATE_SITE, RELAY_RATE_SENDER, RELAY_RATE_TENANT};
 	const char *name;
 	json_t *site;
 	int64_t now_ms = clock_wall_ms();
+	if (top->by == BY_CAMPAIGN)
+		return STATUS_OK;
+	enum relay_rate_scope scope = scopes[top->by];
 	json_object_foreach(top->sites, name, site)
 	{
 		struct relay_rate rate;
 		char text[RELAY_RATE_TEXT_MAX];
 		double used = 0;
-		struct slice domain = slice_from_cstr(name);
-		enum status status = relay_rate_find(
-		    top->cli->reader, top->cli->conf, RELAY_RATE_SITE, domain, &rate);
-		if (status == STATUS_OK && rate.count == 0)
+		struct slice key = slice_from_cstr(name);
+		enum status status =
+		    relay_rate_find(top->cli->reader, top->cli->conf, scope, key, &rate);
+		if (name[0] == '\0' || (status == STATUS_OK && rate.count == 0))
 			continue;
 		if (status == STATUS_OK)
-			status = relay_rate_used_find(top->cli->reader, RELAY_RATE_SITE,
-			    domain, &rate, now_ms, &used);
+			status = relay_rate_used_find(
+			    top->cli->reader, scope, key, &rate, now_ms, &used);
 		if (status != STATUS_OK)
 			return status;
 		relay_rate_text(&rate, text);
@@ -211,11 +273,31 @@ rates_mark(struct top *top)
 	return STATUS_OK;
 }
 
+/* 0 or an exit code. */
+static int
+by_read(struct cli *cli, enum top_by *out)
+{
+	const char *by = cli_option(cli, "--by");
+	*out = BY_SITE;
+	for (int i = 0; by && i < BY_COUNT; i++) {
+		if (strcmp(by, by_names[i]) == 0) {
+			*out = (enum top_by)i;
+			return CLI_OK;
+		}
+	}
+	return by ? cli_fail(CLI_USAGE, "--by wants site, sender, tenant or campaign")
+	          : CLI_OK;
+}
+
 int
 cmd_queue_top(struct cli *cli)
 {
 	struct top top = {.cli = cli, .now_s = clock_wall_s()};
-	int code = cli_need_store(cli);
+	int code = queue_select_read(cli, &top.select);
+	if (code == CLI_OK)
+		code = by_read(cli, &top.by);
+	if (code == CLI_OK)
+		code = cli_need_store(cli);
 	if (code != CLI_OK)
 		return code;
 	top.sites = json_object();
@@ -223,7 +305,8 @@ cmd_queue_top(struct cli *cli)
 	    queue_message_each(cli->reader, SLICE_NULL, message_count, &top);
 	if (status == STATUS_OK)
 		status = top.status;
-	if (status == STATUS_OK)
+	/* With selectors only what they pick. */
+	if (status == STATUS_OK && !queue_select_given(cli))
 		status = queue_paused_each(cli->reader, paused_mark, &top);
 	if (status == STATUS_OK)
 		status = rates_mark(&top);
@@ -242,41 +325,4 @@ cmd_queue_top(struct cli *cli)
 	json_decref(rows);
 	json_decref(top.sites);
 	return code;
-}
-
-static int
-pause_set(struct cli *cli, bool paused)
-{
-	int code = cli_need_store(cli);
-	if (code != CLI_OK)
-		return code;
-	struct buf domain AUTO_BUF;
-	buf_init(&domain, ADDRESS_DOMAIN_MAX);
-	if (!address_domain_to_ascii(cli_argument(cli, 0), &domain))
-		return cli_fail(CLI_DATA, "%s is no domain", cli->arguments[0]);
-	enum status status = queue_pause_set(
-	    cli->reader, &(struct queue_pause){.site = buf_slice(&domain)}, paused);
-	if (status == STATUS_NOT_FOUND)
-		return cli_fail(CLI_NO_OBJECT,
-		    "%s is not paused: postroom queue top tells what is",
-		    cli->arguments[0]);
-	if (status != STATUS_OK)
-		return cli_fail_status(
-		    status, "%s %s", paused ? "pause" : "resume", cli->arguments[0]);
-	if (!cli->quiet)
-		printf("mail to %s %s\n", cli->arguments[0],
-		    paused ? "stays in the queue until it is resumed" : "is tried again");
-	return CLI_OK;
-}
-
-int
-cmd_queue_pause(struct cli *cli)
-{
-	return pause_set(cli, true);
-}
-
-int
-cmd_queue_resume(struct cli *cli)
-{
-	return pause_set(cli, false);
 }

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "postroom/cli.h"
 #include "service/relay_pool.h"
+#include "store/tenant.h"
 #include "text/address.h"
 
 static json_t *
@@ -128,9 +129,11 @@ key_read(struct cli *cli, struct buf *out)
 	buf_init(&ascii, ADDRESS_DOMAIN_MAX);
 	struct relay_source source;
 	const char *why;
+	char folded[TENANT_NAME_MAX + 1];
 	if (!relay_rate_scope_parse(cli_argument(cli, 1), &scope) ||
 	    scope == RELAY_RATE_WARMUP)
-		return cli_fail(CLI_USAGE, "a rate is of a site, a sender or a source");
+		return cli_fail(
+		    CLI_USAGE, "a rate is of a site, a sender, a tenant or a source");
 	bool any = slice_equal(name, SLICE("*"));
 	bool domain = scope == RELAY_RATE_SITE ||
 	              (scope == RELAY_RATE_SENDER && slice_index(name, '@') == SIZE_MAX);
@@ -145,6 +148,8 @@ key_read(struct cli *cli, struct buf *out)
 			return cli_fail(CLI_DATA, "%s is no address", cli->arguments[2]);
 		name = slice_from_cstr(source.text);
 	}
+	if (!any && scope == RELAY_RATE_TENANT && !tenant_name_fold(name, folded))
+		return cli_fail(CLI_DATA, "%s is no tenant's name", cli->arguments[2]);
 	if (!relay_rate_name(scope, name, out))
 		return cli_fail(CLI_DATA, "%s is too long", cli->arguments[2]);
 	return CLI_OK;
@@ -163,9 +168,10 @@ cmd_relay_rate(struct cli *cli)
 	bool set = strcmp(cli->arguments[0], "set") == 0;
 	bool remove = strcmp(cli->arguments[0], "remove") == 0;
 	if ((!set || cli->argument_count != 4) && (!remove || cli->argument_count != 3))
-		return cli_fail(CLI_USAGE, "relay rate set site|sender|source NAME "
-					   "COUNT/DURATION, or relay rate "
-					   "remove site|sender|source NAME");
+		return cli_fail(CLI_USAGE,
+		    "relay rate set site|sender|tenant|source NAME "
+		    "COUNT/DURATION, or relay rate "
+		    "remove site|sender|tenant|source NAME");
 	if ((code = key_read(cli, &key)) != CLI_OK)
 		return code;
 	if (set && !relay_rate_parse(cli_argument(cli, 3), &rate))

@@ -19,6 +19,7 @@
 #include "net/network.h"
 #include "smtpd/relay.h"
 #include "smtpd/smtp_lmtp.h"
+#include "smtpd/smtp_tenant.h"
 #include "text/date.h"
 #include "text/mime_convert.h"
 
@@ -316,7 +317,10 @@ queue_done(struct store_op *op)
 		/* By LMTP others may be in their mailboxes. */
 		if (e->outcomes)
 			smtp_lmtp_queued(e, status);
-		envelope_answer(e, e->outcomes ? NULL : smtp_resp_of_status(status));
+		envelope_answer(e, e->outcomes ? NULL
+				   : status == STATUS_QUOTA
+				       ? smtp_tenant_full(e)
+				       : smtp_resp_of_status(status));
 		return;
 	}
 	if (e->outcomes)
@@ -411,6 +415,12 @@ queue_submit(struct smtp_envelope *e)
 	    .recipient_count = count,
 	};
 	memcpy(message->id, e->id, sizeof(message->id));
+	/* What a delivery here left over is nobody's bulk, and was promised in part. */
+	enum status status = e->queue_wants ? STATUS_OK : smtp_tenant_name(e, message);
+	if (status != STATUS_OK) {
+		envelope_answer(e, smtp_resp_of_status(status));
+		return;
+	}
 	e->queue.op = (struct store_op){.done = queue_done, .user = e, .arena = e->arena};
 	queue_add_submit(service_reader(e->worker->worker), &e->queue);
 }

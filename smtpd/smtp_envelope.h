@@ -45,6 +45,7 @@ enum smtp_fault {
 	SMTP_FAULT_BARE,        /* 550 5.6.0: bare CR, bare LF; the session ends */
 	SMTP_FAULT_CONVERT,     /* 554 5.6.3: binary, and no other form is possible */
 	SMTP_FAULT_NUL,         /* 550 5.6.0: NUL; the session ends */
+	SMTP_FAULT_CAMPAIGN,    /* 550 5.6.0: a submitter's campaign has no good name */
 };
 
 /* A recipient that was accepted by LMTP, with what it leads to: it has a reply of its own
@@ -82,6 +83,7 @@ struct smtp_envelope {
 	struct slice hold;         /* as in queue_message, or null */
 	bool submission;           /* From must be the submitter's, Bcc goes */
 	bool add_missing;          /* Date, Message-ID */
+	struct slice campaign;     /* that a submitter named, or null */
 	struct slice login;        /* who submits, or empty */
 	struct account_id account; /* of the login */
 	struct slice peer;

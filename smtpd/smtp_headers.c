@@ -53,6 +53,7 @@ enum field {
 	FIELD_BCC,
 	FIELD_MESSAGE_ID,
 	FIELD_TLS_REQUIRED,
+	FIELD_CAMPAIGN,
 };
 
 static enum field
@@ -62,14 +63,15 @@ field_of(struct slice name)
 		struct slice name;
 		enum field field;
 	} fields[] = {
-	    {SLICE("Received"),     FIELD_RECEIVED    },
-	    {SLICE("Date"),         FIELD_DATE        },
-	    {SLICE("From"),         FIELD_FROM        },
-	    {SLICE("Sender"),       FIELD_SENDER      },
-	    {SLICE("Bcc"),          FIELD_BCC         },
-	    {SLICE("Resent-Bcc"),   FIELD_BCC         },
-	    {SLICE("Message-ID"),   FIELD_MESSAGE_ID  },
-	    {SLICE("TLS-Required"), FIELD_TLS_REQUIRED},
+	    {SLICE("Received"),            FIELD_RECEIVED    },
+	    {SLICE("Date"),                FIELD_DATE        },
+	    {SLICE("From"),                FIELD_FROM        },
+	    {SLICE("Sender"),              FIELD_SENDER      },
+	    {SLICE("Bcc"),                 FIELD_BCC         },
+	    {SLICE("Resent-Bcc"),          FIELD_BCC         },
+	    {SLICE("Message-ID"),          FIELD_MESSAGE_ID  },
+	    {SLICE("TLS-Required"),        FIELD_TLS_REQUIRED},
+	    {SLICE("X-Postroom-Campaign"), FIELD_CAMPAIGN    },
 	};
 	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
 		if (fields[i].name.len == name.len &&
@@ -110,6 +112,10 @@ smtp_header_scan(struct slice block, struct smtp_header_facts *out)
 			out->tls_required++;
 			out->tls_optional |=
 			    slice_equal_nocase(slice_trim(field.value), SLICE("No"));
+			break;
+		case FIELD_CAMPAIGN:
+			if (out->campaigns++ == 0)
+				out->campaign = slice_trim(field.value);
 			break;
 		case FIELD_SENDER:
 		case FIELD_OTHER:
@@ -192,14 +198,15 @@ smtp_header_senders(struct slice block, struct arena *arena,
 /* ---- putting right ---- */
 
 void
-smtp_header_without_bcc(struct slice block, struct buf *out)
+smtp_header_without_private(struct slice block, struct buf *out)
 {
 	struct header_iter it;
 	struct header_field field;
 	const char *from = block.ptr;
 	header_iter_init(&it, block);
 	while (header_iter_next(&it, &field)) {
-		if (field_of(field.name) != FIELD_BCC)
+		enum field kind = field_of(field.name);
+		if (kind != FIELD_BCC && kind != FIELD_CAMPAIGN)
 			continue;
 		buf_append(out, slice_make(from, (size_t)(field.whole.ptr - from)));
 		from = field.whole.ptr + field.whole.len;

@@ -39,6 +39,8 @@ struct smtp_header_facts {
 	struct slice message_id; /* of the first one, trimmed, borrows; null when none */
 	unsigned tls_required;   /* TLS-Required fields (RFC 8689 section 3) */
 	bool tls_optional;       /* one says "No" */
+	unsigned campaigns;      /* X-Postroom-Campaign fields */
+	struct slice campaign;   /* of the first one, trimmed, borrows; null when none */
 	bool too_many;           /* more fields than are looked at */
 	bool has_8bit;
 };
@@ -56,8 +58,9 @@ bool smtp_header_delivered_to(
 bool smtp_header_senders(struct slice block, struct arena *arena,
     bool (*fn)(struct slice local, struct slice domain, void *arg), void *arg);
 
-/* Appends the block without its Bcc and Resent-Bcc fields (RFC 5322 section 3.6.3). */
-void smtp_header_without_bcc(struct slice block, struct buf *out);
+/* Appends the block without what a submitter says to us alone: its Bcc and Resent-Bcc
+ * fields (RFC 5322 section 3.6.3) and X-Postroom-Campaign. */
+void smtp_header_without_private(struct slice block, struct buf *out);
 
 /* Appends the fields that the facts say are missing: Date, Message-ID, and From when
  * `sender` is not empty. */

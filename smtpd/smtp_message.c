@@ -9,6 +9,7 @@
 #include "smtpd/smtp_message.h"
 
 #include "base/clock.h"
+#include "smtpd/smtp_tenant.h"
 
 void
 smtp_message_fault(struct smtp_envelope *e, enum smtp_fault fault)
@@ -120,13 +121,17 @@ header_take(struct smtp_envelope *e, struct slice block)
 		smtp_message_fault(e, SMTP_FAULT_HEADER_SIZE);
 	if (e->submission && strcmp(conf->smtp.sender_check, "header") == 0)
 		check_from(e, block);
-	if (!e->submission || e->facts.bcc == 0 || e->fault != SMTP_FAULT_NONE) {
+	if (e->submission && e->facts.campaigns > 0)
+		smtp_tenant_campaign_take(e);
+	bool has_private = e->facts.bcc > 0 || e->facts.campaigns > 0;
+	e->facts.campaign = SLICE_NULL; /* borrows the block */
+	if (!e->submission || !has_private || e->fault != SMTP_FAULT_NONE) {
 		draft_append(e, whole);
 		return;
 	}
 	struct buf kept AUTO_BUF;
 	buf_init(&kept, SMTP_HEADER_MAX);
-	smtp_header_without_bcc(block, &kept);
+	smtp_header_without_private(block, &kept);
 	draft_append(e, buf_slice(&kept));
 }
 

@@ -46,8 +46,11 @@ static const struct smtp_reply fault_table[] = {
     [SMTP_FAULT_CONVERT] = {554, "5.6.3",
 			 "the binary message has no other form: it is signed, or no MIME"},
     [SMTP_FAULT_NUL] = {550, "5.6.0", "the message holds a NUL byte"                    },
+    [SMTP_FAULT_CAMPAIGN] = {550, "5.6.0",
+			 "X-Postroom-Campaign stands once and has a name of 1 to 64 letters, digits, "
+	"\"-\", \"_\" and \".\""							 },
 };
-_Static_assert(sizeof(fault_table) / sizeof(fault_table[0]) == SMTP_FAULT_NUL + 1,
+_Static_assert(sizeof(fault_table) / sizeof(fault_table[0]) == SMTP_FAULT_CAMPAIGN + 1,
     "every fault has a reply");
 
 void

@@ -33,13 +33,14 @@ check_block(struct slice block)
 	smtp_header_senders(block, arena, sender_seen, &senders);
 	struct buf kept AUTO_BUF;
 	buf_init(&kept, block.len + 1);
-	smtp_header_without_bcc(block, &kept);
+	smtp_header_without_private(block, &kept);
 	ENSURE(buf_ok(&kept) && kept.len <= block.len);
 	smtp_header_scan(buf_slice(&kept), &kept_facts);
 	if (!facts.too_many) {
-		ENSURE(kept_facts.bcc == 0);
-		ENSURE(kept_facts.fields == facts.fields - facts.bcc);
-		ENSURE(facts.bcc > 0 || kept.len == block.len);
+		unsigned gone = facts.bcc + facts.campaigns;
+		ENSURE(kept_facts.bcc == 0 && kept_facts.campaigns == 0);
+		ENSURE(kept_facts.fields == facts.fields - gone);
+		ENSURE(gone > 0 || kept.len == block.len);
 	}
 	struct buf added AUTO_BUF;
 	buf_init(&added, 4096);

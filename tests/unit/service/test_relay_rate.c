@@ -37,6 +37,9 @@ test_texts(void **state)
 	    {NULL,     "9999999999/1h", false},
 	    {"60/1m",  "60/60s",        true },
 	    {"60/30m", "60/1800s",      true },
+	    {"5/1h",   "5/h",           true },
+	    {NULL,     "5/5",           false},
+	    {NULL,     "5/",            false},
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct relay_rate rate;

@@ -157,15 +157,31 @@ without_bcc(void **state)
 	(void)state;
 	struct buf out AUTO_BUF;
 	buf_init(&out, SMTP_HEADER_MAX);
-	smtp_header_without_bcc(
+	smtp_header_without_private(
 	    SLICE("A: 1\r\nBcc: x@y,\r\n z@y\r\nnot a field\r\nB: 2\r\n"
-		  "bcc: q@y\r\nResent-BCC: r@y\r\n\r\n"),
+		  "bcc: q@y\r\nResent-BCC: r@y\r\n"
+		  "x-postroom-campaign: spring\r\n two\r\n\r\n"),
 	    &out);
 	assert_true(
 	    slice_equal(buf_slice(&out), SLICE("A: 1\r\nnot a field\r\nB: 2\r\n\r\n")));
 	buf_reset(&out);
-	smtp_header_without_bcc(SLICE("Bcc: x\r\n\r\n"), &out);
+	smtp_header_without_private(SLICE("Bcc: x\r\n\r\n"), &out);
 	assert_true(slice_equal(buf_slice(&out), SLICE("\r\n")));
+}
+
+static void
+campaign(void **state)
+{
+	(void)state;
+	struct smtp_header_facts facts;
+	smtp_header_scan(SLICE("A: 1\r\n\r\n"), &facts);
+	assert_int_equal(facts.campaigns, 0);
+	assert_null(facts.campaign.ptr);
+	smtp_header_scan(
+	    SLICE("X-Postroom-Campaign:  Spring \r\nX-POSTROOM-CAMPAIGN: b\r\n\r\n"),
+	    &facts);
+	assert_int_equal(facts.campaigns, 2);
+	assert_true(slice_equal(facts.campaign, SLICE("Spring")));
 }
 
 static void
@@ -236,6 +252,7 @@ main(void)
 	    cmocka_unit_test(too_many),
 	    cmocka_unit_test(senders),
 	    cmocka_unit_test(without_bcc),
+	    cmocka_unit_test(campaign),
 	    cmocka_unit_test(missing),
 	    cmocka_unit_test(text_check),
 	};
