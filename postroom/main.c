@@ -1,12 +1,14 @@
 /*
  * postroom: the command line and the supervisor.  Reads the global options, finds the
- * verb in the table, and runs it.
+ * verb in the table, and runs it.  Called as sendmail, mailq or newaliases it is those
+ * (sendmail.h).
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/ensure.h"
 #include "postroom/cli.h"
+#include "postroom/sendmail.h"
 
 static int
 usage_fail(const struct cli_verb *verb, const char *reason)
@@ -171,8 +173,8 @@ root_resolve(struct cli *cli)
 	return CLI_OK;
 }
 
-int
-main(int argc, char **argv)
+static int
+postroom_main(int argc, char **argv)
 {
 	static struct cli cli;
 	cli.program = argv[0];
@@ -205,4 +207,12 @@ main(int argc, char **argv)
 		code = cli_fail(CLI_IO, "could not write the output");
 	free(words);
 	return code;
+}
+
+int
+main(int argc, char **argv)
+{
+	const char *name = sendmail_name(argc > 0 ? argv[0] : NULL);
+	return name ? sendmail_main(name, argc, argv, postroom_main)
+	            : postroom_main(argc, argv);
 }

@@ -29,7 +29,7 @@ enum {
 static unsigned
 daemon_of(enum conf_protocol protocol)
 {
-	static const unsigned daemons[] = {0, 0, 1, 2, 0};
+	static const unsigned daemons[] = {0, 0, 1, 2, 0, 0};
 	return daemons[protocol];
 }
 

@@ -182,8 +182,8 @@ main(int argc, char **argv)
 	static const struct service_options options = {
 	    .daemon = "smtpd",
 	    .sasl_service = "smtp",
-	    .protocols = {CONF_SMTP, CONF_SUBMISSION, CONF_LMTP},
-	    .protocol_count = 3,
+	    .protocols = {CONF_SMTP, CONF_SUBMISSION, CONF_LMTP, CONF_LOCAL},
+	    .protocol_count = 4,
 	    .refuse_text = SLICE("421 4.7.0 too many connections, try again later\r\n"),
 	    .check = check,
 	    .accept = smtp_session_accept,

@@ -29,7 +29,8 @@ void
 smtp_accept_received_write(const struct smtp_trace_facts *f, struct buf *out)
 {
 	bool v6 = slice_index(f->peer, ':') != SIZE_MAX;
-	bool unix_socket = slice_equal(f->peer, SLICE("local"));
+	bool unix_socket = slice_equal(f->peer, SLICE("local")) ||
+	                   slice_has_prefix(f->peer, SLICE("uid "));
 	buf_append(out, SLICE("Received: from "));
 	buf_append(out, f->helo);
 	buf_append_cstr(out, unix_socket ? " (" : v6 ? " ([IPv6:" : " ([");

@@ -22,7 +22,7 @@ void smtp_accept_note_refused(struct smtp_session *s,
     const struct smtp_reply *reply);
 
 struct smtp_trace_facts {
-	struct slice helo, peer; /* peer: "192.0.2.1", "2001:db8::1" or "local" */
+	struct slice helo, peer; /* peer: "192.0.2.1", "2001:db8::1", "local", "uid 7" */
 	struct slice hostname, id;
 	struct slice protocol;  /* "ESMTPS" … (RFC 3848, RFC 6531 section 4.3) */
 	struct slice tls;       /* version and cipher, or empty */

@@ -13,6 +13,7 @@
 #include "smtpd/smtp_accept.h"
 #include "smtpd/smtp_cmd.h"
 #include "smtpd/smtp_lmtp.h"
+#include "smtpd/smtp_local.h"
 #include "smtpd/smtp_rate.h"
 #include "smtpd/smtp_resp.h"
 
@@ -85,6 +86,17 @@ sender_is_allowed(
 	    mail->size > service_conf(s->service)->smtp.max_message_size) {
 		mail_refuse(s, e, 552, "5.3.4",
 		    slice_from_cstr(smtp_resp_of_fault(SMTP_FAULT_SIZE)->text));
+		return false;
+	}
+	if (s->local && e->sender.len > 0 &&
+	    !smtp_local_owns(s, mail->sender.local,
+		smtp_domain_ascii(mail->sender.domain, e->arena))) {
+		mail_refuse(s, e, 553, "5.7.1",
+		    arena_format(e->arena,
+			"users of this machine send as %.60s@%.120s; to allow others: "
+			"smtp.local_any_sender",
+			s->user ? s->user : "nobody",
+			service_conf(s->service)->hostname));
 		return false;
 	}
 	/* Reports of mail programs have no sender and are let through. */
@@ -216,7 +228,9 @@ smtp_cmd_mail(struct smtp_session *s, struct slice rest)
 	e->add_missing = s->submission || s->trusted;
 	e->login = s->login ? arena_copy(e->arena, slice_from_cstr(s->login)) : SLICE("");
 	e->account = s->account;
-	e->peer = arena_copy(e->arena, slice_from_cstr(conn_peer_text(s->conn)));
+	e->peer = s->local
+	              ? arena_format(e->arena, "uid %u", (unsigned)s->uid)
+	              : arena_copy(e->arena, slice_from_cstr(conn_peer_text(s->conn)));
 	s->envelope = e;
 	s->discarded = 0;
 	s->mails++;
@@ -357,7 +371,7 @@ rcpt_route(struct smtp_session *s, const struct smtp_rcpt *rcpt, struct slice or
 		return;
 	}
 	uint32_t per_hour = service_conf(s->service)->auth.sends_per_hour;
-	if (s->login &&
+	if ((s->login || s->local) &&
 	    !smtp_rate_take(s->account, per_hour, (uint64_t)clock_wall_s() * 1000)) {
 		char text[SMTP_REPLY_MAX];
 		snprintf(text, sizeof(text),

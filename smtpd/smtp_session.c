@@ -10,6 +10,7 @@
 #include "net/network.h"
 #include "smtpd/smtp_cmd.h"
 #include "smtpd/smtp_lmtp.h"
+#include "smtpd/smtp_local.h"
 #include "smtpd/smtp_resp.h"
 
 #define STOPPING_TEXT "%s the server is stopping, try again in a moment"
@@ -106,13 +107,19 @@ smtp_session_accept(struct service *service, struct worker *worker, int fd,
 	s->token = token;
 	s->submission = strcmp(listener->protocol, "submission") == 0;
 	s->lmtp = strcmp(listener->protocol, "lmtp") == 0;
+	s->local = strcmp(listener->protocol, "local") == 0;
 	id_make(s->id);
+	bool known = !s->local || smtp_local_identify(s, fd);
 	s->conn = conn_new(worker_loop(worker), fd, session_event, s);
 	worker_conn_adopt(token, s->conn);
 	smtp_session_judge_peer(s);
 	list_append(&s->own->sessions, &s->node);
 	LOG_DEBUG("conn.open", LF_STR("sid", s->id), LF_STR("listener", listener->name),
 	    LF_STR("peer", conn_peer_text(s->conn)));
+	if (!known) {
+		smtp_session_close(s, "the kernel does not say who it is");
+		return;
+	}
 	if (s->lmtp && !smtp_lmtp_may_connect(s)) {
 		smtp_session_close(s, "not a host that delivers by LMTP");
 		return;
@@ -142,11 +149,13 @@ smtp_session_judge_peer(struct smtp_session *s)
 {
 	const struct conf *conf = service_conf(s->service);
 	const struct sockaddr *peer = conn_peer(s->conn);
-	s->xclient = !s->lmtp && network_list_has(peer, conf->smtp.xclient_networks.items,
-				     conf->smtp.xclient_networks.count);
-	s->trusted = !s->submission && !s->lmtp &&
-	             network_list_has(peer, conf->smtp.trusted_networks.items,
-			 conf->smtp.trusted_networks.count);
+	s->xclient = !s->lmtp && !s->local &&
+	             network_list_has(peer, conf->smtp.xclient_networks.items,
+			 conf->smtp.xclient_networks.count);
+	s->trusted =
+	    s->local || (!s->submission && !s->lmtp &&
+			    network_list_has(peer, conf->smtp.trusted_networks.items,
+				conf->smtp.trusted_networks.count));
 }
 
 void
@@ -175,6 +184,7 @@ session_free(void *arg)
 	s->magic = 0;
 	free(s->helo);
 	free(s->login);
+	free(s->user);
 	free(s);
 }
 

@@ -72,6 +72,10 @@ struct smtp_session {
 	struct conn *conn;
 	bool submission;           /* AUTH is offered, and required */
 	bool lmtp;                 /* RFC 2033: a reply a recipient, local ones only */
+	bool local;                /* a user of this machine: smtp_local.h */
+	bool any_sender;           /* … who may send as whom it wants */
+	uint32_t uid;              /* … and its number */
+	char *user;                /* … and name, or null */
 	bool trusted;              /* the peer is in smtp.trusted_networks */
 	bool xclient;              /* the peer may say who its client is (XCLIENT) */
 	bool greeted;              /* the banner was sent */

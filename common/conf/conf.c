@@ -446,8 +446,8 @@ conf_parse(
 			conf_value_set_default(&conf_keys[i], r.conf, root);
 	conf_scan(text, name, &r.scan, errors);
 	parse_all(&r);
-	conf_check_whole(&r);
 	fill_paths(r.conf, root);
+	conf_check_whole(&r);
 	conf_scan_free(&r.scan);
 	conf_errors_sort(errors, r.before);
 	if (conf_errors_fatal(errors, r.before))

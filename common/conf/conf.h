@@ -18,7 +18,14 @@ enum conf_tls { CONF_TLS_NONE, CONF_TLS_STARTTLS, CONF_TLS_IMPLICIT };
 enum conf_sharing { CONF_SHARING_NONE, CONF_SHARING_DOMAIN, CONF_SHARING_ALL };
 /* What imap.message_limit holds for (RFC 9738). */
 enum conf_limit { CONF_LIMIT_ALL, CONF_LIMIT_SAVING };
-enum conf_protocol { CONF_SMTP, CONF_SUBMISSION, CONF_IMAP, CONF_POP3, CONF_LMTP };
+enum conf_protocol {
+	CONF_SMTP,
+	CONF_SUBMISSION,
+	CONF_IMAP,
+	CONF_POP3,
+	CONF_LMTP,
+	CONF_LOCAL
+};
 enum {
 	CONF_LISTENERS_MAX = 32,
 	CONF_LIST_MAX = 64,
@@ -82,12 +89,13 @@ struct conf {
 		uint32_t max_received;             /* Received fields: loop limit */
 		char *always_bcc;                  /* an address, or "" */
 		struct conf_list xclient_networks; /* may say who their client is */
-		bool srs;              /* forwarded mail's sender is rewritten */
-		char *vrfy;            /* "off", "trusted" */
-		char *etrn;            /* "off", "trusted" */
-		uint32_t max_messages; /* of a session */
-		uint32_t max_priority; /* MT-PRIORITY, 0 to 9 */
-		uint64_t max_hold_s;   /* FUTURERELEASE; 0: off */
+		bool srs;               /* forwarded mail's sender is rewritten */
+		char *vrfy;             /* "off", "trusted" */
+		char *etrn;             /* "off", "trusted" */
+		char *local_any_sender; /* users, with blanks between */
+		uint32_t max_messages;  /* of a session */
+		uint32_t max_priority;  /* MT-PRIORITY, 0 to 9 */
+		uint64_t max_hold_s;    /* FUTURERELEASE; 0: off */
 	} smtp;
 	struct {
 		uint64_t lifetime_s;

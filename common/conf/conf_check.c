@@ -48,6 +48,27 @@ listeners_clash(const struct conf_listener *a, const struct conf_listener *b)
 	return false;
 }
 
+/* Where sendmail looks for it, and for everybody. */
+static void
+local_defaults(struct conf_reader *r, struct conf_listener *l)
+{
+	struct slice title = slice_from_cstr(l->name);
+
+	if (!l->path[0]) {
+		struct buf out;
+		buf_init(&out, strlen(r->conf->run_dir) + 20);
+		buf_append_cstr(&out, r->conf->run_dir);
+		buf_append_cstr(&out, "/sendmail.sock");
+		free(l->path);
+		l->path = slice_to_cstr(buf_slice(&out));
+		buf_fini(&out);
+	}
+	if (!find_key(r, "listener", title, "mode")) {
+		free(l->mode);
+		l->mode = xstrdup("0666");
+	}
+}
+
 /* A Unix socket: its path becomes the listener's only address. */
 static void
 check_socket(struct conf_reader *r, struct conf_listener *l, int line)
@@ -60,10 +81,13 @@ check_socket(struct conf_reader *r, struct conf_listener *l, int line)
 		    "listener '%.40s': LMTP never runs on port 25 (RFC 2033 section 5); "
 		    "24 is its port",
 		    l->name);
+	if (l->protocol == CONF_LOCAL)
+		local_defaults(r, l);
 	if (!l->path[0])
 		return;
-	if (l->protocol != CONF_LMTP)
-		CONF_FAULT(r, line, "listener '%.40s': path is for lmtp", l->name);
+	if (l->protocol != CONF_LMTP && l->protocol != CONF_LOCAL)
+		CONF_FAULT(
+		    r, line, "listener '%.40s': path is for lmtp and local", l->name);
 	if (l->path[0] != '/' || strlen(l->path) > CONF_SOCKET_PATH_MAX)
 		CONF_FAULT(r, line,
 		    "listener '%.40s': path is an absolute path of at most %d octets",
@@ -94,7 +118,7 @@ check_listeners(struct conf_reader *r)
 		if (!find_key(r, "listener", title, "protocol"))
 			CONF_FAULT(r, line,
 			    "listener '%.40s' has no protocol: smtp, submission, imap, "
-			    "pop3 or lmtp",
+			    "pop3, lmtp or local",
 			    one->name);
 		check_socket(r, &r->conf->listeners[i], line);
 		if (!one->path[0] && !find_key(r, "listener", title, "port")) {

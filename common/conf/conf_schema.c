@@ -26,7 +26,7 @@
 #define RELOAD      false
 
 /* In the order of the enums; test_conf compares these with the tables below. */
-#define PROTOCOLS "smtp|submission|imap|pop3|lmtp"
+#define PROTOCOLS "smtp|submission|imap|pop3|lmtp|local"
 #define SHARING   "none|domain|all"
 #define LIMIT_ON  "all|saving"
 #define TLS_MODES "none|starttls|implicit"
@@ -53,9 +53,9 @@ const struct conf_key conf_keys[] = {
 	{"listener", "port", CONF_TYPE_U16, 1, 65535, NULL, NULL, RESTART,
 	    "TCP port; it has no default, and must be there without path", LISTENER(port)},
 	{"listener", "path", CONF_TYPE_PATH, 0, PATH_OCTETS, "", NULL, RESTART,
-	    "a Unix socket instead of port and address; lmtp only", LISTENER(path)},
+	    "a Unix socket instead of port and address; lmtp, and local, whose sockets are sendmail.sock in run_dir unless set", LISTENER(path)},
 	{"listener", "mode", CONF_TYPE_WORD, 0, 0, "0600", "0600|0660|0666", RESTART,
-	    "who may connect to that socket: its owner (the user above), also its group, everybody", LISTENER(mode)},
+	    "who may connect to that socket: its owner (the user above), also its group, everybody; local: 0666 unless set", LISTENER(mode)},
 	{"listener", "networks", CONF_TYPE_LIST_NETWORK, 0, CONF_LIST_MAX, "127.0.0.0/8,[::1]/128", NULL, RESTART,
 	    "who may deliver by lmtp over TCP", LISTENER(networks)},
 	{"listener", "tls", CONF_TYPE_ENUM, 0, 0, "starttls", TLS_MODES, RESTART,
@@ -138,6 +138,9 @@ const struct conf_key conf_keys[] = {
 	{"smtp", "etrn", CONF_TYPE_WORD, 0, 0, "off", "off|trusted", RELOAD,
 	    "who may have the mail that waits for a domain tried at once (ETRN, RFC 1985): nobody, or"
 	    " log-ins and trusted networks", TOP(smtp.etrn)},
+	{"smtp", "local_any_sender", CONF_TYPE_TEXT, 0, 1024, "", NULL, RELOAD,
+	    "users of this machine (names or numbers, blanks between) who may send as anybody by a local"
+	    " listener, as root may; others send as NAME@hostname", TOP(smtp.local_any_sender)},
 	{"smtp", "max_messages", CONF_TYPE_U32, 1, 100000000, "10000", NULL, RELOAD,
 	    "messages of a session, then 421 (RFC 9422, MAILMAX)", TOP(smtp.max_messages)},
 	{"smtp", "max_priority", CONF_TYPE_U32, 0, 9, "4", NULL, RELOAD,
@@ -425,7 +428,8 @@ conf_nearest(const char *section, struct slice name)
 const char *
 conf_protocol_word(enum conf_protocol protocol)
 {
-	static const char *const words[] = {"smtp", "submission", "imap", "pop3", "lmtp"};
+	static const char *const words[] = {
+	    "smtp", "submission", "imap", "pop3", "lmtp", "local"};
 	return words[protocol];
 }
 

@@ -116,6 +116,12 @@ write_listeners(struct buf *out, unsigned port_base, bool public_addresses)
 		    public_addresses ? "{\"0.0.0.0\", \"[::]\"}"
 				     : "{\"127.0.0.1\", \"[::1]\"}");
 	}
+	buf_append_cstr(out,
+	    "# also: mail by LMTP (RFC 2033), and by sendmail(1) from users "
+	    "of this machine\n"
+	    "# listener \"lmtp\" { protocol = lmtp  port = 24  address = "
+	    "{\"127.0.0.1\"} }\n"
+	    "# listener \"sendmail\" { protocol = local }\n");
 	buf_append_cstr(out, "# every listener also takes (defaults shown):\n");
 	for (size_t i = 0; i < conf_key_count; i++) {
 		const struct conf_key *key = &conf_keys[i];

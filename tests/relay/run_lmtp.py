@@ -229,7 +229,7 @@ conf = os.path.join(post.root, "etc", "postroom.conf")
 with open(conf) as f:
     good = f.read()
 for line, why in (('listener "l" { protocol = lmtp  port = 25 }', "port 25"),
-                  ('listener "l" { protocol = imap  path = "/x" }', "path is for lmtp"),
+                  ('listener "l" { protocol = imap  path = "/x" }', "path is for lmtp and local"),
                   ('listener "l" { protocol = lmtp  path = "/x"  port = 24 }', "neither port"),
                   (f'listener "l" {{ protocol = lmtp  path = "/{"x" * 120}" }}', "107")):
     with open(conf, "w") as f:

@@ -98,11 +98,11 @@ static const struct fault faults[] = {
     {"a listener with a taken port",     HEAD "listener \"b\" { protocol = pop3 port = 1 }\n",
      "3: listener 'b' has the port and address of 'a' (line 2)\n"										 },
     {"a listener without anything",      HEAD "listener \"b\" { }\n",
-     "3: listener 'b' has no protocol: smtp, submission, imap, pop3 or lmtp\n"
+     "3: listener 'b' has no protocol: smtp, submission, imap, pop3, lmtp or local\n"
 	"3: listener 'b' has no port\n"													   },
     {"http is not there yet",            HEAD "listener \"b\" { protocol = http port = 80 }\n",
-     "3: protocol: 'http' is not known: it can be smtp, submission, imap, pop3 or "
-	"lmtp\n"																  },
+     "3: protocol: 'http' is not known: it can be smtp, submission, imap, pop3, lmtp "
+	"or local\n"															      },
     {"lines after a comment of several", "/* a\n * b\n */\n" HEAD "\n\nthreads = x\n",
      "8: threads: 'x' is no number: write digits only\n"											  },
     {"lines after a string of several",  "hostname = \"a\nb\"\nthreads = x\n",
@@ -238,7 +238,8 @@ sockets_by_path(void **state)
 	(void)state;
 	struct conf *c = must_parse(HEAD "listener l { protocol = lmtp path = "
 					 "\"run/l.sock\" mode = \"0660\" }\n"
-					 "listener t { protocol = lmtp port = 24 }\n",
+					 "listener t { protocol = lmtp port = 24 }\n"
+					 "listener s { protocol = local }\n",
 	    "/root");
 	assert_string_equal(c->listeners[1].path, "/root/run/l.sock");
 	assert_int_equal(c->listeners[1].addresses.count, 1);
@@ -248,6 +249,8 @@ sockets_by_path(void **state)
 	assert_int_equal(conf_socket_mode(&c->listeners[1]), 0660);
 	assert_int_equal(conf_socket_mode(&c->listeners[2]), 0600);
 	assert_int_equal(c->listeners[2].networks.count, 2);
+	assert_string_equal(c->listeners[3].path, "/root/run/sendmail.sock");
+	assert_int_equal(conf_socket_mode(&c->listeners[3]), 0666);
 	conf_free(&c);
 	static const char *const bad[] = {
 	    "{ protocol = lmtp port = 25 }",
