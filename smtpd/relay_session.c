@@ -630,6 +630,18 @@ reply_complete(struct relay_session *s)
 	}
 }
 
+/* Octets are there although the last command has only just been written: they answer what
+ * was not asked yet.  Pipelined envelopes and LMTP's text have several replies due. */
+static bool
+input_is_early(const struct relay_session *s)
+{
+	bool due =
+	    (s->state == STATE_ENVELOPE && s->offer.pipelining && s->replies_seen > 0) ||
+	    (s->state == STATE_DOT && s->site->lmtp && s->dot_seen > 0);
+	return s->conn && !s->ended && !due && s->state != STATE_CONNECT &&
+	       s->state != STATE_TLS && conn_input(s->conn).len > 0;
+}
+
 static void
 input_run(struct relay_session *s)
 {
@@ -647,10 +659,18 @@ input_run(struct relay_session *s)
 		if (s->state == STATE_EHLO && s->reply.lines > 1)
 			relay_offer_line(&s->offer, slice_from(line, 4));
 		relay_session_note(s, " < ", line);
-		bool complete = s->reply.complete;
+		enum relay_reply_class class = relay_reply_class(&s->reply);
 		conn_consume(s->conn, used);
-		if (complete)
-			reply_complete(s);
+		if (!s->reply.complete)
+			continue;
+		/* A refusal may come early; a yes would be to something else. */
+		if (s->early && s->state != STATE_BANNER &&
+		    (class == REPLY_GOOD || class == REPLY_MORE)) {
+			connection_lost(s, "it replied before it was asked");
+			return;
+		}
+		reply_complete(s);
+		s->early = input_is_early(s);
 	}
 }
 

@@ -50,6 +50,7 @@ struct relay_session {
 	struct relay_job *job;
 	size_t commands_sent; /* of the envelope: MAIL, then each RCPT */
 	size_t replies_seen;
+	bool early; /* the next reply began before its command was sent */
 	bool mail_refused;
 	size_t accepted;
 	size_t

@@ -69,7 +69,8 @@ def cert_sha256(name):
 own = certificate("own", None)
 named = certificate("named", "mx.named.test")
 web = certificate("web", "mta-sts.enforce.test", "mta-sts.badcert.test",
-                  "mta-sts.testing.test", "mta-sts.other.test", "mta-sts.html.test")
+                  "mta-sts.testing.test", "mta-sts.other.test", "mta-sts.html.test",
+                  "mta-sts.huge.test", "mta-sts.moved.test", "mta-sts.typed.test")
 
 # One port for all, as MX hosts have; addresses tell them apart.
 own_sink = Sink(tls=own, where=("127.0.0.2", 0))
@@ -85,6 +86,9 @@ policies = {
     "mta-sts.other.test": "version: STSv1\nmode: enforce\nmx: *.elsewhere.test\nmax_age: 1000\n",
     "mta-sts.html.test": "<html>no</html>",
 }
+# Hostile (R5): each would keep mail from the host, were it believed.
+policies["mta-sts.huge.test"] = policies["mta-sts.other.test"] + "x: y\n" * 2000000
+policies["mta-sts.moved.test"] = policies["mta-sts.typed.test"] = policies["mta-sts.other.test"]
 fetched = []
 
 
@@ -93,11 +97,18 @@ class Policies(http.server.BaseHTTPRequestHandler):
         host = self.headers["Host"].split(":")[0]
         fetched.append(host)
         text = policies.get(host, "").encode()
-        self.send_response(200 if text and self.path == "/.well-known/mta-sts.txt" else 404)
-        self.send_header("Content-Type", "text/plain")
+        moved = host == "mta-sts.moved.test" and self.path == "/.well-known/mta-sts.txt"
+        self.send_response(302 if moved else 200 if text and (
+            self.path == "/.well-known/mta-sts.txt" or "moved" in host) else 404)
+        if moved:
+            self.send_header("Location", f"https://{self.headers['Host']}/elsewhere")
+        self.send_header("Content-Type", "text/html" if "typed" in host else "text/plain")
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
-        self.wfile.write(text)
+        try:
+            self.wfile.write(text)
+        except OSError:
+            pass  # it has had enough
 
     def log_message(self, *args):
         pass
@@ -137,7 +148,9 @@ DNS = (domain("plain", "clear") + domain("dane", "own", right)
        + "mx.own.test A 127.0.0.2\n" + sts("enforce", "mx.named.test", "127.0.0.1")
        + sts("badcert", "mx.own.test", "127.0.0.1")
        + sts("testing", "mx.own.test", "127.0.0.1") + sts("other", "mx.own.test", "127.0.0.1")
-       + sts("html", "mx.own.test", "127.0.0.1") + sts("down", "mx.own.test", "127.0.0.9"))
+       + sts("html", "mx.own.test", "127.0.0.1") + sts("huge", "mx.own.test", "127.0.0.1")
+       + sts("moved", "mx.own.test", "127.0.0.1") + sts("typed", "mx.own.test", "127.0.0.1")
+       + sts("down", "mx.own.test", "127.0.0.9"))
 post = Instance(
     accounts={"anna@demo.test": "secret-anna-1"}, dns=DNS,
     conf={"relay": ["allow_private = true", f"port = {port}", 'retry = {"1s", "1h"}',
@@ -201,9 +214,11 @@ got = send("badcert")
 r.check(isinstance(got, str) and got.startswith("451"), f"MTA-STS: a bad certificate: {got}")
 got = send("other")
 r.check("451 4.7.5" in str(got) and "MTA-STS" in got, f"a host outside of the policy: {got}")
-for name in ("testing", "html", "down"):
+for name in ("testing", "html", "down", "huge", "moved", "typed"):
     r.equal(send(name), ("own", True), f"MTA-STS {name}: as without")
 
+r.equal(fetched.count("mta-sts.moved.test"), len([h for h in fetched if "huge" in h]),
+        "a redirect is not followed")
 told = explained("dane")
 r.equal((told["hosts"][0]["tls"], told["hosts"][0]["tlsa"]), ("dane", 1), "explain DANE")
 r.equal(explained("bogus")["hosts"][0]["tls"], "not used now", "explain bogus")
