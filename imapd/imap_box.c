@@ -382,3 +382,29 @@ imap_box_each_shared(
 	    domain_of(slice_from_cstr(s->login)), each_owner, &e);
 	return status == STATUS_OK ? e.status : status;
 }
+
+struct owners {
+	struct imap_session *s;
+	bool (*fn)(struct account_id owner, void *arg);
+	void *arg;
+};
+
+static bool
+owner_pass(struct account_id owner, void *arg)
+{
+	const struct owners *o = arg;
+
+	return imap_same_account(owner, o->s->account) || o->fn(owner, o->arg);
+}
+
+enum status
+imap_box_each_owner(
+    struct imap_session *s, bool (*fn)(struct account_id owner, void *arg), void *arg)
+{
+	struct owners o = {s, fn, arg};
+
+	if (imap_conf(s)->imap.sharing == CONF_SHARING_NONE)
+		return STATUS_OK;
+	return acl_sharers_each(imap_reader(s), s->account,
+	    domain_of(slice_from_cstr(s->login)), owner_pass, &o);
+}

@@ -72,6 +72,10 @@ enum status imap_box_rights(struct imap_session *s, struct account_id account,
 enum status imap_box_has_right(struct imap_session *s, struct account_id account,
     struct slice owner, uint16_t any, bool *out) MUST_USE;
 
+/* Other accounts that may share something with the session's; more than do. */
+enum status imap_box_each_owner(struct imap_session *s,
+    bool (*fn)(struct account_id owner, void *arg), void *arg) MUST_USE;
+
 /* Mailboxes of others that the session may see (l).  Slices are valid until the reader's
  * end or lie in the command arena.  fn returns false to stop. */
 enum status imap_box_each_shared(struct imap_session *s,

@@ -258,11 +258,12 @@ mailbox_wanted(struct imap_session *s, uint32_t number, struct mailbox_info *out
 	if (number == METADATA_ACCOUNT)
 		return (s->enabled &
 			   (IMAP_ENABLED_METADATA | IMAP_ENABLED_METADATA_SERVER)) ||
-		       (imap_notify_events(s, NULL) & IMAP_NOTIFY_SERVER_METADATA);
+		       (imap_notify_events(s, s->account, NULL) &
+			   IMAP_NOTIFY_SERVER_METADATA);
 	if (mailbox_by_number(imap_reader(s), s->account, number, out) != STATUS_OK)
 		return false; /* it is gone, and its annotations with it */
 	return (s->enabled & IMAP_ENABLED_METADATA) ||
-	       (imap_notify_events(s, out) & IMAP_NOTIFY_MAILBOX_METADATA);
+	       (imap_notify_events(s, s->account, out) & IMAP_NOTIFY_MAILBOX_METADATA);
 }
 
 static void
@@ -368,7 +369,7 @@ imap_metadata_again(struct imap_session *s)
 {
 	struct imap_metadata_watch *m = s->metadata;
 	bool between = s->idling ||
-	               (imap_notify_events(s, NULL) &
+	               (imap_notify_events(s, s->account, NULL) &
 			   (IMAP_NOTIFY_MAILBOX_METADATA | IMAP_NOTIFY_SERVER_METADATA));
 
 	if (m && between && imap_notify_may_speak(s))
@@ -417,7 +418,7 @@ void
 imap_metadata_unwatch(struct imap_session *s)
 {
 	if (!(s->enabled & (IMAP_ENABLED_METADATA | IMAP_ENABLED_METADATA_SERVER)) &&
-	    !(imap_notify_events(s, NULL) &
+	    !(imap_notify_events(s, s->account, NULL) &
 		(IMAP_NOTIFY_MAILBOX_METADATA | IMAP_NOTIFY_SERVER_METADATA)))
 		imap_metadata_watch_free(&s->metadata);
 }

@@ -1,5 +1,5 @@
 /*
- * NOTIFY: the command, the picture of the account, and what is told.
+ * NOTIFY: the command, whose changes are heard of, and what is told.
  *
  * Invariants
  *  1. The picture is what the client has been told: it is replaced only in step with the
@@ -7,6 +7,8 @@
  *  2. Nothing is told while a command runs or a frame is half read, but at its end.
  *  3. The selected mailbox's message events are imap_sync's business; here its counts
  *     only enter the picture.
+ *  4. Of other accounts those are watched that may share something with the user, and the
+ *     directory, which knows when one more does; only when a filter may name such.
  *
  * Thread: the worker's loop.
  */
@@ -18,13 +20,7 @@
 #include "imapd/imap_context.h"
 #include "imapd/imap_fetch_write.h"
 #include "imapd/imap_lex.h"
-
-struct picture {
-	struct arena *arena;
-	struct mailbox_info *boxes; /* in the order of mailbox_each */
-	uint32_t *by_number;        /* indices, those with a number, ascending by it */
-	size_t count, numbered;
-};
+#include "imapd/imap_notify_picture.h"
 
 struct imap_notify {
 	struct arena *arena; /* what was asked for */
@@ -35,168 +31,34 @@ struct imap_notify {
 	struct imap_notify_group *groups;
 	size_t group_count;
 	struct imap_fetch_args *fetch; /* null: no FETCH for new messages */
-	struct picture picture;
+	struct imap_notify_picture picture;
+	bool shared; /* a group may name what others share */
 	struct store_watch *watch;
+	struct store_watch *directory; /* with shared: who shares with whom */
+	struct store_watch **owners;   /* with shared: of picture.owners; owned */
 	struct loop_timer timer;
 	uint32_t own_mailbox, own_first, own_last;
 };
 
-/* ---- pictures ---- */
-
-struct collecting {
-	struct picture picture;
-	size_t room;
-	bool full;
-};
-
-static bool
-collect(const struct mailbox_info *info, void *arg)
-{
-	struct collecting *c = arg;
-	struct picture *p = &c->picture;
-
-	if (p->count == c->room) {
-		size_t room = c->room ? c->room * 2 : 32;
-		struct mailbox_info *grown =
-		    room <= IMAP_NOTIFY_BOXES_MAX * 2
-			? ARENA_ARRAY(p->arena, struct mailbox_info, room)
-			: NULL;
-		if (!grown) {
-			c->full = true;
-			return false;
-		}
-		if (p->count)
-			memcpy(grown, p->boxes, p->count * sizeof(*grown));
-		p->boxes = grown;
-		c->room = room;
-	}
-	struct mailbox_info *box = &p->boxes[p->count];
-	*box = *info;
-	box->name = arena_copy(p->arena, info->name);
-	p->count++;
-	c->full = !box->name.ptr || p->count > IMAP_NOTIFY_BOXES_MAX;
-	return !c->full;
-}
-
-static int
-number_compare(const void *a, const void *b, void *arg)
-{
-	const struct mailbox_info *boxes = arg;
-	uint32_t x = boxes[*(const uint32_t *)a].number;
-	uint32_t y = boxes[*(const uint32_t *)b].number;
-
-	return x < y ? -1 : x > y;
-}
-
-static void
-picture_free(struct picture *p)
-{
-	arena_free(&p->arena);
-	*p = (struct picture){.arena = NULL};
-}
-
-static enum status
-picture_take(struct imap_session *s, struct picture *out)
-{
-	struct collecting c = {.picture = {.arena = arena_new(IMAP_NOTIFY_PICTURE_MAX)}};
-	struct picture *p = &c.picture;
-
-	enum status status = mailbox_each(imap_reader(s), s->account, collect, &c);
-	if (status == STATUS_OK && !c.full)
-		p->by_number = ARENA_ARRAY(p->arena, uint32_t, p->count + 1);
-	if (c.full || (status == STATUS_OK && !p->by_number))
-		status = STATUS_LIMIT;
-	if (status != STATUS_OK) {
-		picture_free(p);
-		return status;
-	}
-	for (uint32_t i = 0; i < p->count; i++)
-		if (!p->boxes[i].exists_not)
-			p->by_number[p->numbered++] = i;
-	qsort_r(
-	    p->by_number, p->numbered, sizeof(p->by_number[0]), number_compare, p->boxes);
-	*out = *p;
-	return STATUS_OK;
-}
-
-static const struct mailbox_info *
-picture_find(const struct picture *p, uint32_t number)
-{
-	size_t low = 0, high = p->numbered;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		const struct mailbox_info *box = &p->boxes[p->by_number[middle]];
-		if (box->number == number)
-			return box;
-		if (box->number < number)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return NULL;
-}
-
-/* "INBOX" first, then by bytes, as mailbox_each gives them. */
-static int
-name_order(struct slice a, struct slice b)
-{
-	bool a_first = slice_equal(a, SLICE("INBOX"));
-	bool b_first = slice_equal(b, SLICE("INBOX"));
-
-	if (a_first || b_first)
-		return b_first - a_first;
-	return slice_compare(a, b);
-}
-
-static const struct mailbox_info *
-picture_named(const struct picture *p, struct slice name)
-{
-	size_t low = 0, high = p->count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		int c = name_order(p->boxes[middle].name, name);
-		if (c == 0)
-			return &p->boxes[middle];
-		if (c < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return NULL;
-}
-
 /* ---- what is wanted ---- */
 
-static bool
-group_has(const struct imap_notify_group *group, const struct mailbox_info *box)
-{
-	return imap_source_has(&group->source, box, true);
-}
-
 static unsigned
-wanted(const struct imap_notify *n, const struct mailbox_info *box)
+wanted(const struct imap_session *s, const struct imap_notify_box *box)
 {
-	unsigned events = 0;
-
-	for (size_t i = 0; i < n->group_count; i++)
-		if (group_has(&n->groups[i], box))
-			events |= n->groups[i].events;
-	return events;
+	return imap_notify_events(s, box->account, &box->info);
 }
 
 unsigned
-imap_notify_events(const struct imap_session *s, const struct mailbox_info *box)
+imap_notify_events(const struct imap_session *s, struct account_id account,
+    const struct mailbox_info *box)
 {
+	const struct imap_notify *n = s->notify;
+	bool own = imap_same_account(account, s->account);
 	unsigned events = 0;
 
-	if (!s->notify)
-		return 0;
-	if (box)
-		return wanted(s->notify, box);
-	for (size_t i = 0; i < s->notify->group_count; i++)
-		events |= s->notify->groups[i].events;
+	for (size_t i = 0; n && i < n->group_count; i++)
+		if (!box || imap_source_has(&n->groups[i].source, box, own))
+			events |= n->groups[i].events;
 	return events;
 }
 
@@ -216,17 +78,18 @@ imap_notify_delayed(const struct imap_session *s)
 
 static void
 tell_messages(struct imap_session *s, unsigned events, const struct mailbox_info *was,
-    const struct mailbox_info *is)
+    const struct imap_notify_box *box)
 {
+	const struct mailbox_info *is = &box->info;
 	bool condstore = imap_is_condstore(s);
 	unsigned modseq = condstore ? IMAP_STATUS_HIGHESTMODSEQ : 0;
 	bool counts = was->exists != is->exists || was->uidnext != is->uidnext;
 
 	if (!(events & IMAP_NOTIFY_MESSAGE_EVENTS) ||
-	    imap_is_selected(s, s->account, is->number))
+	    imap_is_selected(s, box->account, is->number))
 		return;
 	if (counts) {
-		imap_write_status(s, s->account, is,
+		imap_write_status(s, box->account, is,
 		    IMAP_STATUS_UIDNEXT | IMAP_STATUS_MESSAGES | modseq);
 		return;
 	}
@@ -235,84 +98,116 @@ tell_messages(struct imap_session *s, unsigned events, const struct mailbox_info
 	unsigned unseen = was->unseen != is->unseen ? IMAP_STATUS_UNSEEN : 0;
 	if (condstore || unseen)
 		imap_write_status(
-		    s, s->account, is, IMAP_STATUS_UIDVALIDITY | modseq | unseen);
+		    s, box->account, is, IMAP_STATUS_UIDVALIDITY | modseq | unseen);
 }
 
 /* Renamed along with a parent: no event of its own (RFC 5465 section 5.4). */
 static bool
-moved_with_parent(const struct picture *was, const struct picture *is,
-    const struct mailbox_info *old, const struct mailbox_info *new)
+moved_with_parent(const struct imap_notify_picture *was,
+    const struct imap_notify_picture *is, const struct imap_notify_box *old,
+    const struct imap_notify_box *new)
 {
-	size_t cut = slice_rindex(old->name, '/');
-	const struct mailbox_info *parent;
+	size_t cut = slice_rindex(old->info.name, '/');
+	const struct imap_notify_box *parent;
 
 	if (cut == SIZE_MAX)
 		return false;
-	parent = picture_named(was, slice_sub(old->name, 0, cut));
-	if (!parent || parent->exists_not)
+	parent = imap_notify_picture_named(was, slice_sub(old->info.name, 0, cut));
+	if (!parent || parent->info.exists_not)
 		return false;
-	const struct mailbox_info *now = picture_find(is, parent->number);
-	return now && !slice_equal(now->name, parent->name) &&
-	       imap_name_is_below(new->name, now->name) &&
-	       slice_equal(
-		   slice_from(new->name, now->name.len), slice_from(old->name, cut));
+	const struct imap_notify_box *now =
+	    imap_notify_picture_find(is, parent->account, parent->info.number);
+	return now && !slice_equal(now->info.name, parent->info.name) &&
+	       imap_name_is_below(new->info.name, now->info.name) &&
+	       slice_equal(slice_from(new->info.name, now->info.name.len),
+		   slice_from(old->info.name, cut));
 }
 
 /* The direct parent of a name that came or went is affected too, when it looks different
  * now. */
 static void
-tell_parent(struct imap_session *s, const struct picture *was, const struct picture *is,
-    struct slice name)
+tell_parent(struct imap_session *s, const struct imap_notify_picture *was,
+    const struct imap_notify_picture *is, struct slice name)
 {
 	size_t cut = slice_rindex(name, '/');
 
 	if (cut == SIZE_MAX)
 		return;
-	const struct mailbox_info *now = picture_named(is, slice_sub(name, 0, cut));
-	const struct mailbox_info *then = picture_named(was, slice_sub(name, 0, cut));
-	if (now && !now->exists_not && then && !then->exists_not &&
-	    now->has_children != then->has_children &&
-	    (wanted(s->notify, now) & IMAP_NOTIFY_MAILBOX_NAME))
-		imap_write_list(s, now, SLICE_NULL);
+	struct slice parent = slice_sub(name, 0, cut);
+	const struct imap_notify_box *now = imap_notify_picture_named(is, parent);
+	const struct imap_notify_box *then = imap_notify_picture_named(was, parent);
+	if (now && !now->info.exists_not && then && !then->info.exists_not &&
+	    now->info.has_children != then->info.has_children &&
+	    (wanted(s, now) & IMAP_NOTIFY_MAILBOX_NAME))
+		imap_write_list(s, &now->info, SLICE_NULL);
+}
+
+/* Somebody else's mailbox that is there, but not for this user any more: \NoAccess when
+ * the right l has gone (RFC 5465 section 5.9), nothing when it was r. */
+static bool
+tell_no_access(struct imap_session *s, const struct imap_notify_box *old)
+{
+	struct mailbox_info info;
+	uint16_t rights;
+	struct buf *out = imap_out(s);
+
+	if (imap_same_account(old->account, s->account) ||
+	    mailbox_by_number(imap_reader(s), old->account, old->info.number, &info) !=
+		STATUS_OK ||
+	    imap_box_rights(s, old->account, old->info.number, &rights) != STATUS_OK)
+		return false;
+	if (!(rights & ACL_LOOKUP)) {
+		buf_append(out, SLICE("* LIST (\\NoAccess) \"/\" "));
+		imap_resp_mailbox(out, old->info.name, imap_is_utf8(s));
+		buf_append(out, SLICE("\r\n"));
+	}
+	return true;
 }
 
 static void
-tell_gone(struct imap_session *s, const struct picture *was, const struct picture *is)
+tell_gone(struct imap_session *s, const struct imap_notify_picture *was,
+    const struct imap_notify_picture *is)
 {
 	for (size_t i = 0; i < was->count; i++) {
-		const struct mailbox_info *old = &was->boxes[i];
-		if (old->exists_not || picture_find(is, old->number))
+		const struct imap_notify_box *old = &was->boxes[i];
+		if (old->info.exists_not ||
+		    imap_notify_picture_find(is, old->account, old->info.number))
 			continue;
-		if (!(wanted(s->notify, old) & IMAP_NOTIFY_MAILBOX_NAME))
+		unsigned events = wanted(s, old);
+		if (events == 0 || tell_no_access(s, old) ||
+		    !(events & IMAP_NOTIFY_MAILBOX_NAME))
 			continue;
-		const struct mailbox_info *left = picture_named(is, old->name);
-		struct mailbox_info gone = {.name = old->name, .exists_not = true};
-		if (left && !left->exists_not)
+		const struct imap_notify_box *left =
+		    imap_notify_picture_named(is, old->info.name);
+		struct mailbox_info gone = {.name = old->info.name, .exists_not = true};
+		if (left && !left->info.exists_not)
 			continue; /* another one has the name already */
 		if (left)
-			gone = *left;
+			gone = left->info;
 		imap_write_list(s, &gone, SLICE_NULL);
-		tell_parent(s, was, is, old->name);
+		tell_parent(s, was, is, old->info.name);
 	}
 }
 
 static void
-tell_box(struct imap_session *s, const struct picture *was, const struct picture *is,
-    const struct mailbox_info *box)
+tell_box(struct imap_session *s, const struct imap_notify_picture *was,
+    const struct imap_notify_picture *is, const struct imap_notify_box *at)
 {
-	const struct mailbox_info *old =
-	    box->exists_not ? NULL : picture_find(was, box->number);
-	const struct mailbox_info *named = picture_named(was, box->name);
-	unsigned events = wanted(s->notify, box);
-	bool subscribed_before = named && named->subscribed;
+	const struct mailbox_info *box = &at->info;
+	const struct imap_notify_box *old =
+	    box->exists_not ? NULL
+			    : imap_notify_picture_find(was, at->account, box->number);
+	const struct imap_notify_box *named = imap_notify_picture_named(was, box->name);
+	unsigned events = wanted(s, at);
+	bool subscribed_before = named && named->info.subscribed;
 	bool told = false;
 
 	if (old)
-		events |= wanted(s->notify, old);
+		events |= wanted(s, old);
 	if (!box->exists_not && (events & IMAP_NOTIFY_MAILBOX_NAME)) {
-		bool renamed = old && !slice_equal(old->name, box->name);
-		if (!old || (renamed && !moved_with_parent(was, is, old, box))) {
-			imap_write_list(s, box, old ? old->name : SLICE_NULL);
+		bool renamed = old && !slice_equal(old->info.name, box->name);
+		if (!old || (renamed && !moved_with_parent(was, is, old, at))) {
+			imap_write_list(s, box, old ? old->info.name : SLICE_NULL);
 			tell_parent(s, was, is, box->name);
 			told = true;
 		}
@@ -322,21 +217,55 @@ tell_box(struct imap_session *s, const struct picture *was, const struct picture
 		imap_write_list(s, box, SLICE_NULL);
 	struct mailbox_info empty = {.uidnext = 1};
 	if (!box->exists_not)
-		tell_messages(s, events, old ? old : &empty, box);
+		tell_messages(s, events, old ? &old->info : &empty, at);
 }
 
 /* A name that was only subscribed and is it no more is not there at all now. */
 static void
-tell_unsubscribed(
-    struct imap_session *s, const struct picture *was, const struct picture *is)
+tell_unsubscribed(struct imap_session *s, const struct imap_notify_picture *was,
+    const struct imap_notify_picture *is)
 {
 	for (size_t i = 0; i < was->count; i++) {
-		const struct mailbox_info *old = &was->boxes[i];
-		struct mailbox_info gone = {.name = old->name, .exists_not = true};
-		if (old->subscribed && !picture_named(is, old->name) &&
-		    (wanted(s->notify, old) & IMAP_NOTIFY_SUBSCRIPTION))
+		const struct imap_notify_box *old = &was->boxes[i];
+		struct mailbox_info gone = {.name = old->info.name, .exists_not = true};
+		if (old->info.subscribed &&
+		    !imap_notify_picture_named(is, old->info.name) &&
+		    imap_same_account(old->account, s->account) &&
+		    (wanted(s, old) & IMAP_NOTIFY_SUBSCRIPTION))
 			imap_write_list(s, &gone, SLICE_NULL);
 	}
+}
+
+/* ---- watches ---- */
+
+static void
+owners_unwatch(struct imap_notify *n)
+{
+	for (size_t i = 0; n->owners && i < n->picture.owner_count; i++)
+		store_watch_free(&n->owners[i]);
+	free(n->owners);
+	n->owners = NULL;
+}
+
+/* The picture is replaced, and with it whose changes are heard of. */
+static void
+picture_set(struct imap_session *s, const struct imap_notify_picture *now)
+{
+	struct imap_notify *n = s->notify;
+	size_t bytes = now->owner_count * sizeof(now->owners[0]);
+	bool same = n->picture.owner_count == now->owner_count &&
+	            (bytes == 0 || memcmp(n->picture.owners, now->owners, bytes) == 0);
+
+	if (!same)
+		owners_unwatch(n);
+	imap_notify_picture_free(&n->picture);
+	n->picture = *now;
+	if (same || now->owner_count == 0)
+		return;
+	n->owners = xcalloc(now->owner_count, sizeof(n->owners[0]));
+	for (size_t i = 0; i < now->owner_count; i++)
+		n->owners[i] =
+		    store_watch_new(imap_reader(s), now->owners[i], imap_notify_hint, s);
 }
 
 static void
@@ -347,20 +276,22 @@ notify_overflow(struct imap_session *s)
 	buf_append(imap_out(s),
 	    SLICE("* OK [NOTIFICATIONOVERFLOW] too many mailboxes to watch\r\n"));
 	store_watch_free(&n->watch);
+	store_watch_free(&n->directory);
+	owners_unwatch(n);
 	loop_timer_stop(&n->timer);
 	n->selected = 0;
 	n->others = n->changed = false;
 	n->group_count = 0;
-	picture_free(&n->picture);
+	imap_notify_picture_free(&n->picture);
 }
 
 static void
 tell_others(struct imap_session *s)
 {
 	struct imap_notify *n = s->notify;
-	struct picture now;
+	struct imap_notify_picture now;
 
-	enum status status = picture_take(s, &now);
+	enum status status = imap_notify_picture_take(s, n->shared, &now);
 	if (status == STATUS_LIMIT)
 		notify_overflow(s);
 	if (status != STATUS_OK)
@@ -369,8 +300,7 @@ tell_others(struct imap_session *s)
 	tell_unsubscribed(s, &n->picture, &now);
 	for (size_t i = 0; i < now.count; i++)
 		tell_box(s, &n->picture, &now, &now.boxes[i]);
-	picture_free(&n->picture);
-	n->picture = now;
+	picture_set(s, &now);
 }
 
 void
@@ -477,8 +407,10 @@ imap_notify_free(struct imap_notify **notify)
 		return;
 	*notify = NULL;
 	store_watch_free(&n->watch);
+	store_watch_free(&n->directory);
+	owners_unwatch(n);
 	loop_timer_stop(&n->timer);
-	picture_free(&n->picture);
+	imap_notify_picture_free(&n->picture);
 	arena_free(&n->arena);
 	free(n);
 }
@@ -520,6 +452,18 @@ keep_items(struct imap_notify *n, struct slice items)
 	return imap_fetch_items_lex(&lex, n->fetch);
 }
 
+/* PERSONAL and INBOXES never do (RFC 5465 section 6). */
+static bool
+may_name_shared(struct imap_session *s, const struct imap_source *source)
+{
+	if (source->filter == IMAP_SOURCE_SUBSCRIBED)
+		return imap_conf(s)->imap.sharing != CONF_SHARING_NONE;
+	for (size_t i = 0; i < source->name_count; i++)
+		if (imap_box_is_foreign(s, source->names[i]))
+			return true;
+	return false;
+}
+
 static struct imap_notify *
 notify_new(struct imap_session *s, const struct imap_notify_args *args)
 {
@@ -539,6 +483,7 @@ notify_new(struct imap_session *s, const struct imap_notify_args *args)
 		n->groups[n->group_count] = *group;
 		ok = keep_names(s, n, group, &n->groups[n->group_count++]);
 		n->others = true;
+		n->shared |= may_name_shared(s, &n->groups[n->group_count - 1].source);
 	}
 	if (!ok)
 		imap_notify_free(&n);
@@ -548,19 +493,20 @@ notify_new(struct imap_session *s, const struct imap_notify_args *args)
 static void
 write_statuses(struct imap_session *s)
 {
-	const struct picture *p = &s->notify->picture;
+	const struct imap_notify_picture *p = &s->notify->picture;
 	const unsigned items =
 	    IMAP_STATUS_MESSAGES | IMAP_STATUS_UIDNEXT | IMAP_STATUS_UIDVALIDITY;
 
 	for (size_t i = 0; i < p->count; i++) {
-		const struct mailbox_info *box = &p->boxes[i];
-		unsigned events = wanted(s->notify, box);
+		const struct imap_notify_box *box = &p->boxes[i];
+		unsigned events = wanted(s, box);
 		/* With FlagChange also when CONDSTORE is not on (RFC 5465 section 3.1).
 		 */
 		bool modseq = imap_is_condstore(s) || (events & IMAP_NOTIFY_FLAG_CHANGE);
-		if (!box->exists_not && !imap_is_selected(s, s->account, box->number) &&
+		if (!box->info.exists_not &&
+		    !imap_is_selected(s, box->account, box->info.number) &&
 		    (events & IMAP_NOTIFY_MESSAGE_EVENTS))
-			imap_write_status(s, s->account, box,
+			imap_write_status(s, box->account, &box->info,
 			    items | (modseq ? IMAP_STATUS_HIGHESTMODSEQ : 0));
 	}
 }
@@ -569,7 +515,7 @@ enum cmd_result
 imap_run_notify(struct imap_session *s, struct imap_command *cmd)
 {
 	const struct imap_notify_args *args = cmd->u.notify;
-	struct picture picture = {.arena = NULL};
+	struct imap_notify_picture picture = {.arena = NULL};
 
 	if (args->unknown_event)
 		return imap_cmd_finish(s, cmd, IMAP_NO,
@@ -579,7 +525,7 @@ imap_run_notify(struct imap_session *s, struct imap_command *cmd)
 	struct imap_notify *n = notify_new(s, args);
 	enum status status = n ? STATUS_OK : STATUS_LIMIT;
 	if (n && n->others)
-		status = picture_take(s, &picture);
+		status = imap_notify_picture_take(s, n->shared, &picture);
 	if (status == STATUS_LIMIT) {
 		imap_notify_free(&n);
 		return imap_cmd_finish(
@@ -592,17 +538,19 @@ imap_run_notify(struct imap_session *s, struct imap_command *cmd)
 	/* SET implies a NOOP, of what was wanted before (RFC 5465 section 3.1). */
 	if (!args->none && !imap_sync(s, true)) {
 		imap_notify_free(&n);
-		picture_free(&picture);
+		imap_notify_picture_free(&picture);
 		return CMD_CLOSE;
 	}
 	imap_notify_free(&s->notify);
 	s->notify = n;
-	n->picture = picture;
+	picture_set(s, &picture);
 	if (!args->none)
 		n->watch =
 		    store_watch_new(imap_reader(s), s->account, imap_notify_hint, s);
+	if (n->shared)
+		n->directory = store_watch_directory(imap_reader(s), imap_notify_hint, s);
 	imap_metadata_unwatch(s);
-	if ((imap_notify_events(s, NULL) &
+	if ((imap_notify_events(s, s->account, NULL) &
 		(IMAP_NOTIFY_MAILBOX_METADATA | IMAP_NOTIFY_SERVER_METADATA)) &&
 	    imap_metadata_watch(s) != STATUS_OK)
 		notify_overflow(s);

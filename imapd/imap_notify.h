@@ -2,7 +2,7 @@
  * NOTIFY (RFC 5465): what a session wants to be told of, and telling it, also between
  * commands.
  *
- * Changes of other mailboxes are found by comparing the account's mailboxes with the
+ * Changes of other mailboxes, own and shared, are found by comparing them with the
  * picture that was told last, so that many changes cost one response, and a client that
  * reads slowly loses nothing and makes nothing pile up.
  */
@@ -14,10 +14,9 @@
 struct imap_session;
 struct imap_notify;
 struct mailbox_info;
+struct account_id;
 
 enum {
-	IMAP_NOTIFY_BOXES_MAX = 5000,        /* mailboxes watched by one session */
-	IMAP_NOTIFY_PICTURE_MAX = 4 << 20,   /* bytes of one picture of them */
 	IMAP_NOTIFY_WANTED_MAX = 512 * 1024, /* bytes of what the command asked for */
 	IMAP_NOTIFY_GAP_MS = 50,             /* between two looks at the account */
 };
@@ -25,9 +24,10 @@ enum {
 void imap_notify_free(struct imap_notify **notify);
 /* Events wanted for the selected mailbox: all of them when NOTIFY was not used. */
 unsigned imap_notify_selected(const struct imap_session *s);
-/* Events wanted for a mailbox, or with null those that any group asks for; none when
- * NOTIFY was not used. */
-unsigned imap_notify_events(const struct imap_session *s, const struct mailbox_info *box);
+/* Events wanted for a mailbox of `account`, or with null those that any group asks for;
+ * none when NOTIFY was not used. */
+unsigned imap_notify_events(const struct imap_session *s, struct account_id account,
+    const struct mailbox_info *box);
 /* Is the session between commands with nothing half read, or in IDLE? */
 bool imap_notify_may_speak(const struct imap_session *s);
 /* Does the selected mailbox's expunge wait for a command (SELECTED-DELAYED)? */

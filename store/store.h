@@ -84,6 +84,9 @@ struct store_watch;
 struct store_watch *store_watch_new(struct store_reader *reader,
     struct account_id account, void (*fn)(void *arg), void *arg);
 void store_watch_free(struct store_watch **watch);
+/* The same for the directory: accounts, domains, who shares with whom. */
+struct store_watch *store_watch_directory(
+    struct store_reader *reader, void (*fn)(void *arg), void *arg);
 /* The same for the outbound queue. */
 struct store_watch *store_watch_queue(
     struct store_reader *reader, void (*fn)(void *arg), void *arg);

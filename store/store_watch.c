@@ -105,6 +105,12 @@ store_watch_new(struct store_reader *reader, struct account_id account,
 }
 
 struct store_watch *
+store_watch_directory(struct store_reader *reader, void (*fn)(void *arg), void *arg)
+{
+	return watch_new(reader, partition_directory(), fn, arg);
+}
+
+struct store_watch *
 store_watch_queue(struct store_reader *reader, void (*fn)(void *arg), void *arg)
 {
 	return watch_new(reader, partition_queue(), fn, arg);
