@@ -174,6 +174,7 @@ reloaded(struct service *service)
 {
 	(void)service;
 	relay_reloaded();
+	webhook_reloaded();
 }
 
 int

@@ -1,5 +1,5 @@
 /*
- * The webhook's thread; see webhook.h.
+ * The webhook's threads, one a receiver; see webhook.h.
  *
  *   look at the trace ─► batch full, or nothing more ─► post ─► 2xx ─► the place is kept
  *        ▲                                               └─► else: wait, the same again
@@ -21,25 +21,51 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/stats.h"
+#include "net/daemon.h"
 #include "net/http_post.h"
 #include "service/event.h"
 
 enum { SIGNATURE_BYTES = 32, PLACE_MAX = 64 /* bytes of the file */ };
 
-static struct {
-	struct service *service;
-	char *dir;  /* of the trace */
-	char *path; /* of the place */
+/* A receiver: its thread's alone, but for `thread` and `running`. */
+struct hook {
+	size_t index; /* position in webhook.url, and line of webhook.secret */
 	pthread_t thread;
 	bool running;
-	atomic_bool stop;
-	pthread_mutex_t lock; /* with `wake`: stop is told */
-	pthread_cond_t wake;
-	/* the thread's */
+	char *path;  /* of the place */
 	bool placed; /* `place` holds */
 	struct trace_place place;
 	uint64_t retry_ms; /* 0: the last post went well */
-} hook = {.lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
+};
+
+static struct {
+	struct service *service;
+	char *dir; /* of the trace */
+	struct hook hooks[WEBHOOK_RECEIVERS_MAX];
+	atomic_bool stop;
+	pthread_mutex_t lock; /* with `wake`: stop is told */
+	pthread_cond_t wake;
+} all = {.lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
+
+struct slice
+webhook_receiver(struct slice urls, size_t index)
+{
+	while (urls.len > 0) {
+		struct slice word = slice_split(&urls, ' ');
+		if (word.len > 0 && index-- == 0)
+			return slice_equal(word, SLICE("-")) ? SLICE_NULL : word;
+	}
+	return SLICE_NULL;
+}
+
+struct slice
+webhook_key(struct slice text, size_t index)
+{
+	struct slice line = SLICE_NULL;
+	for (size_t i = 0; i <= index; i++)
+		line = slice_split(&text, '\n');
+	return slice_trim(line);
+}
 
 void
 webhook_sign(struct slice secret, struct slice timestamp, struct slice body,
@@ -62,36 +88,36 @@ webhook_sign(struct slice secret, struct slice timestamp, struct slice body,
 /* ---- the place ---- */
 
 static void
-place_save(void)
+place_save(const struct hook *hook)
 {
 	char text[TRACE_PLACE_TEXT_MAX];
-	trace_place_text(&hook.place, text);
-	enum status status = file_replace(hook.path, slice_from_cstr(text));
+	trace_place_text(&hook->place, text);
+	enum status status = file_replace(hook->path, slice_from_cstr(text));
 	if (status != STATUS_OK)
 		LOG_WARN("webhook.fail", LF_STR("reason", "the place is not kept"),
-		    LF_STR("path", hook.path), LF_STR("status", status_text(status)));
+		    LF_STR("path", hook->path), LF_STR("status", status_text(status)));
 }
 
 /* The one that was kept; the first time the trace's end: no old mail is told. */
 static bool
-place_find(void)
+place_find(struct hook *hook)
 {
 	struct buf text AUTO_BUF;
 	buf_init(&text, PLACE_MAX);
-	if (hook.placed)
+	if (hook->placed)
 		return true;
-	enum status status = file_read(hook.path, &text);
+	enum status status = file_read(hook->path, &text);
 	if (status == STATUS_OK &&
-	    trace_place_parse(slice_trim(buf_slice(&text)), &hook.place)) {
-		hook.placed = true;
+	    trace_place_parse(slice_trim(buf_slice(&text)), &hook->place)) {
+		hook->placed = true;
 		return true;
 	}
 	if (status == STATUS_IO)
 		return false;
-	if (trace_place_end(hook.dir, &hook.place) != STATUS_OK)
+	if (trace_place_end(all.dir, &hook->place) != STATUS_OK)
 		return false;
-	hook.placed = true;
-	place_save();
+	hook->placed = true;
+	place_save(hook);
 	return true;
 }
 
@@ -128,50 +154,46 @@ batch_line(struct slice line, const struct trace_place *at, void *arg)
 	return true;
 }
 
-static bool
-secret_read(const char *path, struct buf *out)
-{
-	if (!path[0] || file_read(path, out) != STATUS_OK)
-		return false;
-	struct slice rest = buf_slice(out);
-	buf_truncate(out, slice_trim(slice_split(&rest, '\n')).len);
-	return out->len > 0;
-}
-
 static enum status
-batch_post(const struct conf *conf, struct slice body)
+batch_post(
+    const struct hook *hook, const struct conf *conf, const char *url, struct slice body)
 {
 	char timestamp[32], sign[WEBHOOK_SIGNATURE_SIZE], first[80], second[128];
-	struct buf secret AUTO_BUF;
+	struct buf secrets AUTO_BUF;
 	struct buf answer AUTO_BUF;
-	buf_init(&secret, WEBHOOK_SECRET_MAX);
+	struct slice key = SLICE_NULL;
+	buf_init(&secrets, WEBHOOK_SECRETS_MAX);
 	buf_init(&answer, WEBHOOK_ANSWER_MAX);
-	if (!secret_read(conf->webhook.secret, &secret)) {
+	if (conf->webhook.secret[0] &&
+	    file_read(conf->webhook.secret, &secrets) == STATUS_OK)
+		key = webhook_key(buf_slice(&secrets), hook->index);
+	if (key.len == 0) {
 		LOG_ERROR("webhook.fail",
-		    LF_STR("reason", "no secret: webhook.secret names a file whose first "
-				     "line is it"),
-		    LF_STR("path", conf->webhook.secret));
+		    LF_STR("reason", "no secret: webhook.secret names a file with a line "
+				     "for each receiver"),
+		    LF_STR("path", conf->webhook.secret),
+		    LF_U64("line", hook->index + 1));
 		return STATUS_INVALID;
 	}
 	snprintf(timestamp, sizeof(timestamp), "%lld", (long long)clock_wall_s());
-	webhook_sign(buf_slice(&secret), slice_from_cstr(timestamp), body, sign);
+	webhook_sign(key, slice_from_cstr(timestamp), body, sign);
 	snprintf(first, sizeof(first), "X-Postroom-Timestamp: %s", timestamp);
 	snprintf(second, sizeof(second), "X-Postroom-Signature: %s", sign);
 	const char *const headers[] = {first, second, NULL};
 	const struct http_post post = {
-	    .url = conf->webhook.url,
+	    .url = url,
 	    .body = body,
 	    .type = "application/json",
 	    .headers = headers,
 	    .anywhere = conf->webhook.allow_private,
-	    .stop = &hook.stop,
+	    .stop = &all.stop,
 	    .ca_file = conf->webhook.ca,
 	    .timeout_ms = conf->webhook.timeout_ms,
 	};
 	long code = 0;
 	enum status status = http_post(&post, &answer, &code);
-	if (status != STATUS_OK && !atomic_load(&hook.stop))
-		LOG_WARN("webhook.fail", LF_STR("url", conf->webhook.url),
+	if (status != STATUS_OK && !atomic_load(&all.stop))
+		LOG_WARN("webhook.fail", LF_STR("url", url),
 		    LF_STR("reason", code ? "refused" : "no answer"),
 		    LF_U64("code", (uint64_t)code));
 	return status;
@@ -189,20 +211,20 @@ kinds_wanted(const struct conf *conf)
 
 /* True when there may be more at once. */
 static bool
-batch_run(const struct conf *conf)
+batch_run(struct hook *hook, const struct conf *conf, const char *url)
 {
 	struct batch batch = {.kinds = kinds_wanted(conf)};
-	struct trace_place before = hook.place;
+	struct trace_place before = hook->place;
 	buf_init(&batch.body, WEBHOOK_BATCH_MAX);
-	enum status status = trace_read(hook.dir, &hook.place, batch_line, &batch);
+	enum status status = trace_read(all.dir, &hook->place, batch_line, &batch);
 	bool more = batch.walked >= WEBHOOK_WALK_MAX;
 	if (status == STATUS_INVALID) {
 		/* The trace was cut or the clock went back: on from its end. */
 		LOG_WARN(
 		    "webhook.fail", LF_STR("reason", "the place in the trace is gone"));
-		hook.placed = trace_place_end(hook.dir, &hook.place) == STATUS_OK;
+		hook->placed = trace_place_end(all.dir, &hook->place) == STATUS_OK;
 	} else if (status == STATUS_NOT_FOUND) {
-		more = hook.place.day != before.day;
+		more = hook->place.day != before.day;
 	} else if (status != STATUS_OK) {
 		LOG_WARN("webhook.fail", LF_STR("reason", "cannot read the trace"),
 		    LF_STR("status", status_text(status)));
@@ -210,28 +232,28 @@ batch_run(const struct conf *conf)
 	if (batch.events > 0) {
 		buf_append_cstr(&batch.body, "]}");
 		ENSURE(buf_ok(&batch.body));
-		if (batch_post(conf, buf_slice(&batch.body)) == STATUS_OK) {
-			hook.retry_ms = 0;
+		if (batch_post(hook, conf, url, buf_slice(&batch.body)) == STATUS_OK) {
+			hook->retry_ms = 0;
 			stats_add(stats_get("webhook_events_total"), batch.events);
-			place_save();
+			place_save(hook);
 			more |= batch.events == WEBHOOK_EVENTS_MAX;
 		} else {
 			stats_add(stats_get("webhook_failures_total"), 1);
-			hook.place = before;
+			hook->place = before;
 			more = false;
-			hook.retry_ms =
-			    hook.retry_ms ? 2 * hook.retry_ms : WEBHOOK_RETRY_MS_MIN;
-			if (hook.retry_ms > WEBHOOK_RETRY_MS_MAX)
-				hook.retry_ms = WEBHOOK_RETRY_MS_MAX;
+			hook->retry_ms =
+			    hook->retry_ms ? 2 * hook->retry_ms : WEBHOOK_RETRY_MS_MIN;
+			if (hook->retry_ms > WEBHOOK_RETRY_MS_MAX)
+				hook->retry_ms = WEBHOOK_RETRY_MS_MAX;
 		}
-	} else if (more || hook.place.day != before.day) {
-		place_save();
+	} else if (more || hook->place.day != before.day) {
+		place_save(hook);
 	}
 	buf_fini(&batch.body);
 	return more;
 }
 
-/* ---- the thread ---- */
+/* ---- the threads ---- */
 
 static void
 wait_ms(uint64_t ms)
@@ -244,25 +266,55 @@ wait_ms(uint64_t ms)
 		until.tv_sec++;
 		until.tv_nsec -= 1000000000;
 	}
-	pthread_mutex_lock(&hook.lock);
-	while (!atomic_load(&hook.stop) &&
-	       pthread_cond_timedwait(&hook.wake, &hook.lock, &until) == 0)
+	pthread_mutex_lock(&all.lock);
+	while (!atomic_load(&all.stop) &&
+	       pthread_cond_timedwait(&all.wake, &all.lock, &until) == 0)
 		;
-	pthread_mutex_unlock(&hook.lock);
+	pthread_mutex_unlock(&all.lock);
 }
 
 static void *
 hook_run(void *arg)
 {
-	(void)arg;
-	while (!atomic_load(&hook.stop)) {
-		const struct conf *conf = service_conf(hook.service);
-		bool more =
-		    conf->webhook.url[0] != '\0' && place_find() && batch_run(conf);
+	struct hook *hook = arg;
+	/* It may have been started by a reload. */
+	daemon_signals_block();
+	while (!atomic_load(&all.stop)) {
+		const struct conf *conf = service_conf(all.service);
+		struct slice word =
+		    webhook_receiver(slice_from_cstr(conf->webhook.url), hook->index);
+		char *url = word.len > 0 ? slice_to_cstr(word) : NULL;
+		bool more = url && place_find(hook) && batch_run(hook, conf, url);
+		free(url);
 		if (!more)
-			wait_ms(hook.retry_ms ? hook.retry_ms : WEBHOOK_LOOK_MS);
+			wait_ms(hook->retry_ms ? hook->retry_ms : WEBHOOK_LOOK_MS);
 	}
 	return NULL;
+}
+
+void
+webhook_reloaded(void)
+{
+	if (!all.service || atomic_load(&all.stop))
+		return;
+	const struct conf *conf = service_conf(all.service);
+	for (size_t i = 0; i < WEBHOOK_RECEIVERS_MAX; i++) {
+		struct hook *hook = &all.hooks[i];
+		if (hook->running ||
+		    !webhook_receiver(slice_from_cstr(conf->webhook.url), i).ptr)
+			continue;
+		hook->index = i;
+		int len =
+		    i == 0 ? asprintf(&hook->path, "%s/webhook-place", conf->store.path)
+			   : asprintf(&hook->path, "%s/webhook-place-%zu",
+				 conf->store.path, i + 1);
+		ENSURE(len >= 0);
+		hook->running = pthread_create(&hook->thread, NULL, hook_run, hook) == 0;
+		if (hook->running)
+			continue;
+		free(hook->path);
+		LOG_ERROR("server.start", LF_STR("reason", "no thread for the webhook"));
+	}
 }
 
 void
@@ -270,27 +322,26 @@ webhook_start(struct service *service, const struct trace *trace)
 {
 	if (!trace)
 		return;
-	hook.service = service;
-	hook.dir = xstrdup(trace_dir(trace));
-	int len =
-	    asprintf(&hook.path, "%s/webhook-place", service_conf(service)->store.path);
-	ENSURE(len >= 0);
-	hook.running = pthread_create(&hook.thread, NULL, hook_run, NULL) == 0;
-	if (!hook.running)
-		LOG_ERROR("server.start", LF_STR("reason", "no thread for the webhook"));
+	all.service = service;
+	all.dir = xstrdup(trace_dir(trace));
+	webhook_reloaded();
 }
 
 void
 webhook_stop(void)
 {
-	if (!hook.running)
+	if (!all.service)
 		return;
-	pthread_mutex_lock(&hook.lock);
-	atomic_store(&hook.stop, true);
-	pthread_cond_signal(&hook.wake);
-	pthread_mutex_unlock(&hook.lock);
-	pthread_join(hook.thread, NULL);
-	hook.running = false;
-	free(hook.dir);
-	free(hook.path);
+	pthread_mutex_lock(&all.lock);
+	atomic_store(&all.stop, true);
+	pthread_cond_broadcast(&all.wake);
+	pthread_mutex_unlock(&all.lock);
+	for (size_t i = 0; i < WEBHOOK_RECEIVERS_MAX; i++) {
+		if (!all.hooks[i].running)
+			continue;
+		pthread_join(all.hooks[i].thread, NULL);
+		free(all.hooks[i].path);
+	}
+	free(all.dir);
+	all.service = NULL;
 }

@@ -122,7 +122,7 @@ struct conf {
 		bool allow_private; /* deliver to loopback and private addresses by MX */
 	} relay;
 	struct {
-		char *url;    /* empty: none */
+		char *url;    /* with blanks between; empty: none */
 		char *secret; /* path */
 		struct conf_list events;
 		char *ca; /* path; empty: the system's */

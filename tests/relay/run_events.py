@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # timeout: 60
 """Delivery events (decision 0101): `postroom events` from a cursor on, and the webhook: signed,
-in order, retried, over a kill at least once; private addresses only when that is allowed."""
+in order, retried, over a kill at least once; two receivers, one of them dead; private addresses
+only when that is allowed."""
 
 import hashlib
 import hmac
@@ -144,8 +145,61 @@ post.wait_running()
 r.check(wait_for(lambda: {e["id"] for e in events()[-2:]} <= {e["id"] for e in posted()}),
         "is told after a kill")
 
-# Not allowed: nothing goes to this machine.
+# A second receiver, by a reload: a key of its own, a place of its own; the first one is dead.
+second = []
+
+
+class Second(Receiver):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        second.append((dict(self.headers), body))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+
+receiver2 = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Second)
+threading.Thread(target=receiver2.serve_forever, daemon=True).start()
 path = os.path.join(post.root, "etc", "postroom.conf")
+
+
+def replace(old, new):
+    with open(path) as conf:
+        text = conf.read()
+    assert old in text
+    with open(path, "w") as conf:
+        conf.write(text.replace(old, new))
+    post.run("reload")
+
+
+def told(batches):
+    return [e["id"] for _, body in batches for e in json.loads(body)["events"]]
+
+
+r.check(wait_for(lambda: told(posts)[-1:] == [e["id"] for e in events()][-1:]), "all is told")
+before = len(events())
+refuse[0] = 10 ** 6
+replace('/in?x=1"', f'/in?x=1 http://127.0.0.1:{receiver2.server_port}/two"')
+r.check(wait_for(lambda: os.path.exists(place + "-2")), "it has a place")
+send("yes@one.test", "no@one.test")
+r.check(wait_for(lambda: len(second) > 0 and refuse[0] < 10 ** 6 and
+                 told(second) == [e["id"] for e in events()[before:]]),
+        "it is told what comes from now on, while the first refuses")
+headers, body = second[0]
+r.equal(headers["X-Postroom-Signature"], "sha256=" + hmac.new(
+    b"not this line", headers["X-Postroom-Timestamp"].encode() + b"." + body,
+    hashlib.sha256).hexdigest(), "signed by the second line")
+replace("/in?x=1 http", "/in?x=1 - http")  # at the third place now, which has no key
+send("yes@one.test")
+r.check(wait_for(lambda: "line=3" in post.log_tail(100)), "a key that is not there is told")
+replace("/in?x=1 - http", "/in?x=1 http")
+r.check(wait_for(lambda: told(second) == [e["id"] for e in events()[before:]]),
+        "back at its place it goes on, nothing lost or twice")
+refuse[0] = 0
+r.check(wait_for(lambda: {e["id"] for e in events()[before:]} <= set(told(posts))),
+        "the first is told all when it is back")
+
+# Not allowed: nothing goes to this machine.
 with open(path) as conf:
     text = conf.read()
 with open(path, "w") as conf:
@@ -157,5 +211,6 @@ r.check(wait_for(lambda: 'reason="no answer"' in post.log_tail(200)), "refused")
 r.equal(len(tries), count, "no private address without leave")
 post.close()
 receiver.shutdown()
+receiver2.shutdown()
 sink.close()
 r.finish()
