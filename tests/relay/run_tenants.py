@@ -124,7 +124,7 @@ r.check(wait_for(lambda: len([m for m in sink.messages if "solo" in m[1][0]]) ==
         "the single messages go")
 order = [m[1][0] for m in sink.messages]
 places = [i for i, to in enumerate(order) if "solo" in to]
-r.check(places[-1] <= 8, f"in turns with the flood: {places}")
+r.check(len(places) == 3 and places[-1] <= 8, f"in turns with the flood: {places}")
 r.check(not any(b"X-Postroom-Campaign" in m[2] for m in sink.messages),
         "the campaign's name stays here")
 
@@ -209,6 +209,8 @@ r.equal((told.get("tenant"), told["pool_by"]), ("solo", "rule"), "the rule wins"
 r.check("tenant       acme" in post.run("explain", "--from", "a0@acme.test", "--to", "x@near.test")
         .stdout, "explain in words")
 r.check(wait_for(lambda: tenant("solo")["messages"] == 0), "nothing of it is left")
+# Held, since what waited for a removed tenant's rate waits no more.
+r.equal(post.json("queue", "hold", "--tenant", "acme")["recipients"], SENDERS - 2, "hold the rest")
 post.run("tenant", "remove", "solo")
 post.run("tenant", "remove", "acme")
 r.equal(post.json("queue", "list", "--tenant", "acme")[0]["tenant"], "acme", "its mail stays")
