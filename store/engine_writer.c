@@ -11,7 +11,8 @@
  *
  * A small batch is not placed ahead: it waits for the commit before it, and a moment for
  * those whom that one answered, so that all who are at work share the flushes (decision
- * 0110).
+ * 0110).  When nothing waits behind it, its thread keeps place_lock and goes on: the other
+ * thread would wake up only to wait again.
  *
  * A function that fails without having written costs nothing.  One that fails after it
  * has written makes the transaction be given up and the others run again (decision 0007).
@@ -276,8 +277,10 @@ writer_main(void *arg)
 	struct engine_writer *writer = &env->writer;
 	struct engine_commit **batch =
 	    xcalloc(ENGINE_BATCH_MAX, sizeof(struct engine_commit *));
+	bool placing = false; /* place_lock is held */
 	for (;;) {
-		pthread_mutex_lock(&writer->place_lock);
+		if (!placing)
+			pthread_mutex_lock(&writer->place_lock);
 		pending_refill(writer);
 		while (!writer->pending && !atomic_load(&writer->stop)) {
 			sem_wait(&writer->wake);
@@ -296,7 +299,10 @@ writer_main(void *arg)
 		env->engine->ops->place(env, batch, count);
 		if (!small)
 			pthread_mutex_lock(&writer->commit_lock);
-		pthread_mutex_unlock(&writer->place_lock);
+		pending_refill(writer);
+		placing = small && !writer->pending;
+		if (!placing)
+			pthread_mutex_unlock(&writer->place_lock);
 		batch_commit(env, batch, count);
 		batch_done(env, batch, count);
 		pthread_mutex_unlock(&writer->commit_lock);

@@ -14,7 +14,7 @@
 #include "base/ensure.h"
 #include "net/conn_int.h"
 
-enum { TLS_MORE_MIN = 4096 /* bytes: behind a record so large more may be there */ };
+enum { TLS_MORE_MIN = 16384 /* bytes: behind a full record more is likely */ };
 
 size_t
 conn_input_room(const struct conn *c)
