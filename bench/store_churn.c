@@ -180,7 +180,7 @@ main(int argc, char **argv)
 	double total_us = (double)(now_us() - begin_us);
 	printf(
 	    "segments at worst %.2f of what lives in them; with the index, against live "
-	    "bytes and the index at first, %.2f\n"
+	    "bytes and the index at first, %.3f\n"
 	    "%.2f bytes moved for each byte written; maintenance took %.1f %% of the "
 	    "time (not synced)\n",
 	    worst, worst_all,

@@ -231,6 +231,37 @@ lmdb_body_set_derived(struct engine_txn *txn, uint64_t body, struct slice derive
 }
 
 enum status
+derived_repack(struct lmdb_env *env, MDB_txn *mdb, const uint64_t *bodies, size_t count)
+{
+	enum { HEAD = 12, TAKEN_MAX = 1024 /* bytes; larger ones fill a page anyhow */ };
+	AUTO_BUF struct buf taken; /* body u64, length u32, bytes */
+	char head[HEAD];
+	MDB_val key = {8, head}, value;
+	int rc = 0;
+	buf_init(&taken, count * (HEAD + TAKEN_MAX));
+	for (size_t i = 0; i < count && rc == 0; i++) {
+		be64_put(head, bodies[i]);
+		key.mv_data = head;
+		rc = mdb_get(mdb, env->derived, &key, &value);
+		if (rc == 0 && value.mv_size <= TAKEN_MAX) {
+			be32_put(head + 8, (uint32_t)value.mv_size);
+			buf_append(&taken, slice_make(head, HEAD));
+			buf_append(&taken, slice_make(value.mv_data, value.mv_size));
+			rc = mdb_del(mdb, env->derived, &key, NULL);
+		}
+		if (rc == MDB_NOTFOUND)
+			rc = 0; /* it has none, or is gone */
+	}
+	for (char *at = taken.ptr; rc == 0 && at < taken.ptr + taken.len;) {
+		key.mv_data = at;
+		value = (MDB_val){be32_get(at + 8), at + HEAD};
+		rc = mdb_put(mdb, env->derived, &key, &value, 0);
+		at += HEAD + value.mv_size;
+	}
+	return lmdb_status(rc);
+}
+
+enum status
 lmdb_body_attach(struct engine_txn *txn, struct body_draft *draft, uint64_t *out_body)
 {
 	const struct body_place *place = &draft->places[txn->env->index];

@@ -353,7 +353,16 @@ move_apply(struct compaction *c, MDB_txn *txn, const struct move *move, int64_t 
 }
 
 static enum status
-moves_commit(struct compaction *c)
+moves_repack(struct compaction *c, MDB_txn *txn)
+{
+	uint64_t bodies[STEP_BODIES_MAX];
+	for (size_t i = 0; i < c->count; i++)
+		bodies[i] = c->moves[i].body;
+	return derived_repack(c->env, txn, bodies, c->count);
+}
+
+static enum status
+moves_commit_once(struct compaction *c, bool repack)
 {
 	struct lmdb_env *env = c->env;
 	MDB_txn *txn = NULL;
@@ -364,6 +373,8 @@ moves_commit(struct compaction *c)
 	int64_t moved = 0;
 	for (size_t i = 0; i < c->count && status == STATUS_OK; i++)
 		status = move_apply(c, txn, &c->moves[i], &moved);
+	if (status == STATUS_OK && moved > 0 && repack)
+		status = moves_repack(c, txn);
 	struct segment_delta from = {c->segment, -moved, 0};
 	if (status == STATUS_OK && moved > 0) {
 		struct segment_delta to = {c->out->id, moved, c->out->end};
@@ -391,6 +402,14 @@ moves_commit(struct compaction *c)
 	c->totals->moved_bytes += (uint64_t)moved;
 	c->totals->moved_bodies += moved > 0 ? c->count : 0;
 	return STATUS_OK;
+}
+
+/* Repacking takes more room for the moment: with too little, the move alone. */
+static enum status
+moves_commit(struct compaction *c)
+{
+	enum status status = moves_commit_once(c, true);
+	return status == STATUS_FULL ? moves_commit_once(c, false) : status;
 }
 
 /* The end of the last frame that a record has ever named; 0: not known.  Asked as a

@@ -295,6 +295,11 @@ enum status body_record_put(
 /* Takes the body's place out of `moved` when it is there. */
 enum status body_moved_del(
     struct lmdb_env *env, MDB_txn *mdb, uint64_t body, const struct body_record *record);
+/* Takes the derived records of the bodies out and puts them back in the order given: LMDB
+ * joins pages only when they are three quarters empty, so where most bodies have gone
+ * the records of the others stand apart (decision 0141). */
+enum status derived_repack(
+    struct lmdb_env *env, MDB_txn *mdb, const uint64_t *bodies, size_t count);
 /* Adds to the segment's counters. */
 enum status segment_record_add(
     struct lmdb_env *env, MDB_txn *mdb, const struct segment_delta *delta);

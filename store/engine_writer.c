@@ -11,8 +11,8 @@
  *
  * A small batch is not placed ahead: it waits for the commit before it, and a moment for
  * those whom that one answered, so that all who are at work share the flushes (decision
- * 0110).  When nothing waits behind it, its thread keeps place_lock and goes on: the other
- * thread would wake up only to wait again.
+ * 0110).  When nothing waits behind it, its thread keeps place_lock and goes on: the
+ *other thread would wake up only to wait again.
  *
  * A function that fails without having written costs nothing.  One that fails after it
  * has written makes the transaction be given up and the others run again (decision 0007).

@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "base/buf.h"
+#include "text/message_index.h"
 #include "unit/store/engine_fixture.h"
 
 enum {
@@ -117,6 +118,12 @@ slot_ok(struct engine_txn *txn, uint64_t slot)
 	ENSURE(handle.size == size_of(number));
 	for (size_t i = 0; i < handle.size; i += 97)
 		ENSURE(handle.map[i] == (char)('a' + number % 26));
+	AUTO_BUF struct buf want;
+	struct slice derived;
+	buf_init(&want, MESSAGE_INDEX_MAX);
+	ENSURE(message_index_build(body_handle_bytes(&handle), &want));
+	ENSURE(engine_body_derived(txn, body, &derived) == STATUS_OK);
+	ENSURE(slice_equal(derived, buf_slice(&want)));
 	body_handle_close(&handle);
 	return true;
 }
