@@ -139,8 +139,7 @@ const struct conf_key conf_keys[] = {
 	    "who may have the mail that waits for a domain tried at once (ETRN, RFC 1985): nobody, or"
 	    " log-ins and trusted networks", TOP(smtp.etrn)},
 	{"smtp", "local_any_sender", CONF_TYPE_TEXT, 0, 1024, "", NULL, RELOAD,
-	    "users of this machine (names or numbers, blanks between) who may send as anybody by a local"
-	    " listener, as root may; others send as NAME@hostname", TOP(smtp.local_any_sender)},
+	    "local users (names or numbers) who may send as anybody, as root may; others: NAME@hostname", TOP(smtp.local_any_sender)},
 	{"smtp", "max_messages", CONF_TYPE_U32, 1, 100000000, "10000", NULL, RELOAD,
 	    "messages of a session, then 421 (RFC 9422, MAILMAX)", TOP(smtp.max_messages)},
 	{"smtp", "max_priority", CONF_TYPE_U32, 0, 9, "4", NULL, RELOAD,
@@ -203,7 +202,7 @@ const struct conf_key conf_keys[] = {
 	    TOP(relay.allow_private)},
 
 	{"webhook", "url", CONF_TYPE_TEXT, 0, 4096, "", NULL, RELOAD,
-	    "what happens to messages is posted there as JSON (decisions 0101, 0147); several with blanks between, at most 8; empty: nowhere",
+	    "events of messages are posted there as JSON (decisions 0101, 0147); at most 8, blanks between; empty: nowhere",
 	    TOP(webhook.url)},
 	{"webhook", "secret", CONF_TYPE_PATH, 0, PATH_OCTETS, "", NULL, RELOAD,
 	    "file with the key of the signatures; several: a line for each URL, in their order", TOP(webhook.secret)},
